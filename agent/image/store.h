@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Images on a host: a `bare` OSTree repository (STATE_DIR/repo, 0700) and one shared, read-only
+ * checkout a commit. Blocking; each call brings its own main context, so it belongs on a worker.
+ */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/instance.h"
+#include "model/manifest.h"
+#include "model/trust.h"
+
+typedef struct DnImageStore DnImageStore;
+
+/* Opens or creates the repository. @trust is borrowed for the life of the store. */
+DnImageStore *dn_image_store_new(const DnInstance *instance, const DnTrustPolicy *trust,
+				 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void dn_image_store_free(DnImageStore *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnImageStore, dn_image_store_free)
+
+/*
+ * Bring @commit to this host from the repository at @url (http://HOST:PORT/repo), by checksum:
+ * commit and signature first; they are verified (release key allowed for @ref, @ref in
+ * ostree.ref-binding) before any content is asked for. Then content, checkout and full
+ * verification of the checkout. Idempotent. DN_ERROR_UNTRUSTED: refused; nothing is left behind.
+ */
+bool dn_image_store_ensure_now(DnImageStore *self, const char *url, const char *ref,
+			       const char *commit, GCancellable *cancellable,
+			       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* STATE_DIR/checkouts/COMMIT: the path of the shared checkout (whether or not it is there). */
+char *dn_image_store_checkout(const DnImageStore *self, const char *commit);
+
+/*
+ * Compare every file of the checkout with the commit: content (SHA-256, parallel, over what the
+ * page cache gives), mode, owner, xattrs, nothing extra, nothing missing; signature and ref again.
+ */
+bool dn_image_store_verify_now(DnImageStore *self, const char *ref, const char *commit,
+			       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Defaults that the image gives to run (uid -1 and NULL where it says nothing). */
+bool dn_image_store_defaults_now(DnImageStore *self, const char *commit, DnRun *defaults,
+				 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Identities of the files that may be executed: regular, some x bit; limited to @may_exec paths
+ * when not NULL. */
+typedef struct {
+	uint64_t dev; /* st_dev as the kernel keys it: major << 20 | minor */
+	uint64_t ino;
+} DnFileIdentity;
+GArray *dn_image_store_executables_now(DnImageStore *self, const char *commit,
+				       char *const *may_exec,
+				       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Forget a commit: checkout, ref, objects nobody else needs. */
+bool dn_image_store_forget_now(DnImageStore *self, const char *commit,
+			       GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The sockets of a node through sock_diag(7), and its connections through conntrack, without an
+ * allocation after dn_diag_new(): the reflex thread calls these while clients wait.
+ */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/incident.h"
+
+enum { DN_DIAG_SOCKETS = 4096, DN_DIAG_FLOWS = 4096 };
+
+typedef struct DnDiag DnDiag;
+
+/* Buffers for one dump at a time, and a NETLINK_NETFILTER socket in the current namespace. */
+DnDiag *dn_diag_new(GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void dn_diag_free(DnDiag *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnDiag, dn_diag_free)
+
+/* Dump TCP and UDP sockets (both families, tcp_info). @diag_fd is DnNetwork.diag_fd. Returns how
+ * many, -1 on error. */
+int dn_diag_dump_sockets(DnDiag *self, int diag_fd);
+
+/* Dump conntrack entries whose original or reply side names @v4. Returns how many, -1 on error. */
+int dn_diag_dump_flows(DnDiag *self, const char *v4);
+
+/*
+ * SOCK_DESTROY, in one send, for the dumped TCP sockets that were accepted on one of @ports.
+ * Sockets the node opened itself stay. Returns how many were asked for.
+ */
+int dn_diag_destroy_accepted(DnDiag *self, int diag_fd, const uint16_t *ports, size_t n_ports);
+
+/* Delete the dumped conntrack entries whose reply source is @v4 (clients of the node). */
+int dn_diag_delete_client_flows(DnDiag *self, const char *v4);
+
+/* Copy the last dumps into an incident; allocates, so not on the reflex thread's hot path. */
+void dn_diag_record(const DnDiag *self, const uint16_t *ports, size_t n_ports,
+		    DnIncident *incident);

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A node's network: its own namespace, reached by a routed veth pair. The host's end has
+ * 169.254.1.1/32, the node's end its own /32; neighbours are static, no bridge is shared.
+ * Blocking, milliseconds; the caller is already in the instance's network namespace.
+ */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/instance.h"
+
+typedef struct {
+	char *v4; /* dotted, always */
+	char *v6; /* or NULL */
+} DnAddress;
+
+typedef struct {
+	const char *node;
+	unsigned slot; /* names the host's end dnSLOT */
+	DnAddress address;
+	uint16_t unprivileged_port_start; /* net.ipv4.ip_unprivileged_port_start in the node: 0 */
+} DnNetworkSpec;
+
+typedef struct {
+	unsigned ifindex; /* of the host's end */
+	char ifname[16];
+	int diag_fd; /* NETLINK_SOCK_DIAG socket opened inside the node's namespace */
+} DnNetwork;
+
+/* The bound name of the node's namespace: /run/netns/<instance name>-<node>; shown by ip-netns(8).
+ */
+char *dn_network_netns_path(const DnInstance *instance, const char *node);
+
+/* Forwarding, the child ehash size new namespaces get (tcp_child_ehash_entries), loopback up. */
+bool dn_network_prepare_host(const DnInstance *instance, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+bool dn_network_create_now(const DnInstance *instance, const DnNetworkSpec *spec, DnNetwork *made,
+			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Find again what an earlier agent made; fails with DN_ERROR_UNAVAILABLE when a part is gone. */
+bool dn_network_adopt_now(const DnInstance *instance, const DnNetworkSpec *spec, DnNetwork *found,
+			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Remove the link, routes and the namespace. What is not there is no error. */
+bool dn_network_delete_now(const DnInstance *instance, const DnNetworkSpec *spec,
+			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Take the host's end down and away: the last resort when a cut cannot be verified. */
+bool dn_network_remove_link_now(const DnInstance *instance, unsigned slot,
+				GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Other hosts' node ranges: replace the whole set of host-gw routes (marked by a protocol number of
+ * ours). */
+typedef struct {
+	char *cidr;
+	char *via;
+} DnHostRoute;
+bool dn_network_set_routes_now(const GPtrArray *routes /* DnHostRoute */,
+			       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+void dn_network_close(DnNetwork *self);

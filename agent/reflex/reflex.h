@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The reflex: one thread that waits for the sensor's bell and carries out DESIGN section 4
+ * (b) to (f), with memory that was allocated and plans that were made beforehand. It decides
+ * nothing: main arms a plan for every slot and fills a table of functions.
+ */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/instance.h"
+#include "model/incident.h"
+
+typedef enum { DN_STANDBY_NONE, DN_STANDBY_STARTED, DN_STANDBY_CREATED } DnStandbyKind;
+
+/*
+ * What to do when a slot is marked. Armed by main whenever balancer, standby or budget change.
+ * The reflex copies it; batches of more than DN_REFLEX_BATCH bytes are refused at arming.
+ */
+enum { DN_REFLEX_BATCH = 32768 };
+
+typedef struct {
+	uint32_t slot;
+	uint32_t group;  /* service number: a cut makes every other plan of the group stale */
+	GBytes *cut;     /* batch: out of the balancer, into quarantine, started standby in */
+	GBytes *promote; /* batch: created standby in; NULL unless standby is created */
+	DnStandbyKind standby;
+	uint32_t standby_slot; /* when standby is not none */
+} DnReflexPlan;
+
+/*
+ * Carried out on the reflex thread, so: no allocation, no log, no disk, no lock that anybody
+ * holds for long. @data is main's. False or negative: it failed; the reflex goes on.
+ */
+typedef struct {
+	void *data;
+	bool (*freeze)(void *data, uint32_t slot);
+	bool (*is_frozen)(void *data, uint32_t slot);
+	int (*replay)(void *data, const void *batch, size_t size); /* 0 or -errno */
+	/* When a plan is stale, missing or refused: through libnftables (may allocate). */
+	bool (*rebuild)(void *data, uint32_t slot, DnStandbyKind standby, uint32_t standby_slot);
+	bool (*release)(void *data, uint32_t standby_slot); /* a created standby's fifo */
+	bool (*answers)(void *data, uint32_t standby_slot); /* one probe of a created standby */
+	int (*dump)(void *data, uint32_t slot);
+	int (*reset)(void *data, uint32_t slot); /* SOCK_DESTROY, then clients' conntrack entries */
+	void (*window)(void *data, uint32_t slot,
+		       bool open); /* the nft half of the RST exemption */
+	/* Early: the slot was seen marked; main begins the durable record. Must not block. */
+	void (*verdict)(void *data, uint32_t slot);
+} DnReflexOps;
+
+/* What happened, posted to main's context after (f). Nanoseconds of CLOCK_MONOTONIC, 0: not
+ * reached. */
+typedef struct {
+	uint32_t slot;
+	uint64_t event_ns, verdict_ns, cut_ns, frozen_ns, lb_out_ns, dump_ns, reset_ns, ready_ns;
+	DnStandbyKind standby; /* what was used */
+	uint32_t standby_slot;
+	bool replayed; /* by the prepared batch; false: rebuilt */
+	bool frozen;   /* false: not within 50 ms, being retried */
+	int sockets, resets;
+} DnReflexOutcome;
+
+typedef void (*DnReflexDone)(const DnReflexOutcome *outcome, void *data);
+
+typedef struct DnReflex DnReflex;
+struct dn_sensor_mark;
+
+/*
+ * Start the thread (its own network namespace is the caller's). @marks is the sensor's mapped
+ * array of @n_slots, @bell_fd its verdict ring's descriptor, both borrowed; @drain empties the
+ * ring.
+ * @done runs on the thread-default main context of the caller.
+ */
+typedef struct {
+	volatile struct dn_sensor_mark *marks;
+	uint32_t n_slots;
+	int bell_fd;
+	void (*drain)(void *drain_data);
+	void *drain_data;
+	bool realtime; /* SCHED_FIFO up to the balancer change */
+} DnReflexSource;
+
+DnReflex *dn_reflex_start(const DnReflexSource *source, const DnReflexOps *ops, DnReflexDone done,
+			  void *data, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void dn_reflex_stop(DnReflex *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnReflex, dn_reflex_stop)
+
+/* Replace the plan of a slot. False when a batch is too large (the reflex would rebuild instead).
+ */
+bool dn_reflex_arm(DnReflex *self, const DnReflexPlan *plan);
+
+/* The slot is empty, or its outcome has been taken over by main: forget it and its mark's handling.
+ */
+void dn_reflex_disarm(DnReflex *self, uint32_t slot);
+
+/* Scan the marks now (after a mark by hand, or at start-up for marks made while no agent ran). */
+void dn_reflex_ring(DnReflex *self);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The log ring of a node. stdout and stderr of the node are pipes to dnode-log, one small
+ * process a node that outlives the agent and ends with the node's last writer. It keeps two
+ * segment files in the node's log directory, each of at most DN_LOG_SEGMENT_BYTES.
+ */
+
+#include <glib.h>
+#include <stdbool.h>
+
+enum { DN_LOG_SEGMENT_BYTES = 512 * 1024, DN_LOG_LINE_BYTES = 8192 };
+
+/* Start dnode-log for @log_dir; the two descriptors are the node's stdout and stderr, owned by the
+ * caller. */
+bool dn_logs_open_now(const char *libexec_dir, const char *log_dir, int *stdout_fd, int *stderr_fd,
+		      GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
+ * The last @lines lines, oldest first: one GString-free text, each line
+ * "RFC3339 o|e TEXT\n" with TEXT printable. @offset, when not NULL, is in: bytes already seen
+ * (0: none), out: where the next call goes on; it makes following possible.
+ */
+char *dn_logs_read_now(const char *log_dir, unsigned lines, uint64_t *offset,
+		       GError **error) G_GNUC_WARN_UNUSED_RESULT;

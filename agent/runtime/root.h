@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* A node's root: an idmapped, read-only, nosuid, nodev clone of the image's checkout. */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Mount @checkout at @target (made if missing) so that ids 0…65535 of the image are
+ * @uid_base…+65535 of the host (mount_setattr(2), MOUNT_ATTR_IDMAP).
+ */
+bool dn_root_mount_now(const char *checkout, const char *target, uint32_t uid_base,
+		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Unmount (lazily) and remove the mount point. One that is not there is no error. */
+bool dn_root_unmount_now(const char *target, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/*
+ * Read a whole regular file of at most @limit bytes; a larger one fails with
+ * DN_ERROR_EXHAUSTED. The GBytes is followed by a NUL that its size does not count.
+ */
+GBytes *dn_file_read(const char *path, size_t limit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The same for files of /proc, /sys and cgroupfs, whose size stat(2) does not tell. */
+char *dn_file_read_kernel(const char *path, size_t limit, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* One write(2) of @text to an existing file of /proc, /sys or cgroupfs. */
+bool dn_file_write_kernel(const char *path, const char *text,
+			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
+ * Put @bytes in place of @path with @mode, durably: temporary file, fsync, rename, fsync of the
+ * directory. After a crash the file is the old one or the new one.
+ */
+bool dn_file_replace(const char *path, GBytes *bytes, mode_t mode,
+		     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Remove a file durably. A file that is not there is no error. */
+bool dn_file_remove(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Remove a directory and all below it, never following a link or crossing a mount. */
+bool dn_file_remove_tree(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Make a directory and its parents; new ones get @mode. */
+bool dn_file_make_directory(const char *path, mode_t mode,
+			    GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <glib/gstdio.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "support/suite.h"
+
+static char *directory;
+
+static void setup(void)
+{
+	directory = g_dir_make_tmp("dnode-file-XXXXXX", NULL);
+}
+
+static void teardown(void)
+{
+	cr_assert(dn_file_remove_tree(directory, NULL));
+	g_free(directory);
+	dn_suite_end();
+}
+
+TestSuite(file, .init = setup, .fini = teardown);
+
+Test(file, a_replaced_file_has_the_new_bytes_and_the_named_mode)
+{
+	g_autofree char *path = g_build_filename(directory, "key", NULL);
+	g_autoptr(GBytes) bytes = g_bytes_new_static("new", 3);
+	struct stat info;
+
+	cr_assert(dn_file_replace(path, bytes, 0600, NULL));
+	cr_assert(dn_file_replace(path, bytes, 0600, NULL));
+	g_autoptr(GBytes) read = dn_file_read(path, 100, NULL);
+	cr_assert(g_bytes_equal(read, bytes));
+	cr_assert(eq(int, stat(path, &info), 0));
+	cr_assert(eq(int, (int)(info.st_mode & 07777), 0600));
+}
+
+Test(file, a_file_over_the_limit_is_refused_whole)
+{
+	g_autofree char *path = g_build_filename(directory, "big", NULL);
+	g_autoptr(GBytes) bytes = g_bytes_new_static("12345", 5);
+	g_autoptr(GError) error = NULL;
+
+	cr_assert(dn_file_replace(path, bytes, 0644, NULL));
+	cr_assert(eq(ptr, dn_file_read(path, 4, &error), NULL));
+	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_EXHAUSTED));
+}
+
+Test(file, a_fifo_in_place_of_a_file_neither_blocks_nor_passes)
+{
+	g_autofree char *path = g_build_filename(directory, "fifo", NULL);
+	g_autoptr(GError) error = NULL;
+
+	cr_assert(eq(int, mkfifo(path, 0600), 0));
+	cr_assert(eq(ptr, dn_file_read(path, 4, &error), NULL));
+	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_INVALID));
+}
