@@ -18,6 +18,24 @@ static void clear_writable(gpointer data)
 	g_free(writable->path);
 }
 
+void dn_run_clear(DnRun *self)
+{
+	g_clear_pointer(&self->args, g_strfreev);
+	g_clear_pointer(&self->env, g_strfreev);
+	g_clear_pointer(&self->cwd, g_free);
+	g_clear_pointer(&self->may_exec, g_strfreev);
+	self->uid = -1;
+}
+
+void dn_run_copy(const DnRun *self, DnRun *copy)
+{
+	*copy = *self;
+	copy->args = g_strdupv(self->args);
+	copy->env = g_strdupv(self->env);
+	copy->cwd = g_strdup(self->cwd);
+	copy->may_exec = g_strdupv(self->may_exec);
+}
+
 DnManifest *dn_manifest_new(void)
 {
 	DnManifest *self = g_new0(DnManifest, 1);
@@ -64,10 +82,7 @@ void dn_manifest_unref(DnManifest *self)
 	g_free(self->service);
 	g_free(self->image_ref);
 	g_free(self->image_commit);
-	g_strfreev(self->run.args);
-	g_strfreev(self->run.env);
-	g_free(self->run.cwd);
-	g_strfreev(self->run.may_exec);
+	dn_run_clear(&self->run);
 	g_array_unref(self->listen);
 	g_array_unref(self->egress);
 	g_array_unref(self->writable);

@@ -65,6 +65,10 @@ typedef struct {
 	uint32_t start_deadline_ms;
 } DnRun;
 
+/* Free what a DnRun owns and unset it. */
+void dn_run_clear(DnRun *self);
+void dn_run_copy(const DnRun *self, DnRun *copy);
+
 typedef struct {
 	int refs; /* atomic */
 
