@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/json.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+enum { NESTING_LIMIT = 32 };
+
+static bool is_set(GError **error)
+{
+	return error != NULL && *error != NULL;
+}
+
+static void refuse(GError **error, const char *name, const char *wanted)
+{
+	if (!is_set(error))
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "member \"%s\" must be %s", name,
+			    wanted);
+}
+
+/* json-glib recurses, so a deep document would end on its stack, not in an error. */
+static bool is_shallow(const char *text, size_t length)
+{
+	unsigned depth = 0;
+	bool quoted = false;
+
+	for (size_t i = 0; i < length; i++) {
+		char c = text[i];
+
+		if (quoted) {
+			if (c == '\\')
+				i++;
+			else if (c == '"')
+				quoted = false;
+		} else if (c == '"') {
+			quoted = true;
+		} else if (c == '{' || c == '[') {
+			if (++depth > NESTING_LIMIT)
+				return false;
+		} else if ((c == '}' || c == ']') && depth > 0) {
+			depth--;
+		}
+	}
+	return true;
+}
+
+JsonObject *dn_json_parse(GBytes *bytes, size_t limit, GError **error)
+{
+	gsize length = 0;
+	const char *text = g_bytes_get_data(bytes, &length);
+	g_autoptr(JsonParser) parser = json_parser_new_immutable();
+	g_autoptr(GError) cause = NULL;
+
+	if (length > limit) {
+		g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED, "JSON of %zu bytes, at most %zu",
+			    (size_t)length, limit);
+		return NULL;
+	}
+	if (length == 0 || !g_utf8_validate_len(text, length, NULL) || !is_shallow(text, length)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "not JSON: empty, not UTF-8, or nested more than %d deep",
+			    NESTING_LIMIT);
+		return NULL;
+	}
+	if (!json_parser_load_from_data(parser, text, (gssize)length, &cause)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "not JSON: %s", cause->message);
+		return NULL;
+	}
+	JsonNode *root = json_parser_get_root(parser);
+	if (root == NULL || !JSON_NODE_HOLDS_OBJECT(root)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "not a JSON object");
+		return NULL;
+	}
+	return json_node_dup_object(root);
+}
+
+static char *print(JsonObject *object, bool pretty, gsize *length)
+{
+	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+	g_autoptr(JsonGenerator) generator = json_generator_new();
+
+	json_node_take_object(node, object);
+	json_generator_set_root(generator, node);
+	json_generator_set_pretty(generator, pretty);
+	return json_generator_to_data(generator, length);
+}
+
+GBytes *dn_json_print(JsonObject *object)
+{
+	gsize length = 0;
+	char *text = print(object, false, &length);
+
+	return g_bytes_new_take(text, length);
+}
+
+char *dn_json_print_pretty(JsonObject *object)
+{
+	return print(object, true, NULL);
+}
+
+JsonObject *dn_json_document(void)
+{
+	JsonObject *object = json_object_new();
+
+	json_object_set_string_member(object, "schema", "dnode/v1");
+	return object;
+}
+
+/* The member if it is there and not null. */
+static JsonNode *member(JsonObject *object, const char *name)
+{
+	JsonNode *node = object == NULL ? NULL : json_object_get_member(object, name);
+
+	return node == NULL || JSON_NODE_HOLDS_NULL(node) ? NULL : node;
+}
+
+static const char *string_of(JsonNode *node, size_t limit)
+{
+	if (node == NULL || !JSON_NODE_HOLDS_VALUE(node) ||
+	    json_node_get_value_type(node) != G_TYPE_STRING)
+		return NULL;
+	const char *text = json_node_get_string(node);
+	return strlen(text) <= limit ? text : NULL;
+}
+
+char *dn_json_string(JsonObject *object, const char *name, size_t limit, GError **error)
+{
+	const char *text = string_of(member(object, name), limit);
+
+	if (is_set(error))
+		return NULL;
+	if (text == NULL)
+		refuse(error, name, "a string within its limit");
+	return g_strdup(text);
+}
+
+char *dn_json_string_or_null(JsonObject *object, const char *name, size_t limit, GError **error)
+{
+	return member(object, name) == NULL ? NULL : dn_json_string(object, name, limit, error);
+}
+
+uint64_t dn_json_u64(JsonObject *object, const char *name, uint64_t limit, GError **error)
+{
+	JsonNode *node = member(object, name);
+
+	if (is_set(error))
+		return 0;
+	if (node == NULL || !JSON_NODE_HOLDS_VALUE(node) ||
+	    json_node_get_value_type(node) != G_TYPE_INT64 || json_node_get_int(node) < 0 ||
+	    (uint64_t)json_node_get_int(node) > limit) {
+		refuse(error, name, "a whole number within its limit");
+		return 0;
+	}
+	return (uint64_t)json_node_get_int(node);
+}
+
+int64_t dn_json_i64_or(JsonObject *object, const char *name, int64_t otherwise, GError **error)
+{
+	JsonNode *node = member(object, name);
+
+	if (node == NULL || is_set(error))
+		return otherwise;
+	if (!JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_INT64) {
+		refuse(error, name, "a whole number");
+		return otherwise;
+	}
+	return json_node_get_int(node);
+}
+
+bool dn_json_bool(JsonObject *object, const char *name, GError **error)
+{
+	if (!is_set(error) && member(object, name) == NULL)
+		refuse(error, name, "true or false");
+	return dn_json_bool_or(object, name, false, error);
+}
+
+bool dn_json_bool_or(JsonObject *object, const char *name, bool otherwise, GError **error)
+{
+	JsonNode *node = member(object, name);
+
+	if (node == NULL || is_set(error))
+		return otherwise;
+	if (!JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_BOOLEAN) {
+		refuse(error, name, "true or false");
+		return otherwise;
+	}
+	return json_node_get_boolean(node);
+}
+
+JsonObject *dn_json_object(JsonObject *object, const char *name, GError **error)
+{
+	JsonNode *node = member(object, name);
+
+	if (is_set(error))
+		return NULL;
+	if (node == NULL || !JSON_NODE_HOLDS_OBJECT(node)) {
+		refuse(error, name, "an object");
+		return NULL;
+	}
+	return json_node_get_object(node);
+}
+
+JsonArray *dn_json_array(JsonObject *object, const char *name, unsigned limit, GError **error)
+{
+	JsonNode *node = member(object, name);
+
+	if (is_set(error))
+		return NULL;
+	if (node == NULL || !JSON_NODE_HOLDS_ARRAY(node) ||
+	    json_array_get_length(json_node_get_array(node)) > limit) {
+		refuse(error, name, "a list within its limit");
+		return NULL;
+	}
+	return json_node_get_array(node);
+}
+
+static GBytes *decode(const char *text, const char *name, size_t limit, GError **error)
+{
+	gsize length = 0;
+
+	if (text == NULL || strlen(text) % 4 != 0) {
+		refuse(error, name, "base64 within its limit");
+		return NULL;
+	}
+	g_autofree guchar *bytes = g_base64_decode(text, &length);
+	if (length > limit) {
+		refuse(error, name, "base64 within its limit");
+		return NULL;
+	}
+	return g_bytes_new(bytes, length);
+}
+
+GBytes *dn_json_base64(JsonObject *object, const char *name, size_t limit, GError **error)
+{
+	if (is_set(error))
+		return NULL;
+	return decode(string_of(member(object, name), limit / 3 * 4 + 8), name, limit, error);
+}
+
+JsonObject *dn_json_object_at(JsonArray *array, unsigned index, GError **error)
+{
+	JsonNode *node = json_array_get_element(array, index);
+
+	if (is_set(error))
+		return NULL;
+	if (!JSON_NODE_HOLDS_OBJECT(node)) {
+		refuse(error, "[]", "a list of objects");
+		return NULL;
+	}
+	return json_node_get_object(node);
+}
+
+const char *dn_json_string_at(JsonArray *array, unsigned index, size_t limit, GError **error)
+{
+	const char *text = string_of(json_array_get_element(array, index), limit);
+
+	if (!is_set(error) && text == NULL)
+		refuse(error, "[]", "a list of strings");
+	return is_set(error) ? NULL : text;
+}
+
+GBytes *dn_json_base64_at(JsonArray *array, unsigned index, size_t limit, GError **error)
+{
+	const char *text = dn_json_string_at(array, index, limit / 3 * 4 + 8, error);
+
+	return text == NULL ? NULL : decode(text, "[]", limit, error);
+}
+
+void dn_json_set_string(JsonObject *object, const char *name, const char *text)
+{
+	if (text == NULL)
+		json_object_set_null_member(object, name);
+	else
+		json_object_set_string_member(object, name, text);
+}
+
+void dn_json_set_base64(JsonObject *object, const char *name, GBytes *bytes)
+{
+	gsize length = 0;
+	const guchar *data = g_bytes_get_data(bytes, &length);
+	g_autofree char *text = g_base64_encode(data, length);
+
+	json_object_set_string_member(object, name, text);
+}
+
+void dn_json_set_time(JsonObject *object, const char *name, uint64_t realtime_ns)
+{
+	if (realtime_ns == 0) {
+		json_object_set_null_member(object, name);
+		return;
+	}
+	g_autofree char *text = dn_clock_format(realtime_ns);
+	json_object_set_string_member(object, name, text);
+}
+
+uint64_t dn_json_time_or_zero(JsonObject *object, const char *name, GError **error)
+{
+	g_autofree char *text = dn_json_string_or_null(object, name, 64, error);
+	uint64_t time_ns = 0;
+
+	if (text != NULL && !dn_clock_parse(text, &time_ns))
+		refuse(error, name, "a time in RFC 3339");
+	return time_ns;
+}

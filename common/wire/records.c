@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "wire/records.h"
+
+#include "base/error.h"
+#include "wire/json.h"
+
+enum {
+	NAME_LIMIT = 64,
+	TEXT_LIMIT = 1024,
+	SOCKET_LIMIT = 4096,
+};
+
+static void set_image(JsonObject *object, const char *ref, const char *commit)
+{
+	JsonObject *image = json_object_new();
+
+	dn_json_set_string(image, "ref", ref);
+	dn_json_set_string(image, "commit", commit);
+	json_object_set_object_member(object, "image", image);
+}
+
+static void get_image(JsonObject *object, char **ref, char **commit, GError **error)
+{
+	JsonObject *image = dn_json_object(object, "image", error);
+
+	*ref = dn_json_string_or_null(image, "ref", 256, error);
+	*commit = dn_json_string_or_null(image, "commit", NAME_LIMIT, error);
+}
+
+JsonObject *dn_record_from_node(const DnNodeRecord *node)
+{
+	JsonObject *object = json_object_new();
+
+	dn_json_set_string(object, "id", node->id);
+	dn_json_set_string(object, "service", node->service);
+	dn_json_set_string(object, "host", node->host);
+	dn_json_set_string(object, "address", node->address);
+	dn_json_set_string(object, "state", dn_node_state_name(node->state));
+	dn_json_set_string(object, "health", node->healthy ? "healthy" : "unhealthy");
+	dn_json_set_string(object, "role", node->role == DN_ROLE_STANDBY ? "standby" : "active");
+	set_image(object, node->image_ref, node->image_commit);
+	json_object_set_int_member(object, "epoch", (gint64)node->epoch);
+	dn_json_set_string(object, "digest", node->digest);
+	dn_json_set_time(object, "started", node->started_ns);
+	dn_json_set_string(object, "incident", node->incident);
+	return object;
+}
+
+DnNodeRecord *dn_record_to_node(JsonObject *object, GError **error)
+{
+	g_autoptr(DnNodeRecord) node = dn_node_record_new();
+	GError *failed = NULL;
+
+	node->id = dn_json_string(object, "id", NAME_LIMIT, &failed);
+	node->service = dn_json_string(object, "service", NAME_LIMIT, &failed);
+	node->host = dn_json_string(object, "host", NAME_LIMIT, &failed);
+	node->address = dn_json_string_or_null(object, "address", NAME_LIMIT, &failed);
+	g_autofree char *state = dn_json_string(object, "state", NAME_LIMIT, &failed);
+	g_autofree char *health = dn_json_string(object, "health", NAME_LIMIT, &failed);
+	g_autofree char *role = dn_json_string(object, "role", NAME_LIMIT, &failed);
+	get_image(object, &node->image_ref, &node->image_commit, &failed);
+	node->epoch = dn_json_u64(object, "epoch", DN_EPOCH_LIMIT, &failed);
+	node->digest = dn_json_string_or_null(object, "digest", NAME_LIMIT, &failed);
+	node->started_ns = dn_json_time_or_zero(object, "started", &failed);
+	node->incident = dn_json_string_or_null(object, "incident", NAME_LIMIT, &failed);
+	if (failed == NULL && !dn_node_state_parse(state, &node->state))
+		g_set_error(&failed, DN_ERROR, DN_ERROR_INVALID, "no node state is called so");
+	if (failed != NULL) {
+		g_propagate_prefixed_error(error, failed, "node record: ");
+		return NULL;
+	}
+	node->healthy = g_str_equal(health, "healthy");
+	node->role = g_str_equal(role, "standby") ? DN_ROLE_STANDBY : DN_ROLE_ACTIVE;
+	return g_steal_pointer(&node);
+}
+
+static JsonObject *from_stages(const DnIncident *incident)
+{
+	JsonObject *stages = json_object_new();
+
+	for (unsigned i = 0; i < DN_STAGE_N; i++)
+		if (incident->stages_us[i] >= 0)
+			json_object_set_int_member(stages, dn_stage_name((DnStage)i),
+						   incident->stages_us[i]);
+	return stages;
+}
+
+static JsonArray *from_strings(const GPtrArray *strings)
+{
+	JsonArray *array = json_array_sized_new(strings->len);
+
+	for (guint i = 0; i < strings->len; i++)
+		json_array_add_string_element(array, g_ptr_array_index(strings, i));
+	return array;
+}
+
+static JsonArray *from_sockets(const GPtrArray *sockets)
+{
+	JsonArray *array = json_array_sized_new(sockets->len);
+
+	for (guint i = 0; i < sockets->len; i++) {
+		const DnSocketRecord *socket = g_ptr_array_index(sockets, i);
+		JsonObject *object = json_object_new();
+
+		dn_json_set_string(object, "protocol", socket->protocol);
+		dn_json_set_string(object, "state", socket->state);
+		dn_json_set_string(object, "local", socket->local);
+		dn_json_set_string(object, "peer", socket->peer);
+		json_object_set_boolean_member(object, "accepted", socket->accepted);
+		json_array_add_object_element(array, object);
+	}
+	return array;
+}
+
+JsonObject *dn_record_from_incident(const DnIncident *incident)
+{
+	JsonObject *object = json_object_new();
+
+	dn_json_set_string(object, "id", incident->id);
+	dn_json_set_string(object, "service", incident->service);
+	dn_json_set_string(object, "node", incident->node);
+	dn_json_set_string(object, "host", incident->host);
+	dn_json_set_string(object, "class", incident->class);
+	dn_json_set_string(object, "detail", incident->detail);
+	json_object_set_boolean_member(object, "drill", incident->drill);
+	set_image(object, incident->image_ref, incident->image_commit);
+	json_object_set_int_member(object, "epoch", (gint64)incident->epoch);
+	dn_json_set_time(object, "event_time", incident->event_time_ns);
+	dn_json_set_string(object, "state", dn_incident_state_name(incident->state));
+	json_object_set_array_member(object, "replacements", from_strings(incident->replacements));
+	json_object_set_object_member(object, "stages", from_stages(incident));
+	if (incident->first_drop_us >= 0)
+		json_object_set_int_member(object, "first_drop", incident->first_drop_us);
+	else
+		json_object_set_null_member(object, "first_drop");
+	json_object_set_int_member(object, "packets_after_cut",
+				   (gint64)incident->packets_after_cut);
+	json_object_set_array_member(object, "sockets", from_sockets(incident->sockets));
+	json_object_set_array_member(object, "conntrack", from_strings(incident->conntrack));
+	json_object_set_int_member(object, "event_monotonic", (gint64)incident->event_monotonic_ns);
+	return object;
+}
+
+static void to_strings(JsonObject *object, const char *name, unsigned limit, GPtrArray *strings,
+		       GError **error)
+{
+	JsonArray *array = dn_json_array(object, name, limit, error);
+
+	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++) {
+		const char *text = dn_json_string_at(array, i, TEXT_LIMIT, error);
+
+		if (text != NULL)
+			g_ptr_array_add(strings, g_strdup(text));
+	}
+}
+
+static void to_sockets(JsonObject *object, GPtrArray *sockets, GError **error)
+{
+	JsonArray *array = dn_json_array(object, "sockets", SOCKET_LIMIT, error);
+
+	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++) {
+		JsonObject *from = dn_json_object_at(array, i, error);
+		DnSocketRecord *socket = g_new0(DnSocketRecord, 1);
+
+		g_ptr_array_add(sockets, socket);
+		socket->protocol = dn_json_string(from, "protocol", NAME_LIMIT, error);
+		socket->state = dn_json_string(from, "state", NAME_LIMIT, error);
+		socket->local = dn_json_string(from, "local", NAME_LIMIT, error);
+		socket->peer = dn_json_string(from, "peer", NAME_LIMIT, error);
+		socket->accepted = dn_json_bool(from, "accepted", error);
+	}
+}
+
+static void to_stages(JsonObject *object, DnIncident *incident, GError **error)
+{
+	JsonObject *stages = dn_json_object(object, "stages", error);
+
+	for (unsigned i = 0; stages != NULL && i < DN_STAGE_N; i++)
+		incident->stages_us[i] =
+			dn_json_i64_or(stages, dn_stage_name((DnStage)i), -1, error);
+}
+
+DnIncident *dn_record_to_incident(JsonObject *object, GError **error)
+{
+	g_autoptr(DnIncident) incident = dn_incident_new();
+	GError *failed = NULL;
+
+	incident->id = dn_json_string(object, "id", NAME_LIMIT, &failed);
+	incident->service = dn_json_string(object, "service", NAME_LIMIT, &failed);
+	incident->node = dn_json_string(object, "node", NAME_LIMIT, &failed);
+	incident->host = dn_json_string(object, "host", NAME_LIMIT, &failed);
+	incident->class = dn_json_string(object, "class", NAME_LIMIT, &failed);
+	incident->detail = dn_json_string_or_null(object, "detail", TEXT_LIMIT, &failed);
+	incident->drill = dn_json_bool(object, "drill", &failed);
+	get_image(object, &incident->image_ref, &incident->image_commit, &failed);
+	incident->epoch = dn_json_u64(object, "epoch", DN_EPOCH_LIMIT, &failed);
+	incident->event_time_ns = dn_json_time_or_zero(object, "event_time", &failed);
+	g_autofree char *state = dn_json_string(object, "state", NAME_LIMIT, &failed);
+	to_strings(object, "replacements", SOCKET_LIMIT, incident->replacements, &failed);
+	to_stages(object, incident, &failed);
+	incident->first_drop_us = dn_json_i64_or(object, "first_drop", -1, &failed);
+	incident->packets_after_cut = dn_json_u64(object, "packets_after_cut", G_MAXINT64, &failed);
+	to_sockets(object, incident->sockets, &failed);
+	to_strings(object, "conntrack", SOCKET_LIMIT, incident->conntrack, &failed);
+	incident->event_monotonic_ns =
+		(uint64_t)dn_json_i64_or(object, "event_monotonic", 0, &failed);
+	if (failed == NULL && !dn_incident_state_parse(state, &incident->state))
+		g_set_error(&failed, DN_ERROR, DN_ERROR_INVALID, "no incident state is called so");
+	if (failed != NULL) {
+		g_propagate_prefixed_error(error, failed, "incident record: ");
+		return NULL;
+	}
+	return g_steal_pointer(&incident);
+}
+
+JsonObject *dn_record_from_event(const DnEvent *event)
+{
+	JsonObject *object = json_object_new();
+
+	json_object_set_int_member(object, "id", (gint64)event->id);
+	json_object_set_int_member(object, "seq", (gint64)event->seq);
+	dn_json_set_time(object, "time", event->time_ns);
+	dn_json_set_string(object, "kind", event->kind);
+	dn_json_set_string(object, "severity", event->severity);
+	dn_json_set_string(object, "host", event->host);
+	dn_json_set_string(object, "service", event->service);
+	dn_json_set_string(object, "node", event->node);
+	dn_json_set_string(object, "incident", event->incident);
+	dn_json_set_string(object, "text", event->text);
+	return object;
+}
+
+DnEvent *dn_record_to_event(JsonObject *object, GError **error)
+{
+	g_autoptr(DnEvent) event = dn_event_new(NULL, NULL, NULL);
+	GError *failed = NULL;
+
+	event->id = dn_json_u64(object, "id", G_MAXINT64, &failed);
+	event->seq = dn_json_u64(object, "seq", G_MAXINT64, &failed);
+	event->time_ns = dn_json_time_or_zero(object, "time", &failed);
+	event->kind = dn_json_string(object, "kind", NAME_LIMIT, &failed);
+	event->severity = dn_json_string(object, "severity", NAME_LIMIT, &failed);
+	event->host = dn_json_string_or_null(object, "host", NAME_LIMIT, &failed);
+	event->service = dn_json_string_or_null(object, "service", NAME_LIMIT, &failed);
+	event->node = dn_json_string_or_null(object, "node", NAME_LIMIT, &failed);
+	event->incident = dn_json_string_or_null(object, "incident", NAME_LIMIT, &failed);
+	event->text = dn_json_string(object, "text", 4 * TEXT_LIMIT, &failed);
+	if (failed != NULL) {
+		g_propagate_prefixed_error(error, failed, "event record: ");
+		return NULL;
+	}
+	return g_steal_pointer(&event);
+}
