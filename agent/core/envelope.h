@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Whether an order may be obeyed (DESIGN 3.4): of this cluster, of a reign that is not older than
+ * one already seen, of this very link, and not seen before.
+ */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/fleet.h"
+
+typedef struct {
+	char *cluster;     /* owned */
+	char *session;     /* owned; of the present link, NULL without one */
+	uint64_t term;     /* highest accepted; main keeps it on disk */
+	uint64_t sequence; /* last accepted of this session */
+} DnEnvelope;
+
+/* A new link: forget the sequence of the last one. */
+void dn_envelope_begin(DnEnvelope *self, const char *session);
+void dn_envelope_clear(DnEnvelope *self);
+
+/*
+ * Accept a welcome of @term. Fails with DN_ERROR_UNTRUSTED for another cluster or session, with
+ * DN_ERROR_CONFLICT for a term below the highest. On success *@raised says that the term grew
+ * and has to be made durable.
+ */
+bool dn_envelope_welcome(DnEnvelope *self, const char *cluster, const char *session, uint64_t term,
+			 bool *raised, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Accept @order or say why not; a refused order changes nothing. */
+bool dn_envelope_accept(DnEnvelope *self, const DnOrder *order,
+			GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/epoch.h"
+
+#include "base/error.h"
+
+static void free_epoch(gpointer data)
+{
+	DnEpoch *epoch = data;
+
+	g_free(epoch->digest);
+	g_free(epoch);
+}
+
+GHashTable *dn_epochs_new(void)
+{
+	return g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_epoch);
+}
+
+void dn_epochs_set(GHashTable *epochs, const char *service, uint64_t epoch, const char *digest,
+		   bool removed)
+{
+	DnEpoch *known = g_hash_table_lookup(epochs, service);
+
+	if (known != NULL && (epoch < known->epoch || (epoch == known->epoch && known->digest)))
+		return;
+	known = g_new0(DnEpoch, 1);
+	known->epoch = epoch;
+	known->digest = g_strdup(digest);
+	known->removed = removed;
+	g_hash_table_replace(epochs, g_strdup(service), known);
+}
+
+static bool follows(const DnEpoch *known, const DnManifest *manifest, GError **error)
+{
+	if (manifest->epoch < known->epoch) {
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "epoch %" G_GUINT64_FORMAT " of %s is older than %" G_GUINT64_FORMAT
+			    ", which this host has accepted",
+			    manifest->epoch, manifest->service, known->epoch);
+		return false;
+	}
+	if (manifest->epoch == known->epoch && known->digest != NULL &&
+	    !g_str_equal(manifest->digest, known->digest)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "epoch %" G_GUINT64_FORMAT " of %s is another manifest here; sign the "
+			    "change with the next epoch",
+			    manifest->epoch, manifest->service);
+		return false;
+	}
+	if (manifest->epoch - known->epoch > DN_EPOCH_STEP) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "epoch %" G_GUINT64_FORMAT " of %s is more than %" G_GUINT64_FORMAT
+			    " above %" G_GUINT64_FORMAT,
+			    manifest->epoch, manifest->service, DN_EPOCH_STEP, known->epoch);
+		return false;
+	}
+	return true;
+}
+
+bool dn_epochs_may_accept(GHashTable *epochs, const DnManifest *manifest, uint64_t minimum,
+			  uint64_t now_ns, GError **error)
+{
+	static const DnEpoch none;
+	const DnEpoch *known = g_hash_table_lookup(epochs, manifest->service);
+
+	if (!follows(known == NULL ? &none : known, manifest, error))
+		return false;
+	if (manifest->epoch < minimum) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "epoch %" G_GUINT64_FORMAT " of %s is below the trust file's minimum "
+			    "%" G_GUINT64_FORMAT,
+			    manifest->epoch, manifest->service, minimum);
+		return false;
+	}
+	if (manifest->valid_until_ns != 0 && manifest->valid_until_ns <= now_ns) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "the manifest of %s epoch %" G_GUINT64_FORMAT
+			    " is past its valid_until; sign a new epoch",
+			    manifest->service, manifest->epoch);
+		return false;
+	}
+	return true;
+}
+
+static uint32_t nodes_of(const DnAssign *assign, const char *digest)
+{
+	for (guint i = 0; assign != NULL && i < assign->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(assign->parts, i);
+
+		if (g_str_equal(part->digest, digest))
+			return part->running + part->standby;
+	}
+	return 0;
+}
+
+bool dn_epochs_may_assign(GHashTable *epochs, const DnAssign *before, const DnAssign *next,
+			  GError **error)
+{
+	const DnEpoch *known = g_hash_table_lookup(epochs, next->service);
+
+	for (guint i = 0; i < next->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(next->parts, i);
+
+		if (part->running + part->standby == 0)
+			continue;
+		if (known == NULL || part->epoch > known->epoch) {
+			g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+				    "no manifest of %s with epoch %" G_GUINT64_FORMAT
+				    " was accepted here",
+				    next->service, part->epoch);
+			return false;
+		}
+		if (known->removed ||
+		    (part->epoch < known->epoch &&
+		     part->running + part->standby > nodes_of(before, part->digest))) {
+			g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+				    "new nodes of %s epoch %" G_GUINT64_FORMAT
+				    " would go back behind epoch %" G_GUINT64_FORMAT,
+				    next->service, part->epoch, known->epoch);
+			return false;
+		}
+	}
+	return true;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What a host has to do so that its nodes of one service become its share of it. Pure and
+ * level-triggered: (share, nodes, now) → acts. Carrying out an act changes the nodes, and the
+ * next call starts from what is there then.
+ */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/fleet.h"
+
+/* A node as the plan sees it. */
+typedef struct {
+	const char *id;
+	const char *digest;
+	uint64_t epoch;
+	DnNodeState state;
+	DnRole role;
+	bool hopeless;    /* unhealthy for replace_after, or its start deadline has passed */
+	bool drained;     /* draining: no connection is left, or the drain time is over */
+	uint64_t made_ns; /* CLOCK_MONOTONIC: the youngest goes first */
+} DnPlanNode;
+
+/* One service. */
+typedef struct {
+	const DnAssign *assign;
+	const DnPlanNode *nodes;
+	size_t n_nodes;
+	/* Cut nodes that the budget does not let us replace: so many fewer run. */
+	uint32_t held;
+	/* No new node before this (back-off after exits and failed starts). */
+	uint64_t not_before_ns;
+	uint64_t now_ns;
+	uint32_t free_slots;
+} DnPlanInput;
+
+typedef enum {
+	DN_ACT_CREATE,  /* a node of @digest for @role */
+	DN_ACT_PROMOTE, /* standby @node becomes active */
+	DN_ACT_DRAIN,   /* take @node out of the balancer, let it finish */
+	DN_ACT_STOP,    /* stop @node (politely, then by force) */
+	DN_ACT_REMOVE,  /* take @node's parts away */
+} DnActKind;
+
+typedef struct {
+	DnActKind kind;
+	const char *node;   /* borrowed from the input */
+	const char *digest; /* borrowed from the input */
+	DnRole role;
+} DnAct;
+
+/* GArray of DnAct, in the order to carry them out. */
+GArray *dn_plan(const DnPlanInput *input) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Back-off before the next start after @exits in a row: 0, 1, 2, 4 … 60 s. */
+uint64_t dn_plan_backoff_ns(uint32_t exits);

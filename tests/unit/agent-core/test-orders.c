@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include "core/address.h"
+#include "core/budget.h"
+#include "core/envelope.h"
+#include "core/epoch.h"
+#include "support/suite.h"
+
+static DnEnvelope envelope;
+static GHashTable *epochs;
+
+static void setup(void)
+{
+	envelope = (DnEnvelope){.cluster = g_strdup("c"), .term = 5};
+	dn_envelope_begin(&envelope, "s");
+	epochs = dn_epochs_new();
+}
+
+static void teardown(void)
+{
+	dn_envelope_clear(&envelope);
+	g_hash_table_unref(epochs);
+	dn_suite_end();
+}
+
+TestSuite(orders, .init = setup, .fini = teardown);
+
+static bool accepts(const char *cluster, const char *session, uint64_t term, uint64_t sequence)
+{
+	DnOrder order = {.cluster = (char *)cluster,
+			 .session = (char *)session,
+			 .term = term,
+			 .sequence = sequence};
+
+	return dn_envelope_accept(&envelope, &order, NULL);
+}
+
+Test(orders, an_order_is_taken_once)
+{
+	cr_assert(accepts("c", "s", 5, 1));
+	cr_assert(not(accepts("c", "s", 5, 1)));
+	cr_assert(accepts("c", "s", 5, 3));
+	cr_assert(not(accepts("c", "s", 5, 2)));
+}
+
+Test(orders, an_order_of_another_cluster_session_or_term_is_refused)
+{
+	cr_assert(not(accepts("other", "s", 5, 1)));
+	cr_assert(not(accepts("c", "old", 5, 1)));
+	cr_assert(not(accepts("c", "s", 4, 1)));
+	cr_assert(not(accepts("c", "s", 6, 1)));
+	cr_assert(accepts("c", "s", 5, 1));
+}
+
+Test(orders, an_order_of_the_last_link_is_a_replay)
+{
+	cr_assert(accepts("c", "s", 5, 1));
+	dn_envelope_begin(&envelope, "s2");
+	cr_assert(not(accepts("c", "s", 5, 2)));
+}
+
+Test(orders, a_welcome_of_a_lower_term_is_refused_and_a_higher_one_raises)
+{
+	g_autoptr(GError) error = NULL;
+	bool raised = false;
+
+	cr_assert(not(dn_envelope_welcome(&envelope, "c", "s", 4, &raised, &error)));
+	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_CONFLICT));
+	cr_assert(dn_envelope_welcome(&envelope, "c", "s", 9, &raised, NULL));
+	cr_assert(raised);
+	cr_assert(not(dn_envelope_welcome(&envelope, "c", "s", 8, &raised, NULL)));
+}
+
+static bool takes(uint64_t epoch, const char *digest, uint64_t minimum, uint64_t valid_until)
+{
+	g_autoptr(DnManifest) manifest = dn_manifest_new();
+
+	manifest->service = g_strdup("web");
+	manifest->epoch = epoch;
+	manifest->digest = g_strdup(digest);
+	manifest->valid_until_ns = valid_until;
+	return dn_epochs_may_accept(epochs, manifest, minimum, 1000, NULL);
+}
+
+Test(orders, an_epoch_only_grows)
+{
+	dn_epochs_set(epochs, "web", 5, "d5", false);
+	cr_assert(not(takes(4, "d4", 0, 0)));
+	cr_assert(takes(5, "d5", 0, 0));
+	cr_assert(not(takes(5, "other", 0, 0)));
+	cr_assert(takes(6, "d6", 0, 0));
+	cr_assert(not(takes(5 + DN_EPOCH_STEP + 1, "far", 0, 0)));
+	dn_epochs_set(epochs, "web", 3, "d3", false);
+	cr_assert(not(takes(4, "d4", 0, 0)));
+}
+
+Test(orders, an_epoch_known_by_number_alone_takes_its_manifest)
+{
+	dn_epochs_set(epochs, "web", 5, NULL, false);
+	cr_assert(takes(5, "d5", 0, 0));
+	cr_assert(not(takes(4, "d4", 0, 0)));
+}
+
+Test(orders, an_expired_manifest_and_one_below_the_minimum_are_refused)
+{
+	cr_assert(not(takes(1, "d", 0, 999)));
+	cr_assert(takes(1, "d", 0, 1001));
+	cr_assert(not(takes(1, "d", 2, 0)));
+}
+
+static bool may_assign(uint32_t before, uint32_t after, uint64_t epoch)
+{
+	g_autoptr(DnAssign) old = dn_assign_new("web", "10.99.0.1");
+	g_autoptr(DnAssign) next = dn_assign_new("web", "10.99.0.1");
+
+	g_ptr_array_add(old->parts, dn_part_new("old", epoch, before, 0));
+	g_ptr_array_add(next->parts, dn_part_new("old", epoch, after, 0));
+	return dn_epochs_may_assign(epochs, old, next, NULL);
+}
+
+Test(orders, no_assignment_grows_an_older_epoch)
+{
+	dn_epochs_set(epochs, "web", 5, "new", false);
+	cr_assert(may_assign(2, 2, 4));
+	cr_assert(may_assign(2, 1, 4));
+	cr_assert(not(may_assign(2, 3, 4)));
+	cr_assert(not(may_assign(0, 1, 4)));
+	cr_assert(may_assign(0, 9, 5));
+	cr_assert(not(may_assign(0, 1, 6)));
+}
+
+Test(orders, a_removed_service_gets_no_node)
+{
+	dn_epochs_set(epochs, "web", 5, "gone", true);
+	cr_assert(not(may_assign(1, 1, 5)));
+	cr_assert(may_assign(1, 0, 5));
+}
+
+Test(orders, the_budget_is_spent_and_comes_back)
+{
+	DnBudget budget;
+
+	dn_budget_init(&budget);
+	cr_assert(dn_budget_allows(&budget, 2, 100, 1000));
+	dn_budget_spend(&budget, 100, 1000);
+	dn_budget_spend(&budget, 100, 1010);
+	cr_assert(not(dn_budget_allows(&budget, 2, 100, 1020)));
+	cr_assert(dn_budget_allows(&budget, 2, 100, 1105));
+	cr_assert(not(dn_budget_allows(&budget, 2, 100, 500)), "a clock set back gives no budget");
+	cr_assert(not(dn_budget_allows(&budget, 0, 100, 9999)));
+	dn_budget_clear(&budget);
+}
+
+Test(orders, a_slot_has_its_address_and_a_bad_range_is_refused)
+{
+	uint32_t network = 0;
+
+	cr_assert(dn_address_parse_host_cidr("10.77.3.0/24", &network, NULL));
+	g_autofree char *address = dn_address_of_slot(network, 0);
+	cr_assert_str_eq(address, "10.77.3.1");
+	cr_assert(not(dn_address_parse_host_cidr("10.77.3.1/24", &network, NULL)));
+	cr_assert(not(dn_address_parse_host_cidr("10.77.0.0/16", &network, NULL)));
+	cr_assert(not(dn_address_parse_host_cidr("x/24", &network, NULL)));
+}
