@@ -160,6 +160,21 @@ bool dn_file_remove_tree(const char *path, GError **error)
 	return true;
 }
 
+static int remove_directory(const char *path, const struct stat *info, int type, struct FTW *where)
+{
+	return type == FTW_DP ? rmdir(path) : 0;
+}
+
+bool dn_file_remove_directories(const char *path, GError **error)
+{
+	enum { OPEN_DIRECTORIES = 16 };
+
+	if (nftw(path, remove_directory, OPEN_DIRECTORIES, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 &&
+	    errno != ENOENT)
+		return dn_throw_errno(error, errno, "remove %s", path);
+	return true;
+}
+
 bool dn_file_make_directory(const char *path, mode_t mode, GError **error)
 {
 	if (g_mkdir_with_parents(path, (int)mode) < 0)

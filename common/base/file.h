@@ -33,6 +33,12 @@ bool dn_file_remove(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Remove a directory and all below it, never following a link or crossing a mount. */
 bool dn_file_remove_tree(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/*
+ * Remove a directory and the directories below it, deepest first, and no file: what cgroupfs
+ * wants, whose files go with their directory. One that is not there is no error.
+ */
+bool dn_file_remove_directories(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Make a directory and its parents; new ones get @mode. */
 bool dn_file_make_directory(const char *path, mode_t mode,
 			    GError **error) G_GNUC_WARN_UNUSED_RESULT;
