@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "output/output.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+
+struct DnOutput {
+	FILE *out, *err; /* borrowed from the caller */
+	bool terminal;
+	bool mid_line; /* a progress line stands on the terminal */
+};
+
+static const int exit_codes[] = {
+	[DN_ERROR_INVALID] = 2,     [DN_ERROR_UNTRUSTED] = 3, [DN_ERROR_CONFLICT] = 4,
+	[DN_ERROR_UNAVAILABLE] = 5, [DN_ERROR_EXHAUSTED] = 6, [DN_ERROR_UNSUPPORTED] = 7,
+};
+
+int dn_exit_code(const GError *error)
+{
+	if (error->domain != DN_ERROR || error->code < DN_ERROR_INVALID ||
+	    error->code > DN_ERROR_UNSUPPORTED)
+		return 1;
+	return exit_codes[error->code];
+}
+
+DnOutput *dn_output_new(FILE *out, FILE *err)
+{
+	DnOutput *self = g_new0(DnOutput, 1);
+	int fd = fileno(err);
+
+	self->out = out;
+	self->err = err;
+	self->terminal = fd >= 0 && isatty(fd) != 0;
+	return self;
+}
+
+/* Take the progress line away before anything else is written. */
+static void clear_line(DnOutput *self)
+{
+	if (self->mid_line)
+		(void)fputs("\r\033[K", self->err);
+	self->mid_line = false;
+}
+
+void dn_output_free(DnOutput *self)
+{
+	if (self == NULL)
+		return;
+	clear_line(self);
+	g_free(self);
+}
+
+static void print_printable(FILE *file, const char *prefix, const char *text, size_t length)
+{
+	g_autofree char *printable = dn_text_printable(text, length);
+
+	(void)fprintf(file, "%s%s\n", prefix, printable);
+}
+
+void dn_output_line(DnOutput *self, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	g_autofree char *line = g_strdup_vprintf(format, args);
+	va_end(args);
+	clear_line(self);
+	print_printable(self->out, "", line, strlen(line));
+}
+
+void dn_output_text(DnOutput *self, const char *text, size_t length)
+{
+	const char *end = text + length;
+
+	clear_line(self);
+	while (text < end) {
+		const char *feed = memchr(text, '\n', (size_t)(end - text));
+		const char *stop = feed != NULL ? feed : end;
+		print_printable(self->out, "", text, (size_t)(stop - text));
+		text = stop + 1;
+	}
+}
+
+void dn_output_verbatim(DnOutput *self, const char *text)
+{
+	clear_line(self);
+	(void)fputs(text, self->out);
+}
+
+void dn_output_progress(DnOutput *self, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	g_autofree char *line = g_strdup_vprintf(format, args);
+	va_end(args);
+	g_autofree char *printable = dn_text_printable(line, strlen(line));
+	clear_line(self);
+	(void)fprintf(self->err, self->terminal ? "%s" : "%s\n", printable);
+	(void)fflush(self->err);
+	self->mid_line = self->terminal;
+}
+
+void dn_output_note(DnOutput *self, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	g_autofree char *line = g_strdup_vprintf(format, args);
+	va_end(args);
+	clear_line(self);
+	print_printable(self->err, "dnode: ", line, strlen(line));
+}
+
+void dn_output_finding(DnOutput *self, const char *line)
+{
+	clear_line(self);
+	print_printable(self->err, "", line, strlen(line));
+}
+
+void dn_output_error(DnOutput *self, const GError *error)
+{
+	clear_line(self);
+	print_printable(self->err, "dnode: ", error->message, strlen(error->message));
+}
+
+bool dn_output_finish(DnOutput *self, GError **error)
+{
+	clear_line(self);
+	if (fflush(self->out) == 0 && ferror(self->out) == 0)
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE,
+		    "cannot write the result to standard output: %s", g_strerror(errno));
+	return false;
+}
