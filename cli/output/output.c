@@ -90,6 +90,39 @@ void dn_output_verbatim(DnOutput *self, const char *text)
 	(void)fputs(text, self->out);
 }
 
+/* What the API answered, in its order, but always with the schema. */
+static JsonObject *with_schema(JsonObject *document)
+{
+	if (json_object_has_member(document, "schema"))
+		return json_object_ref(document);
+
+	JsonObject *whole = dn_json_document();
+	g_autoptr(GList) names = json_object_get_members(document);
+	for (GList *name = names; name != NULL; name = name->next)
+		json_object_set_member(whole, name->data,
+				       json_object_dup_member(document, name->data));
+	return whole;
+}
+
+void dn_output_json(DnOutput *self, JsonObject *document)
+{
+	g_autofree char *text = dn_json_print_pretty(with_schema(document));
+
+	clear_line(self);
+	(void)fprintf(self->out, "%s\n", text);
+}
+
+void dn_output_json_line(DnOutput *self, JsonObject *document)
+{
+	g_autoptr(GBytes) text = dn_json_print(with_schema(document));
+	size_t length = 0;
+	const char *bytes = g_bytes_get_data(text, &length);
+
+	clear_line(self);
+	(void)fprintf(self->out, "%.*s\n", (int)length, bytes);
+	(void)fflush(self->out);
+}
+
 void dn_output_progress(DnOutput *self, const char *format, ...)
 {
 	va_list args;

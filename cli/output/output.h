@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "wire/json.h"
 
 typedef struct DnOutput DnOutput;
 
@@ -28,8 +29,14 @@ void dn_output_line(DnOutput *self, const char *format, ...) G_GNUC_PRINTF(2, 3)
 /* A text of several lines, ending in one line feed; each line is made printable. */
 void dn_output_text(DnOutput *self, const char *text, size_t length);
 
-/* A text of ours, byte for byte: help, a JSON document. */
+/* A text of ours, byte for byte: help, a table. */
 void dn_output_verbatim(DnOutput *self, const char *text);
+
+/* @document, indented, with "schema" first when it has none yet. */
+void dn_output_json(DnOutput *self, JsonObject *document);
+
+/* @document on one line, for streams. */
+void dn_output_json_line(DnOutput *self, JsonObject *document);
 
 /* What is being done right now. */
 void dn_output_progress(DnOutput *self, const char *format, ...) G_GNUC_PRINTF(2, 3);

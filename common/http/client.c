@@ -136,9 +136,9 @@ static void refuse(SoupMessage *message, GInputStream *stream, GError **error)
 	g_propagate_error(error, dn_problem_parse(soup_message_get_status(message), text, length));
 }
 
-static JsonNode *parse(const GByteArray *body, GError **error)
+static JsonObject *parse(const GByteArray *body, GError **error)
 {
-	g_autoptr(JsonParser) parser = json_parser_new_immutable();
+	g_autoptr(JsonParser) parser = json_parser_new();
 	g_autoptr(GError) cause = NULL;
 
 	if (!json_parser_load_from_data(parser, (const char *)body->data, (gssize)body->len - 1,
@@ -147,16 +147,16 @@ static JsonNode *parse(const GByteArray *body, GError **error)
 			    "the supervisor's answer is not JSON: %s", cause->message);
 		return NULL;
 	}
-	JsonNode *root = json_parser_steal_root(parser);
+	JsonNode *root = json_parser_get_root(parser);
 	if (root == NULL || !JSON_NODE_HOLDS_OBJECT(root)) {
-		g_clear_pointer(&root, json_node_unref);
 		g_set_error_literal(error, DN_ERROR, DN_ERROR_UNAVAILABLE,
 				    "the supervisor's answer is not a JSON object");
+		return NULL;
 	}
-	return root;
+	return json_object_ref(json_node_get_object(root));
 }
 
-static JsonNode *exchange(DnHttp *self, SoupMessage *message, GError **error)
+static JsonObject *exchange(DnHttp *self, SoupMessage *message, GError **error)
 {
 	g_autoptr(GError) cause = NULL;
 	g_autoptr(GInputStream) stream = soup_session_send(self->session, message, NULL, &cause);
@@ -180,26 +180,27 @@ static JsonNode *exchange(DnHttp *self, SoupMessage *message, GError **error)
 	return parse(body, error);
 }
 
-JsonNode *dn_http_get(DnHttp *self, const char *path, GError **error)
+JsonObject *dn_http_get(DnHttp *self, const char *path, GError **error)
 {
 	g_autoptr(SoupMessage) message = new_message(self, "GET", path, error);
 
 	return message != NULL ? exchange(self, message, error) : NULL;
 }
 
-JsonNode *dn_http_post(DnHttp *self, const char *path, JsonNode *body, GError **error)
+JsonObject *dn_http_post(DnHttp *self, const char *path, JsonObject *body, GError **error)
 {
 	g_autoptr(SoupMessage) message = new_message(self, "POST", path, error);
-	g_autofree char *text = json_to_string(body, FALSE);
+	g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), body);
 
 	if (message == NULL)
 		return NULL;
-	g_autoptr(GBytes) bytes = g_bytes_new(text, strlen(text));
+	char *text = json_to_string(node, FALSE);
+	g_autoptr(GBytes) bytes = g_bytes_new_take(text, strlen(text));
 	soup_message_set_request_body_from_bytes(message, "application/json", bytes);
 	return exchange(self, message, error);
 }
 
-JsonNode *dn_http_put(DnHttp *self, const char *path, GBytes *body, GError **error)
+JsonObject *dn_http_put(DnHttp *self, const char *path, GBytes *body, GError **error)
 {
 	g_autoptr(SoupMessage) message = new_message(self, "PUT", path, error);
 

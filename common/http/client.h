@@ -30,14 +30,14 @@ void dn_http_free(DnHttp *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnHttp, dn_http_free)
 
 /* @path begins with '/' and is escaped already: see dn_http_escape(). */
-JsonNode *dn_http_get(DnHttp *self, const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-JsonNode *dn_http_post(DnHttp *self, const char *path, JsonNode *body,
-		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
-JsonNode *dn_http_put(DnHttp *self, const char *path, GBytes *body,
-		      GError **error) G_GNUC_WARN_UNUSED_RESULT;
+JsonObject *dn_http_get(DnHttp *self, const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+JsonObject *dn_http_post(DnHttp *self, const char *path, JsonObject *body,
+			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+JsonObject *dn_http_put(DnHttp *self, const char *path, GBytes *body,
+			GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* One event of a stream. Return false to end the stream without an error. */
-typedef bool (*DnHttpEvent)(const char *id, JsonNode *data, gpointer user_data);
+typedef bool (*DnHttpEvent)(const char *id, JsonObject *data, gpointer user_data);
 
 /*
  * Follow the server-sent events of @path until @event ends it or @cancellable is cancelled (both

@@ -47,8 +47,8 @@ static bool dispatch(DnStream *self, bool *going_on, GError **error)
 	}
 	g_string_truncate(self->data, 0);
 	JsonNode *root = json_parser_get_root(parser);
-	if (root != NULL)
-		*going_on = self->event(self->id, root, self->user_data);
+	if (root != NULL && JSON_NODE_HOLDS_OBJECT(root))
+		*going_on = self->event(self->id, json_node_get_object(root), self->user_data);
 	return true;
 }
 

@@ -23,7 +23,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnStream, dn_stream_free)
 /*
  * Take @bytes. *@going_on is false once the callback has ended the stream. An event that is
  * larger than DN_STREAM_EVENT_LIMIT is DN_ERROR_EXHAUSTED, one that is not JSON
- * DN_ERROR_UNAVAILABLE.
+ * DN_ERROR_UNAVAILABLE; JSON that is no object is passed over.
  */
 bool dn_stream_feed(DnStream *self, const char *bytes, size_t length, bool *going_on,
 		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
