@@ -154,10 +154,15 @@ void dn_output_finding(DnOutput *self, const char *line)
 	print_printable(self->err, "", line, strlen(line));
 }
 
+/* An error about a file has one line for each fault of it. */
 void dn_output_error(DnOutput *self, const GError *error)
 {
+	g_auto(GStrv) lines = g_strsplit(error->message, "\n", -1);
+
 	clear_line(self);
-	print_printable(self->err, "dnode: ", error->message, strlen(error->message));
+	for (unsigned i = 0; lines[i] != NULL; i++)
+		if (lines[i][0] != '\0')
+			print_printable(self->err, "dnode: ", lines[i], strlen(lines[i]));
 }
 
 bool dn_output_finish(DnOutput *self, GError **error)

@@ -47,7 +47,7 @@ void dn_output_note(DnOutput *self, const char *format, ...) G_GNUC_PRINTF(2, 3)
 /* A finding that says itself where it is ("web.yaml:3:1: …"), on stderr. */
 void dn_output_finding(DnOutput *self, const char *line);
 
-/* "dnode: MESSAGE" on stderr. */
+/* "dnode: MESSAGE" on stderr, for each line of the message. */
 void dn_output_error(DnOutput *self, const GError *error);
 
 /* Write out what is buffered; DN_ERROR_UNAVAILABLE when stdout did not take everything. */

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "verbs/verb.h"
+
+#define SYSTEM_SOCKET "/run/dnode/supervisor.sock"
+#define LAB_SOCKET "/run/dnode-lab/supervisor/supervisor.sock"
+#define SYSTEM_HOME "/etc/dnode"
+#define LAB_HOME "/var/lib/dnode-lab/home"
+
+const char *dn_call_operand(const DnCall *call, unsigned index)
+{
+	return index < call->operands->len ? call->operands->pdata[index] : NULL;
+}
+
+const char *dn_call_option(const DnCall *call, const char *name)
+{
+	return g_hash_table_lookup(call->options, name);
+}
+
+bool dn_call_has(const DnCall *call, const char *name)
+{
+	return dn_call_option(call, name) != NULL;
+}
+
+const char *dn_call_need(const DnCall *call, const char *name, GError **error)
+{
+	const char *value = dn_call_option(call, name);
+
+	if (value == NULL)
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "%s%s%s needs --%s",
+			    call->verb->noun, call->verb->verb != NULL ? " " : "",
+			    call->verb->verb != NULL ? call->verb->verb : "", name);
+	return value;
+}
+
+static const char *find_supervisor(const DnCall *call)
+{
+	const char *named = g_getenv("DNODE_SUPERVISOR");
+
+	if (call->supervisor != NULL)
+		return call->supervisor;
+	if (named != NULL && named[0] != '\0')
+		return named;
+	if (access(SYSTEM_SOCKET, F_OK) != 0 && access(LAB_SOCKET, F_OK) == 0)
+		return LAB_SOCKET;
+	return SYSTEM_SOCKET;
+}
+
+DnHttp *dn_call_connect(const DnCall *call, GError **error)
+{
+	return dn_http_new(find_supervisor(call), error);
+}
+
+static bool is_home(const char *path)
+{
+	g_autofree char *file = g_build_filename(path, "cluster.yaml", NULL);
+
+	return access(file, F_OK) == 0;
+}
+
+char *dn_call_home(const DnCall *call, GError **error)
+{
+	const char *named = g_getenv("DNODE_HOME");
+
+	if (call->home != NULL)
+		return g_strdup(call->home);
+	if (named != NULL && named[0] != '\0')
+		return g_strdup(named);
+	if (is_home(SYSTEM_HOME))
+		return g_strdup(SYSTEM_HOME);
+	if (is_home(LAB_HOME))
+		return g_strdup(LAB_HOME);
+	g_set_error_literal(error, DN_ERROR, DN_ERROR_INVALID,
+			    "no cluster directory: neither " SYSTEM_HOME " nor a lab's is there; "
+			    "make one with 'dnode cluster init' or name it with --home");
+	return NULL;
+}
+
+char *dn_call_key_path(const DnCall *call, const char *name, GError **error)
+{
+	if (!dn_text_is_name(name))
+		return g_strdup(name);
+
+	g_autofree char *home = dn_call_home(call, error);
+	if (home == NULL) {
+		g_prefix_error(error, "key '%s': ", name);
+		return NULL;
+	}
+	g_autofree char *file = g_strconcat(name, ".key", NULL);
+	return g_build_filename(home, "keys", file, NULL);
+}
+
+DnSecretKey *dn_call_key(const DnCall *call, GError **error)
+{
+	const char *name = dn_call_need(call, "key", error);
+
+	if (name == NULL)
+		return NULL;
+	g_autofree char *path = dn_call_key_path(call, name, error);
+	return path != NULL ? dn_secret_key_load(path, error) : NULL;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What a verb of the command is, and what it is given when it runs.
+ *
+ * Each verb is one row in the file that implements it: its words, its options and its function.
+ * cli/main/table.c lists the rows; help, parsing and suggestions all come from them.
+ */
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "http/client.h"
+#include "output/output.h"
+#include "seal/keys.h"
+
+#define DN_OPTIONS_LIMIT 8
+
+typedef struct {
+	const char *name;  /* "reason" for --reason, "f" for -f */
+	const char *value; /* what the help calls its value; NULL: a switch */
+	const char *help;
+} DnOption;
+
+typedef struct DnCall DnCall;
+
+typedef struct {
+	const char *noun;
+	const char *verb;     /* NULL: the noun is the whole command */
+	const char *operands; /* as the help shows them */
+	unsigned least, most; /* how many operands */
+	const char *help;     /* one line */
+	const char *more;     /* NULL, or what else the help of this verb says */
+	DnOption options[DN_OPTIONS_LIMIT];
+	bool (*run)(DnCall *call, GError **error);
+} DnVerb;
+
+struct DnCall {
+	DnOutput *output;   /* borrowed */
+	const DnVerb *verb; /* borrowed from the table */
+	bool json;
+	char *supervisor;    /* owned; NULL: look for it */
+	char *home;          /* owned; NULL: look for it */
+	GPtrArray *operands; /* owned, of char * */
+	GHashTable *options; /* owned: char * → char *, "" for a switch */
+};
+
+/* Operand @index, or NULL. */
+const char *dn_call_operand(const DnCall *call, unsigned index);
+
+/* The value of an option, or NULL when it was not given. */
+const char *dn_call_option(const DnCall *call, const char *name);
+bool dn_call_has(const DnCall *call, const char *name);
+
+/* An option that the verb cannot do without: DN_ERROR_INVALID when it is missing. */
+const char *dn_call_need(const DnCall *call, const char *name, GError **error);
+
+/* The supervisor: --supervisor, $DNODE_SUPERVISOR, the local socket, the lab's socket. */
+DnHttp *dn_call_connect(const DnCall *call, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The directory with cluster.yaml: --home, $DNODE_HOME, /etc/dnode, the lab's. */
+char *dn_call_home(const DnCall *call, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The secret key that --key names: a path, or a name in the home's keys. */
+DnSecretKey *dn_call_key(const DnCall *call, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The same for a name or path that does not come from --key. */
+char *dn_call_key_path(const DnCall *call, const char *name,
+		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
