@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What hosts say. A host is root on its own machine and may be anybody's by now: it is believed
+ * about its own nodes in its own address range, and about nothing else.
+ */
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "core/lifecycle.h"
+#include "core/reconcile.h"
+#include "core/response.h"
+
+enum {
+	NODE_DIGITS = 8,
+	EVENT_BURST = 200,
+	EVENTS_PER_S = 20,
+	TEXT_LIMIT = 1024,
+	KIND_LIMIT = 64,
+};
+
+/* Whether @host may add one more event now; says so once when it may not. */
+static bool may_speak(DnHost *host, DnNow now, DnActs *acts)
+{
+	double seconds = (double)(now.monotonic_ns - host->event_ns) / (double)DN_NS_PER_S;
+
+	host->event_tokens =
+		host->event_ns == 0 ? EVENT_BURST
+				    : MIN(EVENT_BURST, host->event_tokens + seconds * EVENTS_PER_S);
+	host->event_ns = now.monotonic_ns;
+	if (host->event_tokens >= 1) {
+		host->event_tokens -= 1;
+		host->events_dropped = false;
+		return true;
+	}
+	if (!host->events_dropped)
+		dn_acts_event(acts, now.realtime_ns, "events.dropped", "warning",
+			      "%s sends more than %d events a second; the rest is dropped",
+			      host->name, EVENTS_PER_S)
+			->host = g_strdup(host->name);
+	host->events_dropped = true;
+	return false;
+}
+
+static void refuse(DnHost *host, DnNow now, DnActs *acts, const GError *why)
+{
+	if (!may_speak(host, now, acts))
+		return;
+	dn_acts_event(acts, now.realtime_ns, "fact.refused", "critical",
+		      "%s was not believed: %s; if it is not misconfigured, treat it as taken over",
+		      host->name, why->message)
+		->host = g_strdup(host->name);
+}
+
+static DnEvent *speak(DnActs *acts, DnNow now, const char *kind, const char *severity,
+		      const DnNodeRecord *node, const char *text)
+{
+	DnEvent *event = dn_acts_event(acts, now.realtime_ns, kind, severity, "%s", text);
+
+	event->host = g_strdup(node->host);
+	event->service = g_strdup(node->service);
+	event->node = g_strdup(node->id);
+	event->incident = g_strdup(node->incident);
+	return event;
+}
+
+static void touch(DnFleetCore *core, const char *service)
+{
+	DnService *known = service == NULL ? NULL : dn_state_service(core, service);
+
+	if (known != NULL)
+		known->touched = true;
+}
+
+/* SERVICE-xxxxxxxx */
+static bool is_node_id(const char *id, const char *service)
+{
+	size_t length = strlen(service);
+
+	return dn_text_is_name(service) && g_str_has_prefix(id, service) && id[length] == '-' &&
+	       dn_text_is_hex(id + length + 1, NODE_DIGITS);
+}
+
+static bool check_node(const DnFleetCore *core, const DnHost *host, const DnNodeRecord *node,
+		       GError **error)
+{
+	DnNodeRecord *known = NULL;
+	DnHost *owner = NULL;
+	uint32_t address = 0;
+
+	if (node->id == NULL || node->service == NULL || !is_node_id(node->id, node->service)) {
+		g_autofree char *shown = dn_text_printable(node->id == NULL ? "" : node->id,
+							   node->id == NULL ? 0 : strlen(node->id));
+
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "it named a node \"%.64s\"", shown);
+		return false;
+	}
+	if (g_strcmp0(node->host, host->name) != 0) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "it spoke of node %s as another host's", node->id);
+		return false;
+	}
+	if (node->address != NULL && node->address[0] != '\0' &&
+	    (!dn_address_parse(node->address, &address) ||
+	     !dn_range_contains(&host->range, address))) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "it gave node %s an address outside %s", node->id, host->cidr);
+		return false;
+	}
+	owner = dn_state_host_of_node(core, node->id, &known);
+	if (owner != NULL && owner != host) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED, "it claimed node %s of host %s",
+			    node->id, owner->name);
+		return false;
+	}
+	bool cut = dn_response_is_cut(core, node->id) ||
+		   (known != NULL && known->state == DN_NODE_QUARANTINED);
+	if (node->state == DN_NODE_LOST ||
+	    (cut && !dn_lifecycle_may_reach(DN_NODE_QUARANTINED, node->state)) ||
+	    (known != NULL && !dn_lifecycle_may_reach(known->state, node->state))) {
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "it said that node %s, which is %s, had become %s", node->id,
+			    cut ? "quarantined"
+				: (known != NULL ? dn_node_state_name(known->state) : "unknown"),
+			    dn_node_state_name(node->state));
+		return false;
+	}
+	return true;
+}
+
+static void tell_change(const DnNodeRecord *before, const DnNodeRecord *node, DnNow now,
+			DnActs *acts)
+{
+	const char *name = dn_node_state_name(node->state);
+	g_autofree char *kind = g_strdup_printf("node.%s", name);
+	g_autofree char *text = g_strdup_printf("%s on %s is %s", node->id, node->host, name);
+	bool bad = node->state == DN_NODE_FAILED || node->state == DN_NODE_QUARANTINED;
+
+	if (before != NULL && before->state == node->state)
+		return;
+	speak(acts, now, kind, bad ? "warning" : "info", node, text);
+}
+
+static void watch_incident_of(DnFleetCore *core, const DnNodeRecord *node)
+{
+	const DnIncident *incident = node->incident == NULL
+					     ? NULL
+					     : g_hash_table_lookup(core->incidents, node->incident);
+
+	if (incident != NULL && g_str_equal(incident->node, node->id))
+		dn_response_watch(core, incident);
+}
+
+static void take_node(DnFleetCore *core, DnHost *host, const DnNodeRecord *node, DnNow now,
+		      DnActs *acts)
+{
+	g_autoptr(GError) error = NULL;
+	const DnNodeRecord *before =
+		node->id == NULL ? NULL : g_hash_table_lookup(host->nodes, node->id);
+
+	if (!check_node(core, host, node, &error)) {
+		refuse(host, now, acts, error);
+		return;
+	}
+	if (before == NULL && g_hash_table_size(host->nodes) >= DN_FLEET_HOST_NODES) {
+		g_set_error(&error, DN_ERROR, DN_ERROR_EXHAUSTED, "it named more than %d nodes",
+			    DN_FLEET_HOST_NODES);
+		refuse(host, now, acts, error);
+		return;
+	}
+	tell_change(before, node, now, acts);
+	DnNodeRecord *copy = dn_node_record_copy(node);
+	if (copy->address != NULL && copy->address[0] == '\0')
+		g_clear_pointer(&copy->address, g_free);
+	g_hash_table_replace(host->nodes, copy->id, copy);
+	watch_incident_of(core, copy);
+	touch(core, copy->service);
+}
+
+/* Evidence that is gone without a destruction is an incident of its own. */
+static void take_gone(DnFleetCore *core, DnHost *host, const char *id, DnNow now, DnActs *acts)
+{
+	const DnNodeRecord *node = g_hash_table_lookup(host->nodes, id);
+
+	if (node == NULL)
+		return;
+	if (node->state == DN_NODE_QUARANTINED && dn_response_is_cut(core, id)) {
+		g_autofree char *text = g_strdup_printf(
+			"%s was quarantined on %s and is gone though nobody destroyed it", id,
+			host->name);
+
+		speak(acts, now, "node.vanished", "critical", node, text);
+	}
+	touch(core, node->service);
+	g_hash_table_remove(host->nodes, id);
+}
+
+static bool check_incident(const DnFleetCore *core, const DnHost *host, const DnIncident *incident,
+			   GError **error)
+{
+	const DnIncident *known = NULL;
+	DnNodeRecord *node = NULL;
+
+	if (incident->id == NULL || !dn_text_is_hex(incident->id, 16) || incident->node == NULL ||
+	    incident->service == NULL || !is_node_id(incident->node, incident->service)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "it sent an incident without a proper id, node or service");
+		return false;
+	}
+	known = g_hash_table_lookup(core->incidents, incident->id);
+	DnHost *owner = dn_state_host_of_node(core, incident->node, &node);
+	if (g_strcmp0(incident->host, host->name) != 0 || (owner != NULL && owner != host) ||
+	    (known != NULL && !g_str_equal(known->host, host->name))) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "it spoke of incident %s as another host's", incident->id);
+		return false;
+	}
+	if (known != NULL &&
+	    (incident->state < known->state || !g_str_equal(known->node, incident->node))) {
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "it turned incident %s back from %s to %s", incident->id,
+			    dn_incident_state_name(known->state),
+			    dn_incident_state_name(incident->state));
+		return false;
+	}
+	return true;
+}
+
+static unsigned count_incidents(const DnFleetCore *core, const DnHost *host)
+{
+	GHashTableIter iter;
+	gpointer value;
+	unsigned count = 0;
+
+	g_hash_table_iter_init(&iter, core->incidents);
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		count += g_str_equal(((const DnIncident *)value)->host, host->name) ? 1 : 0;
+	return count;
+}
+
+static void tell_incident(const DnIncident *known, const DnIncident *incident, DnNow now,
+			  DnActs *acts)
+{
+	bool opened = known == NULL;
+
+	if (!opened && known->state == incident->state)
+		return;
+	g_autofree char *kind = g_strdup_printf(
+		"incident.%s", opened ? "opened" : dn_incident_state_name(incident->state));
+	DnEvent *event = dn_acts_event(
+		acts, now.realtime_ns, kind, opened && !incident->drill ? "critical" : "warning",
+		"%s%s on %s: %s%s%s", incident->drill ? "drill: " : "", incident->node,
+		incident->host, incident->class == NULL ? "" : incident->class,
+		incident->detail == NULL ? "" : ": ",
+		incident->detail == NULL ? "" : incident->detail);
+
+	event->host = g_strdup(incident->host);
+	event->service = g_strdup(incident->service);
+	event->node = g_strdup(incident->node);
+	event->incident = g_strdup(incident->id);
+}
+
+static void stamp_reported(DnFleetCore *core, const DnIncident *incident, DnActs *acts)
+{
+	DnOrder *order = dn_order_new(DN_ORDER_STAMP);
+
+	order->incident = g_strdup(incident->id);
+	order->stage = DN_STAGE_REPORTED;
+	dn_acts_dispatch(acts, incident->host, order, dn_state_tag(core), true);
+}
+
+/* What the host quotes from a node goes to people's terminals. */
+static void make_printable(char **text)
+{
+	char *shown = *text == NULL ? NULL : dn_text_printable(*text, strnlen(*text, TEXT_LIMIT));
+
+	g_free(*text);
+	*text = shown;
+}
+
+static void take_incident(DnFleetCore *core, DnHost *host, const DnIncident *incident, DnNow now,
+			  DnActs *acts)
+{
+	const DnIncident *known =
+		incident->id == NULL ? NULL : g_hash_table_lookup(core->incidents, incident->id);
+	g_autoptr(GError) error = NULL;
+
+	if (!check_incident(core, host, incident, &error)) {
+		refuse(host, now, acts, error);
+		return;
+	}
+	if (known == NULL && count_incidents(core, host) >= DN_FLEET_HOST_INCIDENTS) {
+		g_set_error(&error, DN_ERROR, DN_ERROR_EXHAUSTED, "it sent more than %d incidents",
+			    DN_FLEET_HOST_INCIDENTS);
+		refuse(host, now, acts, error);
+		return;
+	}
+	DnIncident *copy = dn_incident_copy(incident);
+	make_printable(&copy->class);
+	make_printable(&copy->detail);
+	tell_incident(known, copy, now, acts);
+	g_hash_table_replace(core->incidents, copy->id, copy);
+	dn_acts_record(acts, DN_RECORD_INCIDENT, copy->id);
+	dn_response_recount(core);
+	if (copy->stages_us[DN_STAGE_REPORTED] < 0)
+		stamp_reported(core, copy, acts);
+	dn_response_watch(core, copy);
+	touch(core, copy->service);
+}
+
+static char *printable(const char *text)
+{
+	return text == NULL ? NULL : dn_text_printable(text, strnlen(text, TEXT_LIMIT));
+}
+
+static void take_properties(DnHost *host, const DnHostReport *report)
+{
+	GHashTableIter iter;
+	gpointer key, value;
+
+	g_free(host->version);
+	g_free(host->kernel);
+	host->version = printable(report->version);
+	host->kernel = printable(report->kernel);
+	host->slots = report->slots;
+	g_hash_table_remove_all(host->capabilities);
+	g_hash_table_iter_init(&iter, report->capabilities);
+	while (g_hash_table_iter_next(&iter, &key, &value))
+		g_hash_table_insert(host->capabilities, printable(key), printable(value));
+	g_hash_table_remove_all(host->epochs);
+	g_hash_table_iter_init(&iter, report->epochs);
+	while (g_hash_table_iter_next(&iter, &key, &value))
+		g_hash_table_insert(host->epochs, g_strdup(key),
+				    g_memdup2(value, sizeof(uint64_t)));
+}
+
+/* Ids that @host had and that @report does not name. */
+static GPtrArray *missing_from(const DnHost *host, const DnHostReport *report)
+{
+	g_autoptr(GHashTable) said = g_hash_table_new(g_str_hash, g_str_equal);
+	GPtrArray *missing = g_ptr_array_new_with_free_func(g_free);
+	GHashTableIter iter;
+	gpointer key;
+
+	for (guint i = 0; i < report->nodes->len; i++) {
+		const DnNodeRecord *node = g_ptr_array_index(report->nodes, i);
+
+		if (node->id != NULL)
+			g_hash_table_add(said, node->id);
+	}
+	g_hash_table_iter_init(&iter, host->nodes);
+	while (g_hash_table_iter_next(&iter, &key, NULL))
+		if (!g_hash_table_contains(said, key))
+			g_ptr_array_add(missing, g_strdup(key));
+	return missing;
+}
+
+static void take_report(DnFleetCore *core, DnHost *host, const DnHostReport *report, DnNow now,
+			DnActs *acts)
+{
+	g_autoptr(GPtrArray) missing = missing_from(host, report);
+
+	take_properties(host, report);
+	for (guint i = 0; i < missing->len; i++)
+		take_gone(core, host, g_ptr_array_index(missing, i), now, acts);
+	for (guint i = 0; i < report->nodes->len; i++)
+		take_node(core, host, g_ptr_array_index(report->nodes, i), now, acts);
+	for (guint i = 0; i < report->incidents->len; i++)
+		take_incident(core, host, g_ptr_array_index(report->incidents, i), now, acts);
+	host->reported = true;
+	dn_reconcile_touch_all(core);
+}
+
+static bool is_severity(const char *severity)
+{
+	const char *const known[] = {"info", "warning", "critical", NULL};
+
+	return severity != NULL && g_strv_contains(known, severity);
+}
+
+/* Dotted words of a-z, 0-9 and '-'. */
+static bool is_kind(const char *kind)
+{
+	if (kind == NULL || kind[0] == '\0' || strlen(kind) > KIND_LIMIT)
+		return false;
+	for (const char *at = kind; *at != '\0'; at++)
+		if (!g_ascii_islower(*at) && !g_ascii_isdigit(*at) && *at != '-' && *at != '.')
+			return false;
+	return true;
+}
+
+static void take_event(DnHost *host, const DnEvent *event, DnNow now, DnActs *acts)
+{
+	if (!may_speak(host, now, acts))
+		return;
+	const char *text = event->text == NULL ? "" : event->text;
+	g_autofree char *line = dn_text_printable(text, strnlen(text, TEXT_LIMIT));
+	DnEvent *copy = dn_acts_event(acts, event->time_ns == 0 ? now.realtime_ns : event->time_ns,
+				      is_kind(event->kind) ? event->kind : "host.event",
+				      is_severity(event->severity) ? event->severity : "warning",
+				      "%s", line);
+
+	copy->seq = event->seq;
+	copy->host = g_strdup(host->name);
+	if (event->service != NULL && dn_text_is_name(event->service))
+		copy->service = g_strdup(event->service);
+	if (event->node != NULL && copy->service != NULL && is_node_id(event->node, copy->service))
+		copy->node = g_strdup(event->node);
+	if (event->incident != NULL && dn_text_is_hex(event->incident, 16))
+		copy->incident = g_strdup(event->incident);
+}
+
+static void hear(DnHost *host, DnNow now, DnActs *acts)
+{
+	if (host->lost)
+		dn_acts_event(acts, now.realtime_ns, "host.up", "info", "%s answers again",
+			      host->name)
+			->host = g_strdup(host->name);
+	host->lost = false;
+	host->seen_ns = now.monotonic_ns;
+	host->last_seen_ns = now.realtime_ns;
+}
+
+void dn_fleet_core_fact(DnFleetCore *self, const char *name, const DnFact *fact, DnNow now,
+			DnActs *acts)
+{
+	DnHost *host = dn_state_host(self, name);
+
+	g_return_if_fail(host != NULL);
+	dn_reconcile_begin(self, now);
+	if (host->lost)
+		dn_reconcile_touch_all(self);
+	hear(host, now, acts);
+	switch (fact->kind) {
+	case DN_FACT_REPORT:
+		take_report(self, host, fact->report, now, acts);
+		break;
+	case DN_FACT_NODE:
+		take_node(self, host, fact->node, now, acts);
+		break;
+	case DN_FACT_NODE_GONE:
+		take_gone(self, host, fact->id, now, acts);
+		break;
+	case DN_FACT_INCIDENT:
+		take_incident(self, host, fact->incident, now, acts);
+		break;
+	case DN_FACT_EVENT:
+		take_event(host, fact->event, now, acts);
+		break;
+	case DN_FACT_HEARTBEAT:
+	case DN_FACT_N:
+		break;
+	}
+	dn_reconcile(self, now, acts);
+}

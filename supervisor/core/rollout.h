@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Who carries how much of which epoch, one step at a time.
+ *
+ * A roll raises the new epoch by at most roll.surge nodes above replicas, and lowers an older one
+ * only while at least replicas nodes are ready without it. Without a step forward for
+ * roll.deadline the roll stops: new nodes that are not ready are taken back, the old ones go on
+ * serving, and the next manifest starts over.
+ */
+
+#include "core/state.h"
+
+void dn_rollout_begin(DnService *service, DnNow now);
+
+/* Change the shares of @service as far as is safe now. True when anything to store changed. */
+bool dn_rollout_step(DnFleetCore *core, DnService *service, DnNow now, DnActs *acts);
+
+/* Hosts that may get new nodes of @release, as seats; free with g_array_unref(). */
+GArray *dn_rollout_seats(const DnFleetCore *core, const DnService *service,
+			 const DnRelease *release);

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/state.h"
+
+#include <string.h>
+
+#include "core/lifecycle.h"
+
+static void free_share(gpointer share)
+{
+	dn_share_free(share);
+}
+
+static void free_release(gpointer data)
+{
+	DnRelease *release = data;
+
+	dn_declaration_free(release->declaration);
+	g_hash_table_unref(release->shares);
+	g_free(release);
+}
+
+static void free_service(gpointer data)
+{
+	DnService *service = data;
+
+	g_free(service->name);
+	g_free(service->vip);
+	g_free(service->roll_error);
+	g_ptr_array_unref(service->releases);
+	g_free(service);
+}
+
+static void free_told(gpointer data)
+{
+	DnTold *told = data;
+
+	dn_assign_free(told->sent);
+	g_free(told);
+}
+
+static void free_node(gpointer node)
+{
+	dn_node_record_free(node);
+}
+
+static void free_host(gpointer data)
+{
+	DnHost *host = data;
+
+	g_free(host->name);
+	g_free(host->cidr);
+	g_free(host->address);
+	g_free(host->version);
+	g_free(host->kernel);
+	g_free(host->routes_sent);
+	g_hash_table_unref(host->capabilities);
+	g_hash_table_unref(host->epochs);
+	g_hash_table_unref(host->nodes);
+	g_hash_table_unref(host->told);
+	g_hash_table_unref(host->manifests);
+	g_free(host);
+}
+
+static void free_token(gpointer token)
+{
+	dn_token_record_free(token);
+}
+
+static void free_incident(gpointer incident)
+{
+	dn_incident_free(incident);
+}
+
+static void free_pending(gpointer data)
+{
+	DnPending *pending = data;
+
+	g_free(pending->host);
+	g_free(pending->subject);
+	g_free(pending);
+}
+
+static void free_stamp(gpointer data)
+{
+	DnStampWait *stamp = data;
+
+	g_free(stamp->incident);
+	g_free(stamp->host);
+	g_free(stamp->service);
+	g_free(stamp->address);
+	g_hash_table_unref(stamp->waiting);
+	g_free(stamp);
+}
+
+DnFleetCore *dn_fleet_core_new(const DnCluster *cluster, GError **error)
+{
+	DnRange nodes, vips;
+
+	if (!dn_range_parse(cluster->node_cidr, &nodes, error)) {
+		g_prefix_error(error, "cluster.yaml: node_cidr: ");
+		return NULL;
+	}
+	if (!dn_range_parse(cluster->vip_cidr, &vips, error)) {
+		g_prefix_error(error, "cluster.yaml: vip_cidr: ");
+		return NULL;
+	}
+	if (nodes.prefix > 24 || vips.prefix > 30) {
+		g_set_error(
+			error, DN_ERROR, DN_ERROR_INVALID,
+			"cluster.yaml: node_cidr needs at least a /24 (one a host) and vip_cidr "
+			"a /30; they are %s and %s",
+			cluster->node_cidr, cluster->vip_cidr);
+		return NULL;
+	}
+	if (dn_range_contains(&nodes, vips.base) || dn_range_contains(&vips, nodes.base)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "cluster.yaml: node_cidr %s and vip_cidr %s overlap; choose two ranges",
+			    cluster->node_cidr, cluster->vip_cidr);
+		return NULL;
+	}
+	DnFleetCore *self = g_new0(DnFleetCore, 1);
+	self->node_range = nodes;
+	self->vip_range = vips;
+	self->services = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_service);
+	self->hosts = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_host);
+	self->tokens = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_token);
+	self->incidents = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_incident);
+	self->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, free_pending);
+	self->cut = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	self->stamps = g_ptr_array_new_with_free_func(free_stamp);
+	return self;
+}
+
+void dn_fleet_core_free(DnFleetCore *self)
+{
+	if (self == NULL)
+		return;
+	g_hash_table_unref(self->services);
+	g_hash_table_unref(self->hosts);
+	g_hash_table_unref(self->tokens);
+	g_hash_table_unref(self->incidents);
+	g_hash_table_unref(self->pending);
+	g_hash_table_unref(self->cut);
+	g_ptr_array_unref(self->stamps);
+	g_free(self);
+}
+
+DnHost *dn_state_host(const DnFleetCore *core, const char *name)
+{
+	return g_hash_table_lookup(core->hosts, name);
+}
+
+DnService *dn_state_service(const DnFleetCore *core, const char *name)
+{
+	return g_hash_table_lookup(core->services, name);
+}
+
+DnHost *dn_state_add_host(DnFleetCore *core, const DnHostRecord *record, DnRange range)
+{
+	DnHost *host = g_new0(DnHost, 1);
+
+	host->name = g_strdup(record->name);
+	memcpy(host->key, record->key, sizeof(host->key));
+	host->cidr = g_strdup(record->cidr);
+	host->address = g_strdup(record->address);
+	host->range = range;
+	host->capabilities = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	host->epochs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	host->nodes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_node);
+	host->told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_told);
+	host->manifests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	g_hash_table_insert(core->hosts, host->name, host);
+	return host;
+}
+
+DnService *dn_state_add_service(DnFleetCore *core, const char *name, const char *vip)
+{
+	DnService *service = g_new0(DnService, 1);
+
+	service->name = g_strdup(name);
+	service->vip = g_strdup(vip);
+	service->releases = g_ptr_array_new_with_free_func(free_release);
+	service->shown_state = -1;
+	g_hash_table_insert(core->services, service->name, service);
+	return service;
+}
+
+static gint compare_names(gconstpointer a, gconstpointer b)
+{
+	return strcmp(a, b);
+}
+
+GList *dn_state_sorted(GHashTable *table)
+{
+	return g_list_sort(g_hash_table_get_keys(table), compare_names);
+}
+
+DnRelease *dn_release_new(const DnDeclaration *declaration)
+{
+	DnRelease *release = g_new0(DnRelease, 1);
+
+	release->declaration = dn_declaration_copy(declaration);
+	release->shares = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_share);
+	return release;
+}
+
+DnRelease *dn_service_current(const DnService *service)
+{
+	return g_ptr_array_index(service->releases, 0);
+}
+
+DnRelease *dn_service_release(const DnService *service, const char *digest)
+{
+	if (digest == NULL)
+		return NULL;
+	for (guint i = 0; i < service->releases->len; i++) {
+		DnRelease *release = g_ptr_array_index(service->releases, i);
+
+		if (g_str_equal(release->declaration->manifest->digest, digest))
+			return release;
+	}
+	return NULL;
+}
+
+DnShare *dn_release_share(DnRelease *release, const char *host)
+{
+	DnShare *share = g_hash_table_lookup(release->shares, host);
+
+	if (share == NULL) {
+		share = dn_share_new(host, 0, 0);
+		g_hash_table_insert(release->shares, share->host, share);
+	}
+	return share;
+}
+
+uint32_t dn_release_running(const DnRelease *release)
+{
+	GHashTableIter iter;
+	gpointer value;
+	uint32_t count = 0;
+
+	g_hash_table_iter_init(&iter, release->shares);
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		count += ((const DnShare *)value)->running;
+	return count;
+}
+
+uint32_t dn_release_running_on(const DnRelease *release, const char *host)
+{
+	const DnShare *share = g_hash_table_lookup(release->shares, host);
+
+	return share == NULL ? 0 : share->running;
+}
+
+GPtrArray *dn_release_shares(const DnRelease *release)
+{
+	GPtrArray *shares = g_ptr_array_new_with_free_func(free_share);
+	g_autoptr(GList) hosts = dn_state_sorted(release->shares);
+
+	for (GList *at = hosts; at != NULL; at = at->next) {
+		const DnShare *share = g_hash_table_lookup(release->shares, at->data);
+
+		if (share->running > 0 || share->standby > 0)
+			g_ptr_array_add(shares,
+					dn_share_new(share->host, share->running, share->standby));
+	}
+	return shares;
+}
+
+void dn_host_forget_told(DnHost *host)
+{
+	g_hash_table_remove_all(host->told);
+	g_hash_table_remove_all(host->manifests);
+	g_clear_pointer(&host->routes_sent, g_free);
+}
+
+DnTold *dn_host_told(DnHost *host, const char *service)
+{
+	DnTold *told = g_hash_table_lookup(host->told, service);
+
+	if (told == NULL) {
+		told = g_new0(DnTold, 1);
+		g_hash_table_insert(host->told, g_strdup(service), told);
+	}
+	return told;
+}
+
+uint32_t dn_host_ready(const DnHost *host, const char *digest)
+{
+	GHashTableIter iter;
+	gpointer value;
+	uint32_t count = 0;
+
+	if (host->lost || !host->reported)
+		return 0;
+	g_hash_table_iter_init(&iter, host->nodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnNodeRecord *node = value;
+
+		if (node->state == DN_NODE_READY && g_strcmp0(node->digest, digest) == 0)
+			count++;
+	}
+	return count;
+}
+
+DnHost *dn_state_host_of_node(const DnFleetCore *core, const char *node, DnNodeRecord **record)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	g_hash_table_iter_init(&iter, core->hosts);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		DnHost *host = value;
+		DnNodeRecord *known = g_hash_table_lookup(host->nodes, node);
+
+		if (known != NULL) {
+			*record = known;
+			return host;
+		}
+	}
+	return NULL;
+}
+
+bool dn_host_is_up(const DnHost *host)
+{
+	return host->connected && host->reported && !host->lost;
+}
+
+uint32_t dn_state_room(const DnFleetCore *core, const DnHost *host)
+{
+	GHashTableIter iter;
+	gpointer value;
+	uint64_t taken = 0;
+
+	g_hash_table_iter_init(&iter, core->services);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnService *service = value;
+
+		for (guint i = 0; i < service->releases->len; i++) {
+			const DnRelease *release = g_ptr_array_index(service->releases, i);
+			const DnShare *share = g_hash_table_lookup(release->shares, host->name);
+
+			if (share != NULL)
+				taken += (uint64_t)share->running + share->standby;
+		}
+	}
+	g_hash_table_iter_init(&iter, host->nodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		if (((const DnNodeRecord *)value)->state == DN_NODE_QUARANTINED)
+			taken++;
+	return taken >= host->slots ? 0 : (uint32_t)(host->slots - taken);
+}
+
+uint64_t dn_state_tag(DnFleetCore *core)
+{
+	return ++core->last_tag;
+}
+
+uint64_t dn_state_pending(DnFleetCore *core, const char *host, DnOrderKind kind,
+			  const char *subject, uint64_t revision)
+{
+	DnPending *pending = g_new0(DnPending, 1);
+	uint64_t tag = dn_state_tag(core);
+
+	pending->host = g_strdup(host);
+	pending->kind = kind;
+	pending->subject = g_strdup(subject);
+	pending->revision = revision;
+	g_hash_table_insert(core->pending, g_memdup2(&tag, sizeof(tag)), pending);
+	return tag;
+}

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/view.h"
+
+#include <string.h>
+
+#include "core/response.h"
+#include "core/state.h"
+
+static const char *const service_names[] = {
+	[DN_SERVICE_RUNNING] = "running",   [DN_SERVICE_ROLLING] = "rolling",
+	[DN_SERVICE_DEGRADED] = "degraded", [DN_SERVICE_REMOVING] = "removing",
+	[DN_SERVICE_REMOVED] = "removed",
+};
+_Static_assert(G_N_ELEMENTS(service_names) == DN_SERVICE_N_STATES, "every state needs a name");
+
+static const char *const host_names[] = {
+	[DN_HOST_NEW] = "new",
+	[DN_HOST_UP] = "up",
+	[DN_HOST_LOST] = "lost",
+};
+_Static_assert(G_N_ELEMENTS(host_names) == DN_HOST_N_STATES, "every state needs a name");
+
+const char *dn_service_state_name(DnServiceState state)
+{
+	g_assert(state < DN_SERVICE_N_STATES);
+	return service_names[state];
+}
+
+const char *dn_host_state_name(DnHostState state)
+{
+	g_assert(state < DN_HOST_N_STATES);
+	return host_names[state];
+}
+
+void dn_service_view_free(DnServiceView *self)
+{
+	if (self == NULL)
+		return;
+	g_free(self->name);
+	g_free(self->vip);
+	g_free(self->roll_error);
+	dn_declaration_free(self->current);
+	g_free(self);
+}
+
+void dn_host_view_free(DnHostView *self)
+{
+	if (self == NULL)
+		return;
+	g_free(self->name);
+	g_free(self->cidr);
+	g_free(self->address);
+	g_free(self->version);
+	g_free(self->kernel);
+	g_clear_pointer(&self->capabilities, g_hash_table_unref);
+	g_free(self);
+}
+
+static void free_service_view(gpointer view)
+{
+	dn_service_view_free(view);
+}
+
+static void free_host_view(gpointer view)
+{
+	dn_host_view_free(view);
+}
+
+static void free_node(gpointer node)
+{
+	dn_node_record_free(node);
+}
+
+static void free_incident(gpointer incident)
+{
+	dn_incident_free(incident);
+}
+
+typedef struct {
+	uint32_t ready, ready_current, standby, left;
+} Count;
+
+static void count_node(const DnNodeRecord *node, const char *current, Count *count)
+{
+	switch (node->state) {
+	case DN_NODE_READY:
+		count->left++;
+		count->ready++;
+		if (g_strcmp0(node->digest, current) == 0)
+			count->ready_current++;
+		break;
+	case DN_NODE_STANDBY:
+	case DN_NODE_CREATED:
+		count->left++;
+		count->standby++;
+		break;
+	case DN_NODE_CREATING:
+	case DN_NODE_STARTING:
+	case DN_NODE_DRAINING:
+	case DN_NODE_STOPPING:
+		count->left++;
+		break;
+	case DN_NODE_STOPPED:
+	case DN_NODE_QUARANTINED:
+	case DN_NODE_DESTROYED:
+	case DN_NODE_FAILED:
+	case DN_NODE_LOST:
+	case DN_NODE_N_STATES:
+		break;
+	}
+}
+
+static Count count_nodes(const DnFleetCore *core, const DnService *service)
+{
+	const char *current = dn_service_current(service)->declaration->manifest->digest;
+	GHashTableIter hosts, nodes;
+	gpointer host, node;
+	Count count = {0};
+
+	g_hash_table_iter_init(&hosts, core->hosts);
+	while (g_hash_table_iter_next(&hosts, NULL, &host)) {
+		if (((const DnHost *)host)->lost)
+			continue;
+		g_hash_table_iter_init(&nodes, ((const DnHost *)host)->nodes);
+		while (g_hash_table_iter_next(&nodes, NULL, &node))
+			if (g_strcmp0(((const DnNodeRecord *)node)->service, service->name) == 0 &&
+			    !dn_response_is_cut(core, ((const DnNodeRecord *)node)->id))
+				count_node(node, current, &count);
+	}
+	return count;
+}
+
+static DnServiceState state_of(const DnService *service, const Count *count)
+{
+	const DnManifest *manifest = dn_service_current(service)->declaration->manifest;
+
+	if (manifest->removed)
+		return count->left > 0 ? DN_SERVICE_REMOVING : DN_SERVICE_REMOVED;
+	if (service->rolling)
+		return DN_SERVICE_ROLLING;
+	if (service->roll_error != NULL || count->ready < manifest->replicas)
+		return DN_SERVICE_DEGRADED;
+	return DN_SERVICE_RUNNING;
+}
+
+DnServiceView *dn_fleet_core_service(const DnFleetCore *self, const char *name)
+{
+	const DnService *service = dn_state_service(self, name);
+
+	if (service == NULL)
+		return NULL;
+	Count count = count_nodes(self, service);
+	DnServiceView *view = g_new0(DnServiceView, 1);
+	view->name = g_strdup(service->name);
+	view->vip = g_strdup(service->vip);
+	view->current = dn_declaration_copy(dn_service_current(service)->declaration);
+	view->ready = count.ready;
+	view->standby = count.standby;
+	view->state = state_of(service, &count);
+	view->rolling = service->rolling || service->roll_error != NULL;
+	view->roll_ready = count.ready_current;
+	view->roll_started_ns = service->roll_started_ns;
+	view->roll_error = g_strdup(service->roll_error);
+	return view;
+}
+
+GPtrArray *dn_fleet_core_services(const DnFleetCore *self)
+{
+	GPtrArray *views = g_ptr_array_new_with_free_func(free_service_view);
+	g_autoptr(GList) names = dn_state_sorted(self->services);
+
+	for (GList *at = names; at != NULL; at = at->next)
+		g_ptr_array_add(views, dn_fleet_core_service(self, at->data));
+	return views;
+}
+
+static DnHostState host_state(const DnHost *host)
+{
+	if (host->lost)
+		return DN_HOST_LOST;
+	return host->reported ? DN_HOST_UP : DN_HOST_NEW;
+}
+
+static DnHostView *view_host(const DnFleetCore *core, const DnHost *host)
+{
+	DnHostView *view = g_new0(DnHostView, 1);
+	GHashTableIter iter;
+	gpointer key, value;
+
+	view->name = g_strdup(host->name);
+	view->cidr = g_strdup(host->cidr);
+	view->address = g_strdup(host->address);
+	view->state = host_state(host);
+	view->version = g_strdup(host->version);
+	view->kernel = g_strdup(host->kernel);
+	view->capabilities = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	g_hash_table_iter_init(&iter, host->capabilities);
+	while (g_hash_table_iter_next(&iter, &key, &value))
+		g_hash_table_insert(view->capabilities, g_strdup(key), g_strdup(value));
+	view->nodes = g_hash_table_size(host->nodes);
+	g_hash_table_iter_init(&iter, core->incidents);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnIncident *incident = value;
+
+		if (incident->state != DN_INCIDENT_DESTROYED &&
+		    g_str_equal(incident->host, host->name))
+			view->incidents++;
+	}
+	view->last_seen_ns = host->last_seen_ns;
+	return view;
+}
+
+GPtrArray *dn_fleet_core_hosts(const DnFleetCore *self)
+{
+	GPtrArray *views = g_ptr_array_new_with_free_func(free_host_view);
+	g_autoptr(GList) names = dn_state_sorted(self->hosts);
+
+	for (GList *at = names; at != NULL; at = at->next)
+		g_ptr_array_add(views, view_host(self, dn_state_host(self, at->data)));
+	return views;
+}
+
+static gint compare_nodes(gconstpointer a, gconstpointer b)
+{
+	const DnNodeRecord *const *x = a, *const *y = b;
+
+	return strcmp((*x)->id, (*y)->id);
+}
+
+GPtrArray *dn_fleet_core_nodes(const DnFleetCore *self, const char *service)
+{
+	GPtrArray *all = g_ptr_array_new_with_free_func(free_node);
+	GHashTableIter hosts, nodes;
+	gpointer value, node;
+
+	g_hash_table_iter_init(&hosts, self->hosts);
+	while (g_hash_table_iter_next(&hosts, NULL, &value)) {
+		const DnHost *host = value;
+
+		g_hash_table_iter_init(&nodes, host->nodes);
+		while (g_hash_table_iter_next(&nodes, NULL, &node)) {
+			DnNodeRecord *copy = NULL;
+
+			if (service != NULL &&
+			    g_strcmp0(((const DnNodeRecord *)node)->service, service) != 0)
+				continue;
+			copy = dn_node_record_copy(node);
+			/* A quarantined node stays cut whether or not its host answers. */
+			if (host->lost && copy->state != DN_NODE_QUARANTINED)
+				copy->state = DN_NODE_LOST;
+			g_ptr_array_add(all, copy);
+		}
+	}
+	g_ptr_array_sort(all, compare_nodes);
+	return all;
+}
+
+static gint compare_incidents(gconstpointer a, gconstpointer b)
+{
+	const DnIncident *const *x = a, *const *y = b;
+
+	if ((*x)->event_time_ns != (*y)->event_time_ns)
+		return (*x)->event_time_ns > (*y)->event_time_ns ? -1 : 1;
+	return strcmp((*x)->id, (*y)->id);
+}
+
+GPtrArray *dn_fleet_core_incidents(const DnFleetCore *self, const char *service, const char *node)
+{
+	GPtrArray *all = g_ptr_array_new_with_free_func(free_incident);
+	GHashTableIter iter;
+	gpointer value;
+
+	g_hash_table_iter_init(&iter, self->incidents);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnIncident *incident = value;
+
+		if ((service == NULL || g_str_equal(incident->service, service)) &&
+		    (node == NULL || g_str_equal(incident->node, node)))
+			g_ptr_array_add(all, dn_incident_copy(incident));
+	}
+	g_ptr_array_sort(all, compare_incidents);
+	return all;
+}
+
+/* ---- records ---- */
+
+const DnIncident *dn_fleet_core_incident(const DnFleetCore *self, const char *id)
+{
+	return g_hash_table_lookup(self->incidents, id);
+}
+
+void dn_fleet_core_restore_incident(DnFleetCore *self, const DnIncident *incident)
+{
+	DnIncident *copy = dn_incident_copy(incident);
+
+	g_hash_table_replace(self->incidents, copy->id, copy);
+	dn_response_recount(self);
+}
+
+DnServiceRecord *dn_fleet_core_service_record(const DnFleetCore *self, const char *name)
+{
+	const DnService *service = dn_state_service(self, name);
+
+	if (service == NULL)
+		return NULL;
+	DnServiceRecord *record = dn_service_record_new(service->name, service->vip);
+	for (guint i = 0; i < service->releases->len; i++) {
+		const DnRelease *release = g_ptr_array_index(service->releases, i);
+		g_autoptr(GPtrArray) shares = dn_release_shares(release);
+
+		dn_service_record_add(record, release->declaration, shares);
+	}
+	record->rolling = service->rolling;
+	record->roll_started_ns = service->roll_started_ns;
+	record->roll_error = g_strdup(service->roll_error);
+	return record;
+}
+
+bool dn_fleet_core_restore_service(DnFleetCore *self, const DnServiceRecord *record, GError **error)
+{
+	uint32_t vip = 0;
+
+	if (record->releases->len == 0 || !dn_address_parse(record->vip, &vip) ||
+	    !dn_range_contains(&self->vip_range, vip)) {
+		g_set_error(
+			error, DN_ERROR, DN_ERROR_CONFLICT,
+			"service %s has VIP %s, which is not in vip_cidr; cluster.yaml must keep "
+			"the range its services were given VIPs from",
+			record->name, record->vip);
+		return false;
+	}
+	DnService *service = dn_state_add_service(self, record->name, record->vip);
+	for (guint i = 0; i < record->releases->len; i++) {
+		const DnReleaseRecord *stored = g_ptr_array_index(record->releases, i);
+		DnRelease *release = dn_release_new(stored->declaration);
+
+		for (guint j = 0; j < stored->shares->len; j++) {
+			const DnShare *share = g_ptr_array_index(stored->shares, j);
+			DnShare *mine = dn_release_share(release, share->host);
+
+			mine->running = share->running;
+			mine->standby = share->standby;
+		}
+		g_ptr_array_add(service->releases, release);
+	}
+	service->rolling = record->rolling;
+	service->roll_started_ns = record->roll_started_ns;
+	service->roll_error = g_strdup(record->roll_error);
+	/* What people knew before the restart is no news. */
+	service->shown_state = dn_service_current(service)->declaration->manifest->removed
+				       ? DN_SERVICE_REMOVED
+				       : DN_SERVICE_RUNNING;
+	service->touched = true;
+	return true;
+}
