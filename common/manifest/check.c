@@ -124,8 +124,9 @@ static void check_roll(const DnYamlNode *root, const DnManifest *manifest, DnFau
 	if (minimum == NULL || minimum->kind != DN_YAML_SCALAR ||
 	    !dn_text_parse_u64(minimum->text, 1000, &wanted) || wanted <= manifest->replicas)
 		return;
-	dn_faults_add(faults, minimum->at, "\"min_healthy\" is %u but there are only %u replicas",
-		      (unsigned)wanted, manifest->replicas);
+	dn_faults_add(faults, minimum->at,
+		      "\"min_healthy\" must be at most the number of replicas, %u",
+		      manifest->replicas);
 }
 
 static void check_running(const DnYamlNode *root, const DnManifest *manifest, DnFaults *faults)

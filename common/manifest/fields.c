@@ -297,6 +297,8 @@ void dn_field_read(const DnYamlNode *node, const DnField *field, void *into, DnF
 
 	if ((field->flags & DN_FIELD_RESERVED) != 0)
 		read_reserved(node, field, faults);
+	else if (field->kind == DN_FIELD_MAP && node->kind != DN_YAML_MAP)
+		refuse(node, field, "", faults);
 	else if (field->kind == DN_FIELD_MAP)
 		dn_fields_read(node, field->fields, into, faults);
 	else if (field->kind == DN_FIELD_LIST)
