@@ -10,6 +10,7 @@
 #include <dnode/sensor-abi-user.h>
 #include <glib.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 
 #include "core/instance.h"
 #include "model/manifest.h"
@@ -29,7 +30,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnSensor, dn_sensor_close)
 /* Unpin and detach everything of this instance. */
 bool dn_sensor_remove(const DnInstance *instance, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Replace the set of files that nodes of @image may execute. */
+/* How the sensor names a file of @image: its inode on the file system of the checkout. */
+struct dn_sensor_file dn_sensor_file(const struct stat *info, uint32_t image);
+
+/*
+ * Replace the set of files that nodes of @image may execute. DN_ERROR_EXHAUSTED when the map
+ * is full. Forget an image before its files are unlinked: inode numbers are used again.
+ */
 bool dn_sensor_allow(DnSensor *self, uint32_t image, const struct dn_sensor_file *files,
 		     size_t n_files, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_sensor_forget_image(DnSensor *self, uint32_t image,
@@ -47,7 +54,10 @@ typedef struct {
 	bool keep_mark;        /* adoption: leave a mark that is there */
 } DnSensorNode;
 
-/* Attach tc to the veth, clear the mark, put the node into the maps in phase armed. */
+/*
+ * Attach tc to the veth (in the current network namespace), clear the mark, put the node into
+ * the maps in phase armed. Removing undoes all of it; an interface that is gone is no error.
+ */
 bool dn_sensor_add_node(DnSensor *self, const DnSensorNode *node,
 			GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_sensor_remove_node(DnSensor *self, const DnSensorNode *node,
@@ -68,8 +78,9 @@ typedef void (*DnSensorObserved)(const struct dn_sensor_observation *observation
 void dn_sensor_drain_observations(DnSensor *self, DnSensorObserved observed, void *data);
 
 /*
- * Judge a refused exec: true when the path, seen from process @pid (its root and working
- * directory, openat2(2) RESOLVE_IN_ROOT), is a regular file that is not the image's.
+ * Judge a refused exec: true when the path, seen from the process that tried (its root and
+ * working directory), is a regular file of another mount than the root, which is the image.
+ * What cannot be resolved any more is no proof and gives false; see judge.c.
  */
 bool dn_sensor_refused_is_foreign(DnSensor *self, uint32_t image,
 				  const struct dn_sensor_observation *observation, uint32_t pid1);

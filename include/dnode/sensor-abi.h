@@ -8,6 +8,8 @@
  */
 
 enum {
+	DN_SENSOR_ABI =
+		1, /* of everything below; an agent takes over pins of its own number only */
 	DN_SENSOR_SLOTS = 256,
 	DN_SENSOR_PORTS = 16,
 	DN_SENSOR_ALLOW = 65536,
@@ -49,17 +51,24 @@ enum { DN_PATH_CGROUP_IN, DN_PATH_CGROUP_OUT, DN_PATH_TO_NODE, DN_PATH_FROM_NODE
 
 /*
  * mark: mmapable array by slot, read and partly written as plain memory by the agent.
- * A slot is marked when event_ns is not 0; it is set once, by compare-and-swap.
+ *
+ * A slot is marked when event_ns is not 0. It is set once, by compare-and-swap, and whoever
+ * wins that swap claims the slot and then writes the details: dev, ino, pid, comm, path,
+ * cut_ns and, last and with a barrier, class. So a reader that sees event_ns may find class 0
+ * for some microseconds: the node is cut already, the details are still being written.
+ * A reader that sees class not 0 sees all of them.
  */
 struct dn_sensor_mark {
 	__u64 event_ns; /* CLOCK_MONOTONIC */
+	__u64 cut_ns;   /* event_ns is visible to both packet paths since then */
 	__u64 first_drop_ns;
 	__u64 dev, ino; /* of the file */
 	__u64 drops[4];
 	__u64 resets[4]; /* RSTs let through */
 	__u64 syns_answered;
 	__u64 synacks_turned;
-	__u64 packets_after_cut; /* must stay 0: went on towards or from the node, no exempt RST */
+	__u64 packets_after_cut; /* must stay 0: tc let it go on, neither an exempt RST nor turned
+				  */
 	__u32 class;
 	__u32 pid;     /* of the task that made the event, as the host counts */
 	__u32 window;  /* agent: 1 while exempt RSTs may leave */
@@ -91,9 +100,25 @@ struct dn_sensor_observation {
 	__u8 path[DN_SENSOR_PATH];
 };
 
+/*
+ * abi: array of one: what the pinned programs were loaded for. Written last, so a set of pins
+ * whose loader died half-way shows version 0.
+ */
+struct dn_sensor_abi {
+	__u32 version;
+	__u32 level;     /* depth of the instance's parent cgroup below the root */
+	__u64 parent_id; /* that cgroup's id */
+	__u64 programs;  /* a checksum of the object file they come from */
+};
+
+/* sequence: array of __u64 by slot: the seq given to the slot's last verdict or observation. */
+
 /* loss: array of __u64 by this index: what could not be written to its ring. */
 enum { DN_LOSS_VERDICT, DN_LOSS_OBSERVATION, DN_LOSSES };
 
 _Static_assert(sizeof(struct dn_sensor_node) == 24, "sensor abi");
 _Static_assert(sizeof(struct dn_sensor_file) == 24, "sensor abi");
+_Static_assert(sizeof(struct dn_sensor_mark) == 384, "sensor abi: stride of the mapped array");
 _Static_assert(sizeof(struct dn_sensor_verdict) == 16, "sensor abi");
+_Static_assert(sizeof(struct dn_sensor_observation) == 264, "sensor abi");
+_Static_assert(sizeof(struct dn_sensor_abi) == 24, "sensor abi");

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sensor/sensor.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "sensor/load.h"
+#include "sensor/private.h"
+
+enum { MARKS_BYTES = DN_SENSOR_SLOTS * sizeof(struct dn_sensor_mark) };
+_Static_assert(MARKS_BYTES % 4096 == 0, "the kernel maps whole pages");
+
+/*
+ * Have a usable set of pins in place. Programs of another build are kept while nodes are
+ * registered with them: they speak the same ABI, and replacing them would drop the marks.
+ */
+static bool provide_pins(const DnInstance *instance, unsigned level, GError **error)
+{
+	struct dn_sensor_abi abi = {0};
+
+	if (!dn_pins_make_directory(instance->bpf_dir, error) ||
+	    !dn_pins_expect(instance, level, &abi, error))
+		return false;
+	bool usable = dn_pins_are_usable(instance->bpf_dir, &abi);
+	if (usable && dn_pins_programs(instance->bpf_dir) == abi.programs)
+		return true;
+	int nodes = dn_pins_count_nodes(instance);
+	if (usable && nodes != 0)
+		return true;
+	if (nodes != 0) {
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "sensor: %s holds other or partial pins, and %d nodes depend on them; "
+			    "remove the nodes of this host, then start the agent again",
+			    instance->bpf_dir, nodes);
+		return false;
+	}
+	if (!dn_pins_remove(instance->bpf_dir, error) ||
+	    !dn_pins_make_directory(instance->bpf_dir, error))
+		return false;
+	if (dn_pins_load(instance, &abi, error))
+		return true;
+	g_autoptr(GError) second = NULL;
+	if (!dn_pins_remove(instance->bpf_dir, &second))
+		g_warning("sensor: %s", second->message);
+	return false;
+}
+
+static int receive_verdict(void *data, void *record, size_t size)
+{
+	return 0; /* the truth is in the marks */
+}
+
+static int receive_observation(void *data, void *record, size_t size)
+{
+	DnSensor *self = data;
+
+	if (size >= sizeof(struct dn_sensor_observation) && self->observed != NULL)
+		self->observed(record, self->observed_data);
+	return 0;
+}
+
+static bool open_pins(DnSensor *self, const char *dir, GError **error)
+{
+	for (DnPinnedMap map = 0; map < DN_PIN_N_MAPS; map++) {
+		self->maps[map] = dn_pins_open_map(dir, map);
+		if (self->maps[map] < 0)
+			return dn_throw_errno(error, errno, "sensor: open the maps in %s", dir);
+	}
+	for (unsigned i = 0; i < DN_PIN_N_PROGRAMS; i++) {
+		self->programs[i] = dn_pins_open_program(dir, i);
+		if (self->programs[i] < 0)
+			return dn_throw_errno(error, errno, "sensor: open the programs in %s", dir);
+	}
+	return true;
+}
+
+static bool map_memory(DnSensor *self, GError **error)
+{
+	void *marks = mmap(NULL, MARKS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+			   self->maps[DN_PIN_MARK], 0);
+
+	if (marks == MAP_FAILED)
+		return dn_throw_errno(error, errno, "sensor: map the marks");
+	self->marks = marks;
+	self->verdicts = ring_buffer__new(self->maps[DN_PIN_VERDICTS], receive_verdict, self, NULL);
+	if (self->verdicts == NULL)
+		return dn_load_throw(error, errno, "map the ring of verdicts");
+	self->observations =
+		ring_buffer__new(self->maps[DN_PIN_OBSERVATIONS], receive_observation, self, NULL);
+	return self->observations != NULL ||
+	       dn_load_throw(error, errno, "map the ring of observations");
+}
+
+DnSensor *dn_sensor_open(const DnInstance *instance, unsigned level, GError **error)
+{
+	dn_load_quiet();
+	if (!provide_pins(instance, level, error))
+		return NULL;
+
+	g_autoptr(DnSensor) self = g_new0(DnSensor, 1);
+	for (DnPinnedMap map = 0; map < DN_PIN_N_MAPS; map++)
+		self->maps[map] = -1;
+	for (unsigned i = 0; i < DN_PIN_N_PROGRAMS; i++)
+		self->programs[i] = -1;
+	if (!open_pins(self, instance->bpf_dir, error) || !map_memory(self, error))
+		return NULL;
+	return g_steal_pointer(&self);
+}
+
+void dn_sensor_close(DnSensor *self)
+{
+	if (self == NULL)
+		return;
+	ring_buffer__free(self->verdicts);
+	ring_buffer__free(self->observations);
+	if (self->marks != NULL)
+		(void)munmap((void *)self->marks, MARKS_BYTES);
+	for (DnPinnedMap map = 0; map < DN_PIN_N_MAPS; map++)
+		dn_fd_clear(&self->maps[map]);
+	for (unsigned i = 0; i < DN_PIN_N_PROGRAMS; i++)
+		dn_fd_clear(&self->programs[i]);
+	g_free(self);
+}
+
+/* The filters hold the programs; as long as one is there, its interface stays cut or guarded. */
+static void detach_all(const char *dir)
+{
+	dn_autofd int links = dn_pins_open_map(dir, DN_PIN_LINK);
+	int programs[DN_PIN_N_PROGRAMS];
+	uint32_t ifindex = 0;
+
+	for (unsigned i = 0; i < DN_PIN_N_PROGRAMS; i++)
+		programs[i] = dn_pins_open_program(dir, i);
+	for (bool more = links >= 0 && bpf_map_get_next_key(links, NULL, &ifindex) == 0; more;
+	     more = bpf_map_get_next_key(links, &ifindex, &ifindex) == 0)
+		dn_nodes_detach(ifindex, programs);
+	for (unsigned i = 0; i < DN_PIN_N_PROGRAMS; i++)
+		dn_fd_clear(&programs[i]);
+}
+
+bool dn_sensor_remove(const DnInstance *instance, GError **error)
+{
+	dn_load_quiet();
+	detach_all(instance->bpf_dir);
+	return dn_pins_remove(instance->bpf_dir, error);
+}
+
+volatile struct dn_sensor_mark *dn_sensor_marks(DnSensor *self)
+{
+	return self->marks;
+}
+
+bool dn_sensor_mark(DnSensor *self, uint32_t slot, uint32_t class)
+{
+	g_return_val_if_fail(slot < DN_SENSOR_SLOTS, false);
+	volatile struct dn_sensor_mark *mark = &self->marks[slot];
+	uint64_t unmarked = 0;
+
+	if (!__atomic_compare_exchange_n(&mark->event_ns, &unmarked, dn_clock_monotonic_ns(), false,
+					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return false;
+	mark->cut_ns = dn_clock_monotonic_ns();
+	__atomic_store_n(&mark->class, class, __ATOMIC_RELEASE);
+	return true;
+}
+
+int dn_sensor_verdict_fd(const DnSensor *self)
+{
+	return ring_buffer__epoll_fd(self->verdicts);
+}
+
+int dn_sensor_observation_fd(const DnSensor *self)
+{
+	return ring_buffer__epoll_fd(self->observations);
+}
+
+void dn_sensor_drain_verdicts(DnSensor *self)
+{
+	(void)ring_buffer__consume(self->verdicts);
+}
+
+void dn_sensor_drain_observations(DnSensor *self, DnSensorObserved observed, void *data)
+{
+	self->observed = observed;
+	self->observed_data = data;
+	(void)ring_buffer__consume(self->observations);
+	self->observed = NULL;
+	self->observed_data = NULL;
+}
+
+static uint64_t read_loss(DnSensor *self, uint32_t which)
+{
+	uint64_t lost = 0;
+
+	(void)bpf_map_lookup_elem(self->maps[DN_PIN_LOSS], &which, &lost);
+	return lost;
+}
+
+void dn_sensor_losses(DnSensor *self, uint64_t *verdicts, uint64_t *observations)
+{
+	*verdicts = read_loss(self, DN_LOSS_VERDICT);
+	*observations = read_loss(self, DN_LOSS_OBSERVATION);
+}

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What the sensor does about a file that is executed, or that the kernel refuses to execute. */
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "fixture.h"
+#include "support/suite.h"
+
+static Host host;
+
+static void setup(void)
+{
+	host_set_up(&host);
+}
+
+static void teardown(void)
+{
+	host_tear_down(&host);
+	dn_suite_end();
+}
+
+TestSuite(exec, .init = setup, .fini = teardown, .timeout = 120);
+
+static volatile struct dn_sensor_mark *mark_of(uint32_t slot)
+{
+	return &dn_sensor_marks(host.sensor)[slot];
+}
+
+static bool was_killed(Result result)
+{
+	return WIFSIGNALED(result.status) && WTERMSIG(result.status) == SIGKILL && !result.ran;
+}
+
+static bool has_run(Result result)
+{
+	return WIFEXITED(result.status) && WEXITSTATUS(result.status) == 99 && result.ran;
+}
+
+Test(exec, a_listed_file_runs_and_leaves_no_mark)
+{
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	cr_assert(has_run(host_run_in(&host, "n0", exec_listed, NULL)));
+	cr_assert(eq(u64, mark_of(0)->event_ns, 0));
+}
+
+Test(exec, a_foreign_file_outside_every_node_is_nobodys_business)
+{
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	host_make_cgroup(&host, "other");
+	cr_assert(has_run(host_run_in(&host, "other", exec_foreign, NULL)));
+	cr_assert(eq(u64, mark_of(0)->event_ns, 0));
+}
+
+Test(exec, a_mark_says_when_and_what_and_by_whom)
+{
+	host_add_node(&host, "n0", 7, DN_ANSWER_QUARANTINE);
+	uint64_t before = dn_clock_monotonic_ns();
+	Result result = host_run_in(&host, "n0", exec_foreign, NULL);
+	struct dn_sensor_mark mark = *(struct dn_sensor_mark *)mark_of(7);
+	struct stat info;
+
+	cr_assert(was_killed(result));
+	cr_assert(ge(u64, mark.event_ns, before));
+	cr_assert(ge(u64, mark.cut_ns, mark.event_ns));
+	cr_assert(le(u64, mark.cut_ns, dn_clock_monotonic_ns()));
+	cr_assert(eq(u32, mark.class, DN_SENSOR_EXEC));
+	cr_assert(eq(u32, mark.pid, (uint32_t)result.pid));
+	cr_assert_str_eq((char *)mark.path, host.foreign);
+	cr_assert_str_eq((char *)mark.comm, "foreign");
+	cr_assert(stat(host.foreign, &info) == 0);
+	cr_assert(eq(u64, mark.ino, info.st_ino));
+	cr_assert(eq(u64, mark.dev, dn_sensor_file(&info, 1).dev));
+}
+
+Test(exec, the_bell_rings_once_for_a_node_that_is_marked_twice)
+{
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	host_run_in(&host, "n0", exec_foreign, NULL);
+	uint64_t first = mark_of(0)->event_ns;
+	cr_assert(was_killed(host_run_in(&host, "n0", exec_foreign, NULL)));
+	cr_assert(eq(u64, mark_of(0)->event_ns, first));
+	uint64_t verdicts, observations;
+	dn_sensor_drain_verdicts(host.sensor);
+	dn_sensor_losses(host.sensor, &verdicts, &observations);
+	cr_assert(eq(u64, verdicts, 0));
+}
+
+Test(exec, a_mark_by_hand_is_set_once)
+{
+	cr_assert(dn_sensor_mark(host.sensor, 3, DN_SENSOR_MANUAL));
+	cr_assert(not(dn_sensor_mark(host.sensor, 3, DN_SENSOR_MANUAL)));
+	cr_assert(eq(u32, mark_of(3)->class, DN_SENSOR_MANUAL));
+	cr_assert(ne(u64, mark_of(3)->event_ns, 0));
+}
+
+/* Forget the mark, so that the next round's exec is judged like the first. */
+static void forget_mark(uint32_t slot)
+{
+	mark_of(slot)->event_ns = 0;
+}
+
+static void count_killed(const char *cgroup, Act act, void *data)
+{
+	unsigned killed = 0, n = rounds();
+
+	for (unsigned i = 0; i < n; i++) {
+		forget_mark(0);
+		killed += was_killed(host_run_in(&host, cgroup, act, data));
+		cr_assert(ne(u64, mark_of(0)->event_ns, 0), "round %u left no mark", i);
+	}
+	cr_assert(eq(u32, killed, n), "foreign code ran in %u of %u", n - killed, n);
+}
+
+Test(exec, no_foreign_file_of_a_tmpfs_executes_one_instruction)
+{
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	count_killed("n0", exec_foreign, NULL);
+}
+
+/* A copy of the foreign program that has no name: in memory, or unlinked. */
+static void fill(int fd)
+{
+	char bytes[65536];
+	dn_autofd int from = open(host.foreign, O_RDONLY | O_CLOEXEC);
+	ssize_t size = read(from, bytes, sizeof(bytes));
+
+	if (size <= 0 || write(fd, bytes, (size_t)size) != size)
+		_exit(73);
+}
+
+static void exec_descriptor(int fd)
+{
+	char name[] = "nameless", *const arguments[] = {name, NULL}, *const environment[] = {NULL};
+
+	syscall(SYS_execveat, fd, "", arguments, environment, AT_EMPTY_PATH);
+}
+
+static void exec_memfd(const Host *self, void *data)
+{
+	int fd = memfd_create("payload", MFD_CLOEXEC);
+
+	fill(fd);
+	exec_descriptor(fd);
+}
+
+Test(exec, no_program_in_memory_executes_one_instruction)
+{
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	count_killed("n0", exec_memfd, NULL);
+	cr_assert(zero(int, strncmp((char *)mark_of(0)->path, "/dev/fd/", 8)));
+}
+
+static void exec_deleted(const Host *self, void *data)
+{
+	g_autofree char *path = g_strdup_printf("%s/gone-%d", self->directory, getpid());
+	int writer = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+
+	fill(writer);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	close(writer);
+	unlink(path);
+	exec_descriptor(fd);
+}
+
+Test(exec, no_deleted_file_executes_one_instruction)
+{
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	count_killed("n0", exec_deleted, NULL);
+}
+
+/* A sibling in the node that wakes whatever stands in *@data, as fast as it can. */
+static void wake_without_end(const Host *self, void *data)
+{
+	volatile pid_t *target = data;
+
+	for (;;)
+		if (*target > 0)
+			kill(*target, SIGCONT);
+}
+
+static void tell_and_exec(const Host *self, void *data)
+{
+	volatile pid_t *target = data;
+
+	*target = getpid();
+	exec_foreign(self, NULL);
+}
+
+Test(exec, a_sibling_that_keeps_waking_it_does_not_help_a_foreign_file)
+{
+	pid_t *target = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	dn_autofd int pipe_fd = -1;
+
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	pid_t sibling = host_spawn_in(&host, "n0", wake_without_end, target, &pipe_fd);
+	count_killed("n0", tell_and_exec, target);
+	kill(sibling, SIGKILL);
+	waitpid(sibling, NULL, 0);
+	munmap(target, 4096);
+}
+
+Test(exec, a_sub_cgroup_of_a_node_is_the_node)
+{
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	host_make_cgroup(&host, "n0/deep");
+	host_make_cgroup(&host, "n0/deep/deeper");
+	cr_assert(was_killed(host_run_in(&host, "n0/deep/deeper", exec_foreign, NULL)));
+	cr_assert(ne(u64, mark_of(0)->event_ns, 0));
+}
+
+Test(exec, the_set_of_another_image_does_not_count)
+{
+	struct stat info;
+	g_autoptr(GError) error = NULL;
+
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	cr_assert(stat(host.foreign, &info) == 0);
+	struct dn_sensor_file file = dn_sensor_file(&info, 2);
+	cr_assert(dn_sensor_allow(host.sensor, 2, &file, 1, &error));
+	cr_assert(was_killed(host_run_in(&host, "n0", exec_foreign, NULL)));
+}
+
+Test(exec, replacing_a_set_forgets_what_is_not_in_the_new_one)
+{
+	struct stat info;
+	g_autoptr(GError) error = NULL;
+
+	host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
+	cr_assert(stat(host.foreign, &info) == 0);
+	struct dn_sensor_file file = dn_sensor_file(&info, 1);
+	cr_assert(dn_sensor_allow(host.sensor, 1, &file, 1, &error));
+	cr_assert(has_run(host_run_in(&host, "n0", exec_foreign, NULL)));
+	cr_assert(was_killed(host_run_in(&host, "n0", exec_listed, NULL)));
+	cr_assert(dn_sensor_forget_image(host.sensor, 1, &error));
+	cr_assert(was_killed(host_run_in(&host, "n0", exec_foreign, NULL)));
+}
+
+Test(exec, a_node_that_was_removed_is_not_watched_any_more)
+{
+	g_autoptr(GError) error = NULL;
+	DnSensorNode node = host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+
+	host_run_in(&host, "n0", exec_foreign, NULL);
+	cr_assert(dn_sensor_remove_node(host.sensor, &node, &error));
+	cr_assert(eq(u64, mark_of(0)->event_ns, 0));
+	cr_assert(has_run(host_run_in(&host, "n0", exec_foreign, NULL)));
+	cr_assert(dn_sensor_remove_node(host.sensor, &node, &error));
+}
+
+/* Waits for a byte on descriptor 4, then becomes the foreign program. */
+static void exec_when_told(const Host *self, void *data)
+{
+	int *go = data;
+	char byte;
+
+	if (read(go[0], &byte, 1) == 1)
+		exec_foreign(self, NULL);
+}
+
+Test(exec, the_first_process_of_a_node_is_stopped_and_not_killed)
+{
+	g_autoptr(GError) error = NULL;
+	DnSensorNode node = host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	int go[2], status = 0;
+	dn_autofd int pipe_fd = -1;
+
+	cr_assert(pipe2(go, O_CLOEXEC) == 0);
+	pid_t pid = host_spawn_in(&host, "n0", exec_when_told, go, &pipe_fd);
+	node.pid1 = (uint32_t)pid;
+	cr_assert(dn_sensor_add_node(host.sensor, &node, &error));
+	cr_assert(write(go[1], "g", 1) == 1);
+	cr_assert(waitpid(pid, &status, WUNTRACED) == pid);
+	bool stopped = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
+	cr_assert(stopped, "status %x", (unsigned)status);
+	(void)fcntl(pipe_fd, F_SETFL, O_NONBLOCK);
+	char byte;
+	ssize_t written = read(pipe_fd, &byte, 1);
+	cr_assert(ne(long, written, 1), "it ran before it was stopped");
+	cr_assert(ne(u64, mark_of(0)->event_ns, 0));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(go[0]);
+	close(go[1]);
+}
+
+typedef struct {
+	unsigned count;
+	struct dn_sensor_observation last;
+} Seen;
+
+static void remember(const struct dn_sensor_observation *observation, void *data)
+{
+	Seen *seen = data;
+
+	seen->count++;
+	seen->last = *observation;
+}
+
+static Seen drain(void)
+{
+	Seen seen = {0};
+
+	dn_sensor_drain_observations(host.sensor, remember, &seen);
+	return seen;
+}
+
+Test(exec, deny_kills_and_reports_without_a_mark)
+{
+	host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
+	Result result = host_run_in(&host, "n0", exec_foreign, NULL);
+	Seen seen = drain();
+
+	cr_assert(was_killed(result));
+	cr_assert(eq(u64, mark_of(0)->event_ns, 0));
+	cr_assert(eq(u32, seen.count, 1));
+	cr_assert(eq(u32, seen.last.class, DN_SENSOR_EXEC));
+	cr_assert(eq(u32, seen.last.pid, (uint32_t)result.pid));
+	cr_assert_str_eq((char *)seen.last.path, host.foreign);
+}
+
+Test(exec, observe_reports_and_lets_it_run)
+{
+	host_add_node(&host, "n0", 0, DN_ANSWER_OBSERVE);
+	cr_assert(has_run(host_run_in(&host, "n0", exec_foreign, NULL)));
+	cr_assert(eq(u64, mark_of(0)->event_ns, 0));
+	cr_assert(eq(u32, drain().count, 1));
+}
+
+Test(exec, observations_of_a_slot_are_numbered_without_a_gap)
+{
+	host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
+	host_run_in(&host, "n0", exec_foreign, NULL);
+	uint64_t first = drain().last.seq;
+	host_run_in(&host, "n0", exec_foreign, NULL);
+	cr_assert(eq(u64, drain().last.seq, first + 1));
+}
+
+Test(exec, what_does_not_fit_the_ring_is_counted)
+{
+	uint64_t verdicts, observations;
+	unsigned seen = 0, tries = 300;
+
+	host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
+	for (unsigned i = 0; i < tries; i++)
+		host_run_in(&host, "n0", exec_foreign, NULL);
+	seen = drain().count;
+	dn_sensor_losses(host.sensor, &verdicts, &observations);
+	cr_assert(gt(u64, observations, 0));
+	cr_assert(eq(u64, seen + observations, tries));
+}
