@@ -12,7 +12,11 @@
 
 #include "model/incident.h"
 
-enum { DN_DIAG_SOCKETS = 4096, DN_DIAG_FLOWS = 4096 };
+enum {
+	DN_DIAG_SOCKETS = 4096,
+	DN_DIAG_FLOWS = 4096,
+	DN_DIAG_DUMP_MS = 20, /* longest a dump takes; what was read by then counts */
+};
 
 typedef struct DnDiag DnDiag;
 
@@ -21,8 +25,11 @@ DnDiag *dn_diag_new(GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dn_diag_free(DnDiag *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnDiag, dn_diag_free)
 
-/* Dump TCP and UDP sockets (both families, tcp_info). @diag_fd is DnNetwork.diag_fd. Returns how
- * many, -1 on error. */
+/*
+ * Dump TCP and UDP sockets of both families. @diag_fd is DnNetwork.diag_fd. Returns how many,
+ * -1 on error. Sockets that the node connected to itself fill at most half of the table: they
+ * must not be able to hide the one that leads outside.
+ */
 int dn_diag_dump_sockets(DnDiag *self, int diag_fd);
 
 /* Dump conntrack entries whose original or reply side names @v4. Returns how many, -1 on error. */
@@ -34,8 +41,14 @@ int dn_diag_dump_flows(DnDiag *self, const char *v4);
  */
 int dn_diag_destroy_accepted(DnDiag *self, int diag_fd, const uint16_t *ports, size_t n_ports);
 
-/* Delete the dumped conntrack entries whose reply source is @v4 (clients of the node). */
+/*
+ * Delete the dumped conntrack entries whose reply source is @v4 (clients of the node), in one
+ * send. Returns how many were asked for.
+ */
 int dn_diag_delete_client_flows(DnDiag *self, const char *v4);
+
+/* Delete every conntrack entry that names @v4: the node is gone, its address may be used again. */
+bool dn_diag_forget_flows(const char *v4, GError **error);
 
 /* Copy the last dumps into an incident; allocates, so not on the reflex thread's hot path. */
 void dn_diag_record(const DnDiag *self, const uint16_t *ports, size_t n_ports,

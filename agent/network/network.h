@@ -35,9 +35,15 @@ typedef struct {
  */
 char *dn_network_netns_path(const DnInstance *instance, const char *node);
 
-/* Forwarding, the child ehash size new namespaces get (tcp_child_ehash_entries), loopback up. */
+/* Forwarding, no redirects, the child ehash size new namespaces get (tcp_child_ehash_entries),
+ * loopback up. */
 bool dn_network_prepare_host(const DnInstance *instance, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/*
+ * All or nothing: a failure takes away again what the attempt made. A name or link that is there
+ * already fails with DN_ERROR_CONFLICT: delete it first. The node has no IPv6, but dual-stack
+ * sockets carry IPv4.
+ */
 bool dn_network_create_now(const DnInstance *instance, const DnNetworkSpec *spec, DnNetwork *made,
 			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
@@ -45,7 +51,10 @@ bool dn_network_create_now(const DnInstance *instance, const DnNetworkSpec *spec
 bool dn_network_adopt_now(const DnInstance *instance, const DnNetworkSpec *spec, DnNetwork *found,
 			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Remove the link, routes and the namespace. What is not there is no error. */
+/*
+ * Remove the link, its routes and the name of the namespace (which goes with its last process),
+ * and forget the connections that conntrack knows of the address. What is not there is no error.
+ */
 bool dn_network_delete_now(const DnInstance *instance, const DnNetworkSpec *spec,
 			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
@@ -53,8 +62,10 @@ bool dn_network_delete_now(const DnInstance *instance, const DnNetworkSpec *spec
 bool dn_network_remove_link_now(const DnInstance *instance, unsigned slot,
 				GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Other hosts' node ranges: replace the whole set of host-gw routes (marked by a protocol number of
- * ours). */
+/*
+ * Other hosts' node ranges: replace the whole set of host-gw routes, which carry a protocol number
+ * of ours (157). Somebody else's route to one of the ranges is a DN_ERROR_CONFLICT.
+ */
 typedef struct {
 	char *cidr;
 	char *via;
@@ -62,4 +73,5 @@ typedef struct {
 bool dn_network_set_routes_now(const GPtrArray *routes /* DnHostRoute */,
 			       GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Close what create or adopt opened. */
 void dn_network_close(DnNetwork *self);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Inside of DnDiag, shared by the sockets', the flows' and the printing half. */
+
+#include <glib.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "network/diag.h"
+
+typedef struct {
+	uint8_t family, protocol, state;
+	struct inet_diag_sockid id;
+} DnDiagSocket;
+
+typedef struct {
+	struct in_addr source, destination;
+	uint16_t source_port, destination_port;
+} DnDiagWay;
+
+enum { DN_DIAG_TUPLE = 96 };
+
+typedef struct {
+	uint8_t protocol, tcp_state;
+	uint32_t status, timeout_s;
+	DnDiagWay original, reply;
+	uint16_t tuple_size;          /* of the kernel's own original tuple, */
+	uint8_t tuple[DN_DIAG_TUPLE]; /* which a deletion hands back */
+} DnDiagFlow;
+
+struct DnDiag {
+	int conntrack_fd; /* owned */
+	uint32_t sequence;
+	size_t n_sockets, n_flows;
+	DnDiagSocket sockets[DN_DIAG_SOCKETS];
+	DnDiagFlow flows[DN_DIAG_FLOWS];
+	uint8_t answer[65536] __attribute__((aligned(NLMSG_ALIGNTO)));
+	uint8_t request[DN_DIAG_FLOWS * (DN_DIAG_TUPLE + 32)]
+		__attribute__((aligned(NLMSG_ALIGNTO)));
+};
+
+/*
+ * Send the dump @request of @size bytes and give every answer to @take, until the kernel is done
+ * or @deadline_ns (CLOCK_MONOTONIC). False on an error; *@complete says whether the end came.
+ */
+typedef void (*DnDiagTake)(DnDiag *self, const struct nlmsghdr *header, void *data);
+bool dn_diag_dump(DnDiag *self, int fd, const void *request, size_t size, uint64_t deadline_ns,
+		  DnDiagTake take, void *data, bool *complete);
+
+/* Answers nobody asked for: read them away without waiting. */
+void dn_diag_drain(DnDiag *self, int fd);
+
+bool dn_diag_is_declared(uint16_t port, const uint16_t *ports, size_t n_ports);

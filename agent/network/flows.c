@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "network/diag-table.h"
+
+/* Bit of CTA_FILTER_*_FLAGS (the kernel's nf_internals.h): compare the source address. */
+enum { FILTER_SOURCE = 1 << 0, SEND_BUFFER = 1024 * 1024 };
+
+static int open_conntrack(void)
+{
+	dn_autofd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+	struct sockaddr_nl own = {.nl_family = AF_NETLINK};
+	int size = SEND_BUFFER, on = 1;
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&own, sizeof(own)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0 ||
+	    setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on)) < 0)
+		return -1;
+	return g_steal_fd(&fd);
+}
+
+DnDiag *dn_diag_new(GError **error)
+{
+	g_autoptr(DnDiag) self = g_new0(DnDiag, 1);
+
+	self->conntrack_fd = open_conntrack();
+	if (self->conntrack_fd < 0) {
+		dn_throw_errno(error, errno, "open ctnetlink");
+		return NULL;
+	}
+	return g_steal_pointer(&self);
+}
+
+void dn_diag_free(DnDiag *self)
+{
+	if (self == NULL)
+		return;
+	dn_fd_clear(&self->conntrack_fd);
+	g_free(self);
+}
+
+/* Attributes of the kernel: walked by hand, since libnl's containers allocate. */
+static const struct nlattr *find(const void *from, size_t size, uint16_t type)
+{
+	const uint8_t *at = from;
+
+	while (size >= NLA_HDRLEN) {
+		const struct nlattr *attribute = (const void *)at;
+		size_t step = NLA_ALIGN(attribute->nla_len);
+
+		if (attribute->nla_len < NLA_HDRLEN || attribute->nla_len > size)
+			return NULL;
+		if ((attribute->nla_type & NLA_TYPE_MASK) == type)
+			return attribute;
+		if (step >= size)
+			return NULL;
+		at += step;
+		size -= step;
+	}
+	return NULL;
+}
+
+static const struct nlattr *find_in(const struct nlattr *outer, uint16_t type)
+{
+	if (outer == NULL)
+		return NULL;
+	return find((const uint8_t *)outer + NLA_HDRLEN, outer->nla_len - NLA_HDRLEN, type);
+}
+
+/* Copy a value of exactly @size bytes; leave zero when it is absent. */
+static void copy(const struct nlattr *attribute, void *value, size_t size)
+{
+	if (attribute != NULL && attribute->nla_len == NLA_HDRLEN + size)
+		memcpy(value, (const uint8_t *)attribute + NLA_HDRLEN, size);
+}
+
+static void read_way(const struct nlattr *tuple, DnDiagWay *way, uint8_t *protocol)
+{
+	const struct nlattr *ip = find_in(tuple, CTA_TUPLE_IP);
+	const struct nlattr *proto = find_in(tuple, CTA_TUPLE_PROTO);
+
+	copy(find_in(ip, CTA_IP_V4_SRC), &way->source, sizeof(way->source));
+	copy(find_in(ip, CTA_IP_V4_DST), &way->destination, sizeof(way->destination));
+	copy(find_in(proto, CTA_PROTO_NUM), protocol, sizeof(*protocol));
+	copy(find_in(proto, CTA_PROTO_SRC_PORT), &way->source_port, sizeof(way->source_port));
+	copy(find_in(proto, CTA_PROTO_DST_PORT), &way->destination_port,
+	     sizeof(way->destination_port));
+	way->source_port = ntohs(way->source_port);
+	way->destination_port = ntohs(way->destination_port);
+}
+
+static bool names(const DnDiagFlow *flow, struct in_addr address)
+{
+	return flow->original.source.s_addr == address.s_addr ||
+	       flow->original.destination.s_addr == address.s_addr ||
+	       flow->reply.source.s_addr == address.s_addr ||
+	       flow->reply.destination.s_addr == address.s_addr;
+}
+
+/* The two dumps overlap where a node spoke to itself. */
+static bool is_known(const DnDiag *self, const DnDiagFlow *flow)
+{
+	if (flow->original.source.s_addr != flow->reply.source.s_addr)
+		return false;
+	for (size_t i = 0; i < self->n_flows; i++)
+		if (self->flows[i].tuple_size == flow->tuple_size &&
+		    memcmp(self->flows[i].tuple, flow->tuple, flow->tuple_size) == 0)
+			return true;
+	return false;
+}
+
+static void take_flow(DnDiag *self, const struct nlmsghdr *header, void *data)
+{
+	const struct in_addr *address = data;
+	size_t skip = NLMSG_ALIGN(sizeof(struct nfgenmsg));
+
+	if (header->nlmsg_len < NLMSG_LENGTH(skip) || self->n_flows == DN_DIAG_FLOWS)
+		return;
+	const uint8_t *start = (const uint8_t *)NLMSG_DATA(header) + skip;
+	size_t size = header->nlmsg_len - NLMSG_LENGTH(skip);
+	const struct nlattr *original = find(start, size, CTA_TUPLE_ORIG);
+	DnDiagFlow *flow = &self->flows[self->n_flows];
+	memset(flow, 0, sizeof(*flow));
+	if (original == NULL || original->nla_len > DN_DIAG_TUPLE)
+		return;
+	flow->tuple_size = original->nla_len;
+	memcpy(flow->tuple, original, original->nla_len);
+	read_way(original, &flow->original, &flow->protocol);
+	read_way(find(start, size, CTA_TUPLE_REPLY), &flow->reply, &flow->protocol);
+	copy(find(start, size, CTA_STATUS), &flow->status, sizeof(flow->status));
+	copy(find(start, size, CTA_TIMEOUT), &flow->timeout_s, sizeof(flow->timeout_s));
+	flow->status = ntohl(flow->status);
+	flow->timeout_s = ntohl(flow->timeout_s);
+	const struct nlattr *info = find(start, size, CTA_PROTOINFO);
+	copy(find_in(find_in(info, CTA_PROTOINFO_TCP), CTA_PROTOINFO_TCP_STATE), &flow->tcp_state,
+	     sizeof(flow->tcp_state));
+	/* A kernel that does not know the filter sends everything. */
+	if (names(flow, *address) && !is_known(self, flow))
+		self->n_flows++;
+}
+
+/* A dump of the entries whose tuple @which (CTA_TUPLE_ORIG or _REPLY) has the source @address. */
+typedef struct {
+	struct nlmsghdr header;
+	struct nfgenmsg generic;
+	struct nlattr tuple, ip, source;
+	struct in_addr address;
+	struct nlattr filter, original_flags;
+	uint32_t original;
+	struct nlattr reply_flags;
+	uint32_t reply;
+} FlowRequest;
+
+static void fill_request(FlowRequest *request, uint16_t which, struct in_addr address,
+			 uint32_t sequence)
+{
+	const uint16_t word = NLA_HDRLEN + sizeof(uint32_t);
+	bool is_original = which == CTA_TUPLE_ORIG;
+
+	*request = (FlowRequest){
+		.header = {.nlmsg_len = sizeof(*request),
+			   .nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET,
+			   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+			   .nlmsg_seq = sequence},
+		.generic = {.nfgen_family = AF_INET},
+		.tuple = {.nla_len = 2 * NLA_HDRLEN + word, .nla_type = NLA_F_NESTED | which},
+		.ip = {.nla_len = NLA_HDRLEN + word, .nla_type = NLA_F_NESTED | CTA_TUPLE_IP},
+		.source = {.nla_len = word, .nla_type = CTA_IP_V4_SRC},
+		.address = address,
+		.filter = {.nla_len = NLA_HDRLEN + 2 * word, .nla_type = NLA_F_NESTED | CTA_FILTER},
+		.original_flags = {.nla_len = word, .nla_type = CTA_FILTER_ORIG_FLAGS},
+		.original = is_original ? FILTER_SOURCE : 0,
+		.reply_flags = {.nla_len = word, .nla_type = CTA_FILTER_REPLY_FLAGS},
+		.reply = is_original ? 0 : FILTER_SOURCE,
+	};
+}
+
+/*
+ * Clients first: their entries are the ones to delete. Whoever the node called has it as the
+ * original source; translation changes the other three addresses of a flow, never these.
+ */
+int dn_diag_dump_flows(DnDiag *self, const char *v4)
+{
+	static const uint16_t tuples[] = {CTA_TUPLE_REPLY, CTA_TUPLE_ORIG};
+	uint64_t deadline = dn_clock_monotonic_ns() + DN_DIAG_DUMP_MS * DN_NS_PER_MS;
+	struct in_addr address;
+	bool complete = true;
+
+	self->n_flows = 0;
+	if (inet_pton(AF_INET, v4, &address) != 1 || self->conntrack_fd < 0)
+		return -1;
+	dn_diag_drain(self, self->conntrack_fd);
+	for (size_t i = 0; i < G_N_ELEMENTS(tuples) && complete; i++) {
+		FlowRequest request;
+
+		fill_request(&request, tuples[i], address, ++self->sequence);
+		if (!dn_diag_dump(self, self->conntrack_fd, &request, sizeof(request), deadline,
+				  take_flow, &address, &complete))
+			return -1;
+	}
+	if (!complete) {
+		/* The kernel would refuse another dump on this socket as busy. */
+		dn_fd_clear(&self->conntrack_fd);
+		self->conntrack_fd = open_conntrack();
+	}
+	return (int)self->n_flows;
+}
+
+static int delete_flows(DnDiag *self, const struct in_addr *reply_source)
+{
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	size_t size = 0;
+	int asked = 0;
+
+	for (size_t i = 0; i < self->n_flows; i++) {
+		const DnDiagFlow *flow = &self->flows[i];
+		struct {
+			struct nlmsghdr header;
+			struct nfgenmsg generic;
+		} request = {
+			{.nlmsg_len = (uint32_t)sizeof(request) + NLA_ALIGN(flow->tuple_size),
+			 .nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE,
+			 .nlmsg_flags = NLM_F_REQUEST,
+			 .nlmsg_seq = ++self->sequence},
+			{.nfgen_family = AF_INET},
+		};
+
+		if (reply_source != NULL && flow->reply.source.s_addr != reply_source->s_addr)
+			continue;
+		if (size + request.header.nlmsg_len > sizeof(self->request))
+			break;
+		memcpy(self->request + size, &request, sizeof(request));
+		memcpy(self->request + size + sizeof(request), flow->tuple,
+		       NLA_ALIGN(flow->tuple_size));
+		size += request.header.nlmsg_len;
+		asked++;
+	}
+	if (asked > 0 && sendto(self->conntrack_fd, self->request, size, MSG_DONTWAIT,
+				(struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+		asked = -1;
+	/* What answers is an entry that expired meanwhile: no error. */
+	dn_diag_drain(self, self->conntrack_fd);
+	return asked;
+}
+
+int dn_diag_delete_client_flows(DnDiag *self, const char *v4)
+{
+	struct in_addr address;
+
+	if (inet_pton(AF_INET, v4, &address) != 1)
+		return -1;
+	return delete_flows(self, &address);
+}
+
+bool dn_diag_forget_flows(const char *v4, GError **error)
+{
+	g_autoptr(DnDiag) diag = dn_diag_new(error);
+
+	/* A full table may hide more: look again, but not for ever. */
+	for (int round = 0; diag != NULL && round < 64; round++) {
+		if (dn_diag_dump_flows(diag, v4) < 0 || delete_flows(diag, NULL) < 0)
+			return dn_throw_errno(error, errno, "forget the connections of %s", v4);
+		if (diag->n_flows < DN_DIAG_FLOWS)
+			return true;
+	}
+	return diag != NULL;
+}
