@@ -104,14 +104,6 @@ void dn_check_writable(const DnYamlNode *node, void *manifest, DnFaults *faults)
 	}
 }
 
-/* Only the form: dn_check_manifest() compares it with the replicas. */
-void dn_check_min_healthy(const DnYamlNode *node, void *manifest, DnFaults *faults)
-{
-	const DnField number = {"min_healthy", DN_FIELD_UINT, .max = 1000};
-
-	dn_field_read(node, &number, manifest, faults);
-}
-
 /*
  * A roll starts the new node before it drains an old one, so it keeps at least replicas nodes
  * by itself: any minimum up to that is kept, a larger one could never be.

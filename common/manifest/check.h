@@ -18,7 +18,6 @@ void dn_check_writable_item(const DnYamlNode *node, void *item, DnFaults *faults
 /* check: a whole list of a DnManifest, every item of which is good. */
 void dn_check_listen(const DnYamlNode *node, void *manifest, DnFaults *faults);
 void dn_check_writable(const DnYamlNode *node, void *manifest, DnFaults *faults);
-void dn_check_min_healthy(const DnYamlNode *node, void *manifest, DnFaults *faults);
 
 /* What several keys say together, once all were read: @root is the whole file. */
 void dn_check_manifest(const DnYamlNode *root, void *manifest, DnFaults *faults);

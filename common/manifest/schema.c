@@ -166,7 +166,7 @@ static const DnField respawn_fields[] = {
 static const DnField roll_fields[] = {
 	{"surge", DN_FIELD_UINT, 0, DN_MEMBER(DnManifest, roll_surge), .min = 1, .max = 100,
 	 .fallback = "1"},
-	{"min_healthy", DN_FIELD_OTHER, 0, .max = 1000, .check = dn_check_min_healthy},
+	{"min_healthy", DN_FIELD_UINT, 0, .max = 1000},
 	{"canary", DN_FIELD_UINT, DN_FIELD_RESERVED, .neutral = "0"},
 	{"judge", DN_FIELD_DURATION, DN_FIELD_RESERVED, .neutral = "0s"},
 	{"drain", DN_FIELD_DURATION, 0, DN_MEMBER(DnManifest, roll_drain_ms), .max = HOUR,
