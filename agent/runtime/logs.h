@@ -9,6 +9,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 enum { DN_LOG_SEGMENT_BYTES = 512 * 1024, DN_LOG_LINE_BYTES = 8192 };
 
@@ -18,9 +19,9 @@ bool dn_logs_open_now(const char *libexec_dir, const char *log_dir, int *stdout_
 		      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
- * The last @lines lines, oldest first: one GString-free text, each line
- * "RFC3339 o|e TEXT\n" with TEXT printable. @offset, when not NULL, is in: bytes already seen
- * (0: none), out: where the next call goes on; it makes following possible.
+ * The last @lines lines at or after *@offset, oldest first: one text to g_free(), each line
+ * "RFC3339 o|e TEXT\n" with TEXT printable. @offset, when not NULL, is in: where an earlier call
+ * stopped (0: nothing seen yet), out: where the next call goes on; it makes following possible.
  */
 char *dn_logs_read_now(const char *log_dir, unsigned lines, uint64_t *offset,
 		       GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/root.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "core/instance.h"
+
+/*
+ * A child that is nothing but an owner of a new user namespace. A raw clone: this program has
+ * other threads, so the child may do nothing but wait for its end of the pipe to close.
+ */
+static pid_t clone_owner(int *hold_fd)
+{
+	int ends[2];
+	char byte;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -1;
+	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0) {
+		(void)close(ends[1]);
+		(void)!read(ends[0], &byte, 1);
+		_exit(0);
+	}
+	int saved = errno;
+	(void)close(ends[0]);
+	if (pid < 0)
+		(void)close(ends[1]);
+	else
+		*hold_fd = ends[1];
+	errno = saved;
+	return pid;
+}
+
+static bool write_map(pid_t pid, const char *kind, uint32_t uid_base, GError **error)
+{
+	char path[64];
+	char map[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/%s_map", (int)pid, kind);
+	(void)snprintf(map, sizeof(map), "0 %u %u", uid_base, (unsigned)DN_UIDS_PER_NODE);
+	return dn_file_write_kernel(path, map, error);
+}
+
+/* A user namespace that maps 0…65535 to @uid_base…, or -1. */
+static int open_userns(uint32_t uid_base, GError **error)
+{
+	dn_autofd int hold_fd = -1;
+	pid_t pid = clone_owner(&hold_fd);
+	char path[64];
+	int fd = -1;
+
+	if (pid < 0) {
+		dn_throw_errno(error, errno, "make a user namespace");
+		return -1;
+	}
+	if (write_map(pid, "uid", uid_base, error) && write_map(pid, "gid", uid_base, error)) {
+		(void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			dn_throw_errno(error, errno, "open %s", path);
+	}
+	dn_fd_clear(&hold_fd);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return fd;
+}
+
+/* Take every mount off @target; stacked ones come from an agent that died between two steps. */
+static bool detach(const char *target, GError **error)
+{
+	enum { MOST_STACKED = 16 };
+
+	for (int i = 0; i < MOST_STACKED; i++)
+		if (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0) {
+			if (errno == EINVAL || errno == ENOENT)
+				return true;
+			return dn_throw_errno(error, errno, "unmount %s", target);
+		}
+	g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT, "%s keeps being mounted by somebody else",
+		    target);
+	return false;
+}
+
+bool dn_root_mount_now(const char *checkout, const char *target, uint32_t uid_base, GError **error)
+{
+	struct mount_attr attributes = {
+		.attr_set =
+			MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_IDMAP,
+		/* Nothing that is mounted here appears elsewhere, or keeps the root busy there. */
+		.propagation = MS_PRIVATE,
+	};
+
+	/* The node's root user walks to its root by the "other" bits of every directory above. */
+	if (!dn_file_make_directory(target, 0711, error) || !detach(target, error))
+		return false;
+	dn_autofd int userns_fd = open_userns(uid_base, error);
+	if (userns_fd < 0)
+		return false;
+	dn_autofd int tree_fd = (int)syscall(SYS_open_tree, AT_FDCWD, checkout,
+					     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (tree_fd < 0)
+		return dn_throw_errno(error, errno, "open tree %s", checkout);
+
+	attributes.userns_fd = (unsigned)userns_fd;
+	if (syscall(SYS_mount_setattr, tree_fd, "", AT_EMPTY_PATH, &attributes,
+		    sizeof(attributes)) < 0) {
+		if (errno == EINVAL || errno == ENOSYS) {
+			g_set_error(error, DN_ERROR, DN_ERROR_UNSUPPORTED,
+				    "the file system of %s cannot map ids (mount_setattr: %s): put "
+				    "the state directory on ext4, xfs or btrfs with Linux 5.12 or "
+				    "later",
+				    checkout, g_strerror(errno));
+			return false;
+		}
+		return dn_throw_errno(error, errno, "map ids of %s", checkout);
+	}
+	if (syscall(SYS_move_mount, tree_fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return dn_throw_errno(error, errno, "mount %s", target);
+	return true;
+}
+
+bool dn_root_unmount_now(const char *target, GError **error)
+{
+	if (!detach(target, error))
+		return false;
+	if (rmdir(target) < 0 && errno != ENOENT)
+		return dn_throw_errno(error, errno, "remove %s", target);
+	return true;
+}
