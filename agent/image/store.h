@@ -6,7 +6,7 @@
  * checkout a commit. Blocking; each call brings its own main context, so it belongs on a worker.
  */
 
-#include <glib.h>
+#include <gio/gio.h>
 #include <stdbool.h>
 #include <stdint.h>
 
