@@ -326,6 +326,11 @@ static void refuse_key(const DnYamlNode *key, const DnField *table, DnFaults *fa
 	g_autoptr(GPtrArray) known = g_ptr_array_new();
 	g_autofree char *quoted = dn_faults_quote(key->text);
 
+	/* A hostile file has thousands of them: look for a suggestion only if it will be read. */
+	if (dn_faults_count(faults) >= DN_FAULTS_SHOWN) {
+		dn_faults_add(faults, key->at, "unknown key %s", quoted);
+		return;
+	}
 	for (; table->key != NULL; table++)
 		g_ptr_array_add(known, (gpointer)table->key);
 	g_ptr_array_add(known, NULL);

@@ -51,7 +51,7 @@ typedef struct {
 
 /*
  * What the manifest says of run. Members that are unset (NULL, -1, false in has_*) take the
- * image's default; dn_manifest_effective() of manifest/effective.h does that key by key.
+ * image's default; dn_run_effective() of manifest/effective.h does that key by key.
  */
 typedef struct {
 	char **args;     /* NULL-terminated, or NULL */

@@ -244,3 +244,13 @@ Test(manifest, the_defaults_of_the_table_are_those_of_the_model)
 
 	cr_assert(eq(ptr, (void *)wrong, NULL), "%s", wrong);
 }
+
+Test(manifest, thousands_of_unknown_keys_cost_no_more_than_reading_them, .timeout = 5)
+{
+	g_autoptr(GString) text = g_string_new(NULL);
+
+	for (int i = 0; i < 4900; i++)
+		g_string_append_printf(text, "replica%d: {}\n", i);
+	g_autofree char *said = refusal(text->str, text->len);
+	cr_assert(g_str_has_suffix(said, "\nweb.yaml: 4855 more errors are not shown"), "%s", said);
+}
