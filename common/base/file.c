@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -177,7 +178,25 @@ bool dn_file_remove_directories(const char *path, GError **error)
 
 bool dn_file_make_directory(const char *path, mode_t mode, GError **error)
 {
-	if (g_mkdir_with_parents(path, (int)mode) < 0)
-		return dn_throw_errno(error, errno, "make directory %s", path);
-	return true;
+	struct stat info;
+
+	if (mkdir(path, mode) == 0) {
+		/* The umask has had its say; the caller named the mode it wants. */
+		if (chmod(path, mode) < 0)
+			return dn_throw_errno(error, errno, "chmod %s", path);
+		return true;
+	}
+	if (errno == ENOENT) {
+		g_autofree char *parent = g_path_get_dirname(path);
+
+		/* "." and "/" are their own parents: there is nothing above to make. */
+		if (strcmp(parent, path) == 0)
+			return dn_throw_errno(error, ENOENT, "make directory %s", path);
+		return dn_file_make_directory(parent, mode, error) &&
+		       dn_file_make_directory(path, mode, error);
+	}
+	int failed = errno;
+	if (failed == EEXIST && stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+		return true;
+	return dn_throw_errno(error, failed, "make directory %s", path);
 }

@@ -48,6 +48,45 @@ Test(file, a_file_over_the_limit_is_refused_whole)
 	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_EXHAUSTED));
 }
 
+Test(file, new_directories_get_the_named_mode_whatever_the_umask)
+{
+	g_autofree char *parent = g_build_filename(directory, "a", NULL);
+	g_autofree char *path = g_build_filename(parent, "b", NULL);
+	g_autofree char *file = g_build_filename(path, "file", NULL);
+	g_autofree char *below = g_build_filename(file, "c", NULL);
+	mode_t before = umask(077);
+	struct stat info;
+
+	bool made = dn_file_make_directory(path, 0711, NULL);
+	umask(before);
+	cr_assert(made);
+	cr_assert(eq(int, stat(parent, &info), 0));
+	cr_assert(eq(int, (int)(info.st_mode & 07777), 0711));
+	cr_assert(eq(int, stat(path, &info), 0));
+	cr_assert(eq(int, (int)(info.st_mode & 07777), 0711));
+
+	cr_assert(dn_file_make_directory(path, 0700, NULL), "one that is there is no error");
+	cr_assert(g_file_set_contents(file, "", -1, NULL));
+	cr_assert(not(dn_file_make_directory(file, 0700, NULL)));
+	cr_assert(not(dn_file_make_directory(below, 0700, NULL)));
+}
+
+Test(file, only_directories_are_removed_and_a_file_below_keeps_them)
+{
+	g_autofree char *top = g_build_filename(directory, "tree", NULL);
+	g_autofree char *path = g_build_filename(top, "a/b", NULL);
+	g_autofree char *file = g_build_filename(top, "a/file", NULL);
+
+	cr_assert(dn_file_make_directory(path, 0700, NULL));
+	cr_assert(g_file_set_contents(file, "", -1, NULL));
+	cr_assert(not(dn_file_remove_directories(top, NULL)));
+	cr_assert(g_file_test(file, G_FILE_TEST_EXISTS));
+	cr_assert(eq(int, g_unlink(file), 0));
+	cr_assert(dn_file_remove_directories(top, NULL));
+	cr_assert(not(g_file_test(top, G_FILE_TEST_EXISTS)));
+	cr_assert(dn_file_remove_directories(top, NULL), "nothing there is no error");
+}
+
 Test(file, a_fifo_in_place_of_a_file_neither_blocks_nor_passes)
 {
 	g_autofree char *path = g_build_filename(directory, "fifo", NULL);
