@@ -156,12 +156,12 @@ bool dn_container_start_now(const DnInstance *instance, const DnRuntimeAbility *
 
 int dn_container_hold_fifo(const DnInstance *instance, const char *node, GError **error)
 {
-	g_autofree char *path = dn_state_path(instance, node, "exec.fifo");
-	dn_autofd int fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
 	struct stat info;
 
 	if (!dn_bundle_check_name(node, error))
 		return -1;
+	g_autofree char *path = dn_state_path(instance, node, "exec.fifo");
+	dn_autofd int fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 || fstat(fd, &info) < 0) {
 		dn_throw_errno(error, errno, "open %s of a created node", path);
 		return -1;

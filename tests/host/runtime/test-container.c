@@ -568,3 +568,43 @@ Test(container, the_hosts_own_null_device_stays_the_hosts)
 	cr_expect(before.st_uid == after.st_uid && before.st_mode == after.st_mode);
 	cr_expect(eq(int, (int)after.st_uid, 0));
 }
+
+Test(container, the_cgroup_of_a_node_is_one_level_below_its_parents)
+{
+	unsigned level = 0;
+	Stand stand;
+
+	stand_open(&stand, wait_args);
+	cr_expect(dn_cgroup_prepare(&stand.instance, &level, NULL), "a second time is no error");
+	cr_expect(eq(int, (int)level, 2));
+	DnContainer made = stand_create(&stand);
+	g_autofree char *path = g_strdup_printf("/proc/%d/cgroup", (int)made.pid);
+	g_autofree char *text = dn_file_read_kernel(path, 65536, NULL);
+	g_autofree char *wanted =
+		g_strdup_printf("0::/%s/%s\n", stand.instance.cgroup_parent, stand.node);
+	cr_expect(ne(ptr, strstr(text, wanted), NULL), "%s", text);
+	stand_close(&stand);
+}
+
+Test(container, limits_are_in_force)
+{
+	g_autofree char *memory = NULL;
+	Stand stand;
+
+	stand_open(&stand, wait_args);
+	(void)stand_create(&stand);
+	bool unified = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
+	const char *base = unified ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+	const char *file = unified ? "memory.max" : "memory.limit_in_bytes";
+	g_autofree char *path =
+		g_build_filename(base, stand.instance.cgroup_parent, stand.node, file, NULL);
+	memory = dn_file_read_kernel(path, 64, NULL);
+	cr_expect_str_eq(g_strstrip(memory), "67108864");
+
+	base = unified ? "/sys/fs/cgroup" : "/sys/fs/cgroup/pids";
+	g_autofree char *pids_path =
+		g_build_filename(base, stand.instance.cgroup_parent, stand.node, "pids.max", NULL);
+	g_autofree char *pids = dn_file_read_kernel(pids_path, 64, NULL);
+	cr_expect_str_eq(g_strstrip(pids), "16");
+	stand_close(&stand);
+}
