@@ -121,15 +121,14 @@ static bool is_hex_start(const char *name)
 
 char *dn_image_resolve_now(DnImageRepo *repo, const char *name, GError **error)
 {
-	char *commit = NULL;
+	g_autoptr(GHashTable) refs = NULL;
 
-	/* A ref of hexadecimal digits only is still a ref. */
-	if (dn_image_is_ref(name) && !dn_image_is_commit(name) &&
-	    !ostree_repo_resolve_rev_ext(dn_image_repo_ostree(repo), name, TRUE,
-					 OSTREE_REPO_RESOLVE_REV_EXT_NONE, &commit, error))
+	/* Not by libostree's own resolver: it takes a start of any length, and more. */
+	if (!ostree_repo_list_refs(dn_image_repo_ostree(repo), NULL, &refs, NULL, error))
 		return NULL;
+	const char *commit = g_hash_table_lookup(refs, name);
 	if (commit != NULL)
-		return commit;
+		return g_strdup(commit);
 	if (is_hex_start(name))
 		return complete(repo, name, error);
 	g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "%s: no such image in %s", name,
