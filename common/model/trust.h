@@ -29,7 +29,7 @@ typedef struct {
 	uint8_t key[DN_PUBLIC_KEY_BYTES]; /* ed25519 */
 } DnTrustedKey;
 
-/* "Any @threshold distinct of @keys may sign what matches @pattern" ('*' and '?', '/' is plain). */
+/* "Any @threshold distinct of @keys may sign what matches @pattern" (seal/trust.h). */
 typedef struct {
 	char *pattern;
 	char **keys; /* names of DnTrustedKey, NULL-terminated */
