@@ -37,9 +37,13 @@ DnOutput *dn_output_new(FILE *out, FILE *err)
 	return self;
 }
 
-/* Take the progress line away before anything else is written. */
+/*
+ * Take the progress line away before anything else is written, and let results and remarks
+ * appear in the order they were made.
+ */
 static void clear_line(DnOutput *self)
 {
+	(void)fflush(self->out);
 	if (self->mid_line)
 		(void)fputs("\r\033[K", self->err);
 	self->mid_line = false;
