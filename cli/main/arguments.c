@@ -66,7 +66,7 @@ static void refuse_option(const DnVerb *verb, const char *name, GError **error)
 		names[n++] = everywhere[i].name;
 	for (unsigned i = 0; verb != NULL && i < DN_OPTIONS_LIMIT && verb->options[i].name; i++)
 		names[n++] = verb->options[i].name;
-	const char *near = dn_text_suggest(name, names);
+	const char *near = strlen(name) > 1 ? dn_text_suggest(name, names) : NULL;
 	if (near != NULL)
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
 			    "unknown option '--%s', did you mean '--%s'?", name, near);

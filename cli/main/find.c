@@ -54,7 +54,8 @@ static void refuse_verb(const char *noun, const char *word, GError **error)
 	g_autoptr(GPtrArray) verbs = g_ptr_array_new();
 
 	for (unsigned i = 0; dn_verb_table[i] != NULL; i++)
-		if (dn_verb_is_noun(noun, dn_verb_table[i]->noun) && dn_verb_table[i]->verb != NULL)
+		if (dn_verb_is_noun(noun, dn_verb_table[i]->noun) &&
+		    dn_verb_table[i]->verb != NULL && !dn_verb_table[i]->hidden)
 			g_ptr_array_add(verbs, (gpointer)dn_verb_table[i]->verb);
 	g_ptr_array_add(verbs, NULL);
 	g_autofree char *all = g_strjoinv(", ", (char **)verbs->pdata);

@@ -39,6 +39,8 @@ static void append_row(GString *text, const DnVerb *verb)
 {
 	size_t begin = text->len;
 
+	if (verb->hidden)
+		return;
 	g_string_append(text, "  ");
 	append_usage(text, verb);
 	do

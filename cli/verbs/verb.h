@@ -32,6 +32,7 @@ typedef struct {
 	const char *operands; /* as the help shows them */
 	unsigned least, most; /* how many operands */
 	const char *help;     /* one line */
+	bool hidden;          /* not in the help */
 	const char *more;     /* NULL, or what else the help of this verb says */
 	DnOption options[DN_OPTIONS_LIMIT];
 	bool (*run)(DnCall *call, GError **error);

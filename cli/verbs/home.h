@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The files of a cluster's directory (docs/formats/cluster.md) and of its people. */
+
+#include "model/trust.h"
+#include "verbs/verb.h"
+
+#define DN_HOME_FILE_LIMIT (256u << 10)
+
+/* HOME/NAME. */
+char *dn_home_path(const DnCall *call, const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* trust.yaml, parsed; *@path, which may be NULL, is where it is. */
+DnTrustPolicy *dn_home_trust(const DnCall *call, char **path,
+			     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Where images are built: --repo, else HOME/repo. */
+char *dn_home_repo(const DnCall *call, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manifest/manifest.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "image/catalog.h"
+#include "image/objects.h"
+#include "manifest/effective.h"
+#include "seal/trust.h"
+#include "verbs/all.h"
+#include "verbs/home.h"
+#include "verbs/submit.h"
+
+/* One file: every fault as a line of its own. */
+static bool check(DnCall *call, const char *path, GError **error)
+{
+	g_autoptr(GBytes) bytes = dn_file_read(path, DN_MANIFEST_BYTES_LIMIT, error);
+	g_autoptr(GError) cause = NULL;
+	g_autoptr(DnManifest) manifest =
+		bytes != NULL ? dn_manifest_parse(bytes, path, &cause) : NULL;
+
+	if (manifest != NULL) {
+		if (!call->json)
+			dn_output_line(call->output,
+				       "%s: service %s, epoch %" G_GUINT64_FORMAT ", digest %s",
+				       path, manifest->service, manifest->epoch, manifest->digest);
+		return true;
+	}
+	if (bytes == NULL)
+		return false;
+	g_auto(GStrv) lines = g_strsplit(cause->message, "\n", -1);
+	for (unsigned i = 0; lines[i] != NULL; i++)
+		if (lines[i][0] != '\0')
+			dn_output_finding(call->output, lines[i]);
+	return false;
+}
+
+static bool run_check(DnCall *call, GError **error)
+{
+	unsigned bad = 0, n = call->operands->len;
+
+	for (unsigned i = 0; i < n; i++) {
+		g_autoptr(GError) cause = NULL;
+		if (check(call, dn_call_operand(call, i), &cause))
+			continue;
+		if (cause != NULL)
+			dn_output_finding(call->output, cause->message);
+		bad++;
+	}
+	if (call->json) {
+		g_autoptr(JsonObject) document = dn_json_document();
+		json_object_set_int_member(document, "files", n);
+		json_object_set_int_member(document, "bad", bad);
+		dn_output_json(call->output, document);
+	}
+	if (bad == 0)
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "%u of %u manifest%s cannot be used", bad, n,
+		    n == 1 ? "" : "s");
+	return false;
+}
+
+const DnVerb dn_verb_manifest_check = {
+	.noun = "manifest",
+	.verb = "check",
+	.operands = "FILE...",
+	.least = 1,
+	.most = G_MAXUINT,
+	.help = "everything that is wrong with manifests, with line and column",
+	.run = run_check,
+};
+
+static bool run_sign(DnCall *call, GError **error)
+{
+	const char *path = dn_call_operand(call, 0), *named = dn_call_option(call, "output");
+	g_autofree char *output =
+		named != NULL ? g_strdup(named) : g_strconcat(path, ".minisig", NULL);
+	g_autoptr(GBytes) bytes = dn_file_read(path, DN_MANIFEST_BYTES_LIMIT, error);
+	g_autoptr(DnManifest) manifest =
+		bytes != NULL ? dn_manifest_parse(bytes, path, error) : NULL;
+	g_autoptr(DnSecretKey) key = manifest != NULL ? dn_call_key(call, error) : NULL;
+	g_autoptr(GBytes) signature =
+		key != NULL ? dn_submit_sign(key, bytes, manifest, error) : NULL;
+
+	if (signature == NULL || !dn_file_replace(output, signature, 0644, error))
+		return false;
+	dn_output_line(call->output, "signed %s epoch %" G_GUINT64_FORMAT " in %s",
+		       manifest->service, manifest->epoch, output);
+	return true;
+}
+
+const DnVerb dn_verb_manifest_sign = {
+	.noun = "manifest",
+	.verb = "sign",
+	.operands = "FILE",
+	.least = 1,
+	.most = 1,
+	.help = "sign a manifest into FILE.minisig",
+	.more = "When several people sign: --output FILE.NAME.minisig for each; apply takes all.",
+	.options = {{"key", "KEY", "the deploy key: a file, or a name in the home's keys"},
+		    {"output", "FILE", "write the signature there"}},
+	.run = run_sign,
+};
+
+/* The image's defaults from the local repository, when it is there; false when they are not. */
+static bool find_defaults(DnCall *call, const DnManifest *manifest, DnRun *run)
+{
+	g_autoptr(GError) cause = NULL;
+	g_autofree char *path = dn_home_path(call, "repo", &cause);
+	g_autoptr(DnImageRepo) repo = path != NULL && manifest->image_commit != NULL
+					      ? dn_image_repo_open_now(path, &cause)
+					      : NULL;
+
+	if (repo != NULL &&
+	    dn_image_read_defaults_now(repo, manifest->image_commit, run, NULL, &cause))
+		return true;
+	dn_output_note(call->output, "without the image's defaults: %s",
+		       cause != NULL ? cause->message : "the service is removed");
+	return false;
+}
+
+/* FILE when there is such a file, else the service's manifest in force. */
+static GBytes *load(DnCall *call, const char *operand, GError **error)
+{
+	if (access(operand, F_OK) == 0 || strpbrk(operand, "/.") != NULL)
+		return dn_file_read(operand, DN_MANIFEST_BYTES_LIMIT, error);
+
+	g_autoptr(DnHttp) http = dn_call_connect(call, error);
+	return http != NULL ? dn_submit_current(http, operand, error) : NULL;
+}
+
+static void show(DnCall *call, const DnManifest *manifest)
+{
+	DnRun defaults = {0};
+	bool known = find_defaults(call, manifest, &defaults);
+	g_autofree char *text = dn_manifest_render(manifest, known ? &defaults : NULL);
+
+	if (known)
+		dn_run_clear(&defaults);
+	if (!call->json) {
+		dn_output_text(call->output, text, strlen(text));
+		return;
+	}
+	g_autoptr(JsonObject) document = dn_json_document();
+	JsonObject *object = json_object_new();
+	json_object_set_string_member(object, "service", manifest->service);
+	json_object_set_int_member(object, "epoch", (gint64)manifest->epoch);
+	json_object_set_string_member(object, "digest", manifest->digest);
+	json_object_set_string_member(object, "effective", text);
+	json_object_set_object_member(document, "manifest", object);
+	dn_output_json(call->output, document);
+}
+
+static bool run_show(DnCall *call, GError **error)
+{
+	const char *operand = dn_call_operand(call, 0);
+	g_autoptr(GBytes) bytes = load(call, operand, error);
+
+	if (bytes == NULL)
+		return false;
+	if (dn_call_has(call, "raw")) {
+		g_autofree char *text =
+			g_strndup(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes));
+		dn_output_verbatim(call->output, text);
+		return true;
+	}
+	g_autoptr(DnManifest) manifest = dn_manifest_parse(bytes, operand, error);
+	if (manifest == NULL)
+		return false;
+	show(call, manifest);
+	return true;
+}
+
+const DnVerb dn_verb_manifest_show = {
+	.noun = "manifest",
+	.verb = "show",
+	.operands = "FILE|SERVICE",
+	.least = 1,
+	.most = 1,
+	.help = "what a manifest comes to, with defaults and the image's part",
+	.options = {{"raw", NULL, "the signed text itself, as it was applied"}},
+	.run = run_show,
+};

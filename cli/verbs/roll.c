@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/text.h"
+#include "manifest/edit.h"
+#include "verbs/all.h"
+#include "verbs/submit.h"
+
+#define COMMIT_DIGITS 64
+#define PREFIX_DIGITS 8
+
+/* The commit that --image means: itself, or what the supervisor keeps under a ref or a prefix. */
+static char *find_commit(DnHttp *http, const char *wanted, GError **error)
+{
+	if (dn_text_is_hex(wanted, COMMIT_DIGITS))
+		return g_strdup(wanted);
+
+	g_autoptr(JsonObject) answer = dn_http_get(http, "/v1/images", error);
+	JsonArray *images = dn_answer_array(answer, "images");
+	if (answer == NULL)
+		return NULL;
+	for (unsigned i = 0; i < dn_answer_length(images); i++) {
+		JsonObject *image = dn_answer_at(images, i);
+		const char *commit = dn_answer_word(image, "commit");
+		if (strcmp(dn_answer_word(image, "ref"), wanted) == 0 ||
+		    (strlen(wanted) >= PREFIX_DIGITS && g_str_has_prefix(commit, wanted)))
+			return g_strdup(commit);
+	}
+	g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+		    "--image %s: the supervisor has no such image; see 'dnode images', push with "
+		    "'dnode image push'",
+		    wanted);
+	return NULL;
+}
+
+/* The manifest in force, changed as asked, at the next epoch. */
+static GBytes *edit(DnCall *call, DnManifestEdit *changes, GError **error)
+{
+	const char *service = dn_call_operand(call, 0), *wanted = dn_call_option(call, "image");
+	g_autoptr(DnHttp) http = dn_call_connect(call, error);
+	g_autoptr(GBytes) bytes = http != NULL ? dn_submit_current(http, service, error) : NULL;
+	g_autofree char *commit =
+		bytes != NULL && wanted != NULL ? find_commit(http, wanted, error) : NULL;
+
+	if (bytes == NULL || (wanted != NULL && commit == NULL))
+		return NULL;
+	changes->commit = commit;
+	return dn_manifest_edit(bytes, service, changes, error);
+}
+
+static bool change(DnCall *call, DnManifestEdit changes, GError **error)
+{
+	/* A plan may be looked at by people who hold no key. */
+	if (!dn_call_has(call, "plan") && dn_call_need(call, "key", error) == NULL)
+		return false;
+
+	g_autoptr(GBytes) bytes = edit(call, &changes, error);
+	return bytes != NULL &&
+	       dn_submit(call, &(DnSubmission){bytes, dn_call_operand(call, 0), NULL}, error);
+}
+
+static bool run_roll(DnCall *call, GError **error)
+{
+	return change(call, (DnManifestEdit){.replicas = -1}, error);
+}
+
+const DnVerb dn_verb_roll = {
+	.noun = "roll",
+	.operands = "SERVICE",
+	.least = 1,
+	.most = 1,
+	.help = "replace all nodes of a service, one after the other, without a dropped request",
+	.more = "Takes the manifest in force, gives it the next epoch and signs it. Without "
+		"--image\n"
+		"the same image is started afresh. 'dnode manifest show SERVICE --raw' prints "
+		"what\n"
+		"was signed, for your own copy.",
+	.options = {{"image", "COMMIT", "roll to this image: a commit, its first digits, or a ref"},
+		    {"key", "KEY", "the deploy key: a file, or a name in the home's keys"},
+		    {"plan", NULL, "only show what would change"},
+		    {"wait", NULL, "until every node is replaced and ready"}},
+	.run = run_roll,
+};
+
+static bool run_remove(DnCall *call, GError **error)
+{
+	return change(call, (DnManifestEdit){.state_removed = true, .replicas = -1}, error);
+}
+
+const DnVerb dn_verb_remove = {
+	.noun = "remove",
+	.operands = "SERVICE",
+	.least = 1,
+	.most = 1,
+	.help = "stop a service and forget all but its epoch",
+	.more = "A removal is itself a signed manifest with the next epoch. Quarantined nodes "
+		"stay.",
+	.options = {{"key", "KEY", "the deploy key: a file, or a name in the home's keys"},
+		    {"plan", NULL, "only show what would change"},
+		    {"wait", NULL, "until its nodes are gone"}},
+	.run = run_remove,
+};
+
+static void show_status(DnOutput *output, JsonObject *service)
+{
+	JsonObject *rolling = dn_answer_object(service, "rolling");
+
+	dn_output_line(output,
+		       "%s is %s at epoch %" G_GINT64_FORMAT ", %" G_GINT64_FORMAT
+		       " of %" G_GINT64_FORMAT " ready",
+		       dn_answer_word(service, "name"), dn_answer_word(service, "state"),
+		       dn_answer_number(service, "epoch", 0), dn_answer_number(service, "ready", 0),
+		       dn_answer_number(service, "replicas", 0));
+	if (rolling == NULL) {
+		dn_output_line(output, "no roll is going on");
+		return;
+	}
+	dn_output_line(output,
+		       "rolling to epoch %" G_GINT64_FORMAT " since %s: %" G_GINT64_FORMAT
+		       " of %" G_GINT64_FORMAT " new nodes are ready",
+		       dn_answer_number(rolling, "epoch", 0), dn_answer_word(rolling, "started"),
+		       dn_answer_number(rolling, "ready", 0),
+		       dn_answer_number(rolling, "wanted", 0));
+	if (dn_answer_text(rolling, "error") != NULL)
+		dn_output_line(output, "given up: %s", dn_answer_text(rolling, "error"));
+}
+
+static bool run_status(DnCall *call, GError **error)
+{
+	g_autofree char *name = dn_http_escape(dn_call_operand(call, 0));
+	g_autofree char *path = g_strconcat("/v1/services/", name, NULL);
+
+	return dn_answer_one(call, path, "service", show_status, error);
+}
+
+const DnVerb dn_verb_roll_status = {
+	.noun = "roll",
+	.verb = "status",
+	.operands = "SERVICE",
+	.least = 1,
+	.most = 1,
+	.help = "how far a roll has come",
+	.run = run_status,
+};
