@@ -111,6 +111,8 @@ void world_begin(void)
 	wire(world_client, "eth0", WORLD_CLIENT "/24", "to-c");
 	g_free(world_sh(world_client, "ip route add 10.99.0.0/16 via " WORLD_HOST_A
 				      "; ip route add 10.77.0.0/16 via " WORLD_HOST_A));
+	/* As hosts have: without any route to a VIP the kernel answers before the firewall can. */
+	g_free(world_sh(world_host_a, "ip route add default via " WORLD_CLIENT));
 	world_must(dn_network_prepare_host(&world_instance, &error), &error);
 }
 
