@@ -15,7 +15,8 @@
 enum {
 	DN_DIAG_SOCKETS = 4096,
 	DN_DIAG_FLOWS = 4096,
-	DN_DIAG_DUMP_MS = 20, /* longest a dump takes; what was read by then counts */
+	DN_DIAG_DUMP_MS = 20,   /* longest a dump takes; what was read by then counts */
+	DN_DIAG_SWEEP_MS = 500, /* the same for a sweep */
 };
 
 typedef struct DnDiag DnDiag;
@@ -32,8 +33,17 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnDiag, dn_diag_free)
  */
 int dn_diag_dump_sockets(DnDiag *self, int diag_fd);
 
-/* Dump conntrack entries whose original or reply side names @v4. Returns how many, -1 on error. */
+/*
+ * Look up the conntrack entries of the sockets dumped last; @v4 is the node's address. Tens of
+ * microseconds. Returns how many, -1 on error.
+ */
 int dn_diag_dump_flows(DnDiag *self, const char *v4);
+
+/*
+ * Instead of that: every conntrack entry that names @v4, also of sockets that are gone. It walks
+ * the table of the whole kernel, tens of milliseconds: for a worker, once clients were reset.
+ */
+int dn_diag_sweep_flows(DnDiag *self, const char *v4);
 
 /*
  * SOCK_DESTROY, in one send, for the dumped TCP sockets that were accepted on one of @ports.

@@ -11,16 +11,20 @@
 #include "network/diag-table.h"
 
 /* Bit of CTA_FILTER_*_FLAGS (the kernel's nf_internals.h): compare the source address. */
-enum { FILTER_SOURCE = 1 << 0, SEND_BUFFER = 1024 * 1024 };
+enum { FILTER_SOURCE = 1 << 0 };
+
+/* Answers are queued whole: this many, of 4 KiB each as the kernel counts, fit the buffer. */
+enum { LOOKUPS = 256, SOCKET_BUFFER = 2 * 1024 * 1024 };
 
 static int open_conntrack(void)
 {
 	dn_autofd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
 	struct sockaddr_nl own = {.nl_family = AF_NETLINK};
-	int size = SEND_BUFFER, on = 1;
+	int size = SOCKET_BUFFER, on = 1;
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&own, sizeof(own)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0 ||
 	    setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on)) < 0)
 		return -1;
 	return g_steal_fd(&fd);
@@ -104,7 +108,7 @@ static bool names(const DnDiagFlow *flow, struct in_addr address)
 	       flow->reply.destination.s_addr == address.s_addr;
 }
 
-/* The two dumps overlap where a node spoke to itself. */
+/* Two ends of a connection, or two walks, may name the same entry: where a node spoke to itself. */
 static bool is_known(const DnDiag *self, const DnDiagFlow *flow)
 {
 	if (flow->original.source.s_addr != flow->reply.source.s_addr)
@@ -146,6 +150,110 @@ static void take_flow(DnDiag *self, const struct nlmsghdr *header, void *data)
 		self->n_flows++;
 }
 
+/*
+ * Conntrack's table is one for all of the kernel: walking its 262,144 buckets takes 10 ms, also
+ * for three entries. Clients wait for less, so what the reflex records and deletes is looked up by
+ * the tuples that follow from the sockets; an entry is found under either of its directions.
+ */
+typedef struct {
+	struct nlmsghdr header;
+	struct nfgenmsg generic;
+	struct nlattr tuple, ip, source;
+	struct in_addr source_address;
+	struct nlattr destination;
+	struct in_addr destination_address;
+	struct nlattr proto, number;
+	uint8_t protocol, unused[3];
+	struct nlattr source_port;
+	uint16_t from, unused_from;
+	struct nlattr destination_port;
+	uint16_t to, unused_to;
+} Lookup;
+
+static void fill_lookup(Lookup *lookup, const DnDiagSocket *from, uint32_t sequence)
+{
+	const uint16_t word = NLA_HDRLEN + sizeof(uint32_t);
+	const uint16_t port = NLA_HDRLEN + sizeof(uint16_t);
+	size_t v4 = from->family == AF_INET ? 0 : 3;
+
+	*lookup = (Lookup){
+		.header = {.nlmsg_len = sizeof(*lookup),
+			   .nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET,
+			   .nlmsg_flags = NLM_F_REQUEST,
+			   .nlmsg_seq = sequence},
+		.generic = {.nfgen_family = AF_INET},
+		.tuple = {.nla_len = sizeof(*lookup) - offsetof(Lookup, tuple),
+			  .nla_type = NLA_F_NESTED | CTA_TUPLE_ORIG},
+		.ip = {.nla_len = NLA_HDRLEN + 2 * word, .nla_type = NLA_F_NESTED | CTA_TUPLE_IP},
+		.source = {.nla_len = word, .nla_type = CTA_IP_V4_SRC},
+		.source_address.s_addr = from->id.idiag_src[v4],
+		.destination = {.nla_len = word, .nla_type = CTA_IP_V4_DST},
+		.destination_address.s_addr = from->id.idiag_dst[v4],
+		.proto = {.nla_len = NLA_HDRLEN + 3 * word,
+			  .nla_type = NLA_F_NESTED | CTA_TUPLE_PROTO},
+		.number = {.nla_len = NLA_HDRLEN + 1, .nla_type = CTA_PROTO_NUM},
+		.protocol = from->protocol,
+		.source_port = {.nla_len = port, .nla_type = CTA_PROTO_SRC_PORT},
+		.from = from->id.idiag_sport,
+		.destination_port = {.nla_len = port, .nla_type = CTA_PROTO_DST_PORT},
+		.to = from->id.idiag_dport,
+	};
+}
+
+static bool has_v4_peer(const DnDiagSocket *found)
+{
+	if (found->id.idiag_dport == 0)
+		return false;
+	return found->family == AF_INET ||
+	       IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)found->id.idiag_dst);
+}
+
+/* The kernel has answered all of a send when it returns. */
+static void take_answers(DnDiag *self, struct in_addr *address)
+{
+	ssize_t length;
+
+	while ((length = recv(self->conntrack_fd, self->answer, sizeof(self->answer),
+			      MSG_DONTWAIT)) > 0) {
+		size_t left = (size_t)length;
+
+		for (const struct nlmsghdr *header = (void *)self->answer; NLMSG_OK(header, left);
+		     header = NLMSG_NEXT(header, left))
+			if (header->nlmsg_type >> 8 == NFNL_SUBSYS_CTNETLINK)
+				take_flow(self, header, address);
+	}
+}
+
+int dn_diag_dump_flows(DnDiag *self, const char *v4)
+{
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	struct in_addr address;
+	size_t next = 0;
+
+	self->n_flows = 0;
+	if (inet_pton(AF_INET, v4, &address) != 1 || self->conntrack_fd < 0)
+		return -1;
+	dn_diag_drain(self, self->conntrack_fd);
+	while (next < self->n_sockets) {
+		size_t size = 0;
+
+		for (; next < self->n_sockets && size < LOOKUPS * sizeof(Lookup); next++) {
+			Lookup lookup;
+
+			if (!has_v4_peer(&self->sockets[next]))
+				continue;
+			fill_lookup(&lookup, &self->sockets[next], ++self->sequence);
+			memcpy(self->request + size, &lookup, sizeof(lookup));
+			size += sizeof(lookup);
+		}
+		if (size > 0 && sendto(self->conntrack_fd, self->request, size, MSG_DONTWAIT,
+				       (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+			return -1;
+		take_answers(self, &address);
+	}
+	return (int)self->n_flows;
+}
+
 /* A dump of the entries whose tuple @which (CTA_TUPLE_ORIG or _REPLY) has the source @address. */
 typedef struct {
 	struct nlmsghdr header;
@@ -156,16 +264,15 @@ typedef struct {
 	uint32_t original;
 	struct nlattr reply_flags;
 	uint32_t reply;
-} FlowRequest;
+} Sweep;
 
-static void fill_request(FlowRequest *request, uint16_t which, struct in_addr address,
-			 uint32_t sequence)
+static void fill_sweep(Sweep *sweep, uint16_t which, struct in_addr address, uint32_t sequence)
 {
 	const uint16_t word = NLA_HDRLEN + sizeof(uint32_t);
 	bool is_original = which == CTA_TUPLE_ORIG;
 
-	*request = (FlowRequest){
-		.header = {.nlmsg_len = sizeof(*request),
+	*sweep = (Sweep){
+		.header = {.nlmsg_len = sizeof(*sweep),
 			   .nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET,
 			   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
 			   .nlmsg_seq = sequence},
@@ -183,13 +290,13 @@ static void fill_request(FlowRequest *request, uint16_t which, struct in_addr ad
 }
 
 /*
- * Clients first: their entries are the ones to delete. Whoever the node called has it as the
- * original source; translation changes the other three addresses of a flow, never these.
+ * Clients have the node as the source of the reply, whoever the node called has it as the
+ * original source; translation changes the other addresses of a flow, never these.
  */
-int dn_diag_dump_flows(DnDiag *self, const char *v4)
+int dn_diag_sweep_flows(DnDiag *self, const char *v4)
 {
 	static const uint16_t tuples[] = {CTA_TUPLE_REPLY, CTA_TUPLE_ORIG};
-	uint64_t deadline = dn_clock_monotonic_ns() + DN_DIAG_DUMP_MS * DN_NS_PER_MS;
+	uint64_t deadline = dn_clock_monotonic_ns() + DN_DIAG_SWEEP_MS * DN_NS_PER_MS;
 	struct in_addr address;
 	bool complete = true;
 
@@ -198,10 +305,10 @@ int dn_diag_dump_flows(DnDiag *self, const char *v4)
 		return -1;
 	dn_diag_drain(self, self->conntrack_fd);
 	for (size_t i = 0; i < G_N_ELEMENTS(tuples) && complete; i++) {
-		FlowRequest request;
+		Sweep sweep;
 
-		fill_request(&request, tuples[i], address, ++self->sequence);
-		if (!dn_diag_dump(self, self->conntrack_fd, &request, sizeof(request), deadline,
+		fill_sweep(&sweep, tuples[i], address, ++self->sequence);
+		if (!dn_diag_dump(self, self->conntrack_fd, &sweep, sizeof(sweep), deadline,
 				  take_flow, &address, &complete))
 			return -1;
 	}
@@ -265,7 +372,7 @@ bool dn_diag_forget_flows(const char *v4, GError **error)
 
 	/* A full table may hide more: look again, but not for ever. */
 	for (int round = 0; diag != NULL && round < 64; round++) {
-		if (dn_diag_dump_flows(diag, v4) < 0 || delete_flows(diag, NULL) < 0)
+		if (dn_diag_sweep_flows(diag, v4) < 0 || delete_flows(diag, NULL) < 0)
 			return dn_throw_errno(error, errno, "forget the connections of %s", v4);
 		if (diag->n_flows < DN_DIAG_FLOWS)
 			return true;

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "base/fd.h"
@@ -26,7 +27,7 @@ void world_must(bool done, GError *const *error)
 
 typedef struct {
 	int ns_fd;
-	int domain_type, fd, saved_errno;
+	int domain, type, protocol, fd;
 	const char *command;
 	char *output;
 } Errand;
@@ -168,14 +169,16 @@ static bool make_socket(void *data, GError **error)
 
 	if (!dn_netns_enter(errand->ns_fd, error))
 		return false;
-	errand->fd = socket(AF_INET, errand->domain_type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	errand->fd = socket(errand->domain, errand->type | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			    errand->protocol);
 	return errand->fd >= 0 || dn_throw_errno(error, errno, "socket");
 }
 
-static int new_socket(int ns_fd, int type)
+static int new_socket(int ns_fd, int domain, int type, int protocol)
 {
 	g_autoptr(GError) error = NULL;
-	Errand errand = {.ns_fd = ns_fd, .domain_type = type, .fd = -1};
+	Errand errand = {
+		.ns_fd = ns_fd, .domain = domain, .type = type, .protocol = protocol, .fd = -1};
 
 	world_must(dn_netns_run(make_socket, &errand, &error), &error);
 	return errand.fd;
@@ -191,17 +194,31 @@ static struct sockaddr_in to(const char *address, uint16_t port)
 
 int world_listen(int ns_fd, uint16_t port)
 {
-	int fd = new_socket(ns_fd, SOCK_STREAM), on = 1;
+	int fd = new_socket(ns_fd, AF_INET, SOCK_STREAM, 0), on = 1;
 	struct sockaddr_in name = to("0.0.0.0", port);
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	cr_assert(bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0 && listen(fd, 512) == 0);
+	cr_assert(bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0 && listen(fd, 8192) == 0);
 	return fd;
+}
+
+int world_listen6(int ns_fd, uint16_t port)
+{
+	int fd = new_socket(ns_fd, AF_INET6, SOCK_STREAM, 0);
+	struct sockaddr_in6 name = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+
+	cr_assert(bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0 && listen(fd, 8192) == 0);
+	return fd;
+}
+
+int world_raw_tcp(int ns_fd)
+{
+	return new_socket(ns_fd, AF_INET, SOCK_RAW, IPPROTO_TCP);
 }
 
 int world_udp(int ns_fd, const char *address, uint16_t port)
 {
-	int fd = new_socket(ns_fd, SOCK_DGRAM);
+	int fd = new_socket(ns_fd, AF_INET, SOCK_DGRAM, 0);
 	struct sockaddr_in name = to(address, port);
 
 	cr_assert(bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0);
@@ -210,7 +227,7 @@ int world_udp(int ns_fd, const char *address, uint16_t port)
 
 int world_dial(int ns_fd, const char *address, uint16_t port)
 {
-	dn_autofd int fd = new_socket(ns_fd, SOCK_STREAM);
+	dn_autofd int fd = new_socket(ns_fd, AF_INET, SOCK_STREAM, 0);
 	struct sockaddr_in name = to(address, port);
 	int problem = 0;
 	socklen_t size = sizeof(problem);
@@ -254,6 +271,15 @@ bool world_send_to(int fd, const char *address, uint16_t port, const char *text)
 
 	return sendto(fd, text, strlen(text), 0, (struct sockaddr *)&name, sizeof(name)) ==
 	       (ssize_t)strlen(text);
+}
+
+void world_raise_file_limit(unsigned files)
+{
+	struct rlimit limit;
+
+	cr_assert(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	limit.rlim_cur = MAX(limit.rlim_cur, files);
+	cr_assert(setrlimit(RLIMIT_NOFILE, &limit) == 0, "%u open files are needed", files);
 }
 
 bool world_is_silent(int fd)

@@ -50,7 +50,9 @@ char *world_sh(int ns_fd, const char *command);
 
 /* Sockets live in a namespace, whatever thread uses them. */
 int world_listen(int ns_fd, uint16_t port);
+int world_listen6(int ns_fd, uint16_t port); /* [::], dual stack */
 int world_udp(int ns_fd, const char *address, uint16_t port);
+int world_raw_tcp(int ns_fd); /* sees every TCP packet that comes in */
 
 /* A connected socket, or -errno; -ETIMEDOUT after a second without an answer. */
 int world_dial(int ns_fd, const char *address, uint16_t port);
@@ -61,5 +63,7 @@ int world_accept(int listener, char peer[16]);
 /* What the reader finds within a second: the number of bytes, 0 at the end, or -errno. */
 int world_read(int fd, char *buffer, size_t size);
 bool world_send_to(int fd, const char *address, uint16_t port, const char *text);
+void world_raise_file_limit(unsigned files);
+
 /* Nothing may arrive: 50 ms of silence. */
 bool world_is_silent(int fd);

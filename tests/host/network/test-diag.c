@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What an incident learns of a node's sockets and connections, and what a reset touches. */
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "network/diag.h"
+#include "support/suite.h"
+#include "world.h"
+
+#define NODE "10.77.0.1"
+
+static DnFirewall *firewall; /* its nat chains switch connection tracking on */
+static WorldNode *node;
+static DnDiag *diag;
+static DnIncident *incident;
+static const uint16_t ports[] = {8080};
+
+static void setup(void)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(DnFirewallState) state = dn_firewall_state_new();
+	g_autoptr(GArray) listen_web = g_array_new(FALSE, TRUE, sizeof(DnListen));
+	DnListen listen = {.port = 8080, .expose = 80};
+	DnGuarded *guarded = dn_guarded_new(NODE, "dn0");
+	DnBalanced *web = dn_balanced_new(WORLD_VIP, 80);
+
+	world_begin();
+	node = world_node(0);
+	g_array_append_val(listen_web, listen);
+	guarded->listen = listen_web;
+	dn_guarded_allow(guarded, "10.88.0.0/24", 0, DN_PROTOCOL_TCP);
+	g_ptr_array_add(state->guarded, guarded);
+	dn_endpoints_add(web->local, NODE, 8080);
+	g_ptr_array_add(state->balanced, web);
+	firewall = dn_firewall_new(&world_config, &error);
+	world_must(firewall != NULL, &error);
+	world_must(dn_firewall_apply(firewall, state, &error), &error);
+	diag = dn_diag_new(&error);
+	world_must(diag != NULL, &error);
+	incident = dn_incident_new();
+}
+
+static void teardown(void)
+{
+	dn_incident_free(incident);
+	dn_diag_free(diag);
+	dn_firewall_free(firewall);
+	world_end();
+	dn_suite_end();
+}
+
+TestSuite(diag, .init = setup, .fini = teardown, .timeout = 60);
+
+static const DnSocketRecord *find(const char *protocol, const char *state, const char *local,
+				  const char *peer_prefix)
+{
+	for (guint i = 0; i < incident->sockets->len; i++) {
+		const DnSocketRecord *record = g_ptr_array_index(incident->sockets, i);
+
+		if (strcmp(record->protocol, protocol) == 0 && strcmp(record->state, state) == 0 &&
+		    strcmp(record->local, local) == 0 &&
+		    g_str_has_prefix(record->peer, peer_prefix))
+			return record;
+	}
+	return NULL;
+}
+
+static bool has_flow(const char *part)
+{
+	for (guint i = 0; i < incident->conntrack->len; i++)
+		if (strstr(g_ptr_array_index(incident->conntrack, i), part) != NULL)
+			return true;
+	return false;
+}
+
+static char *local_name(int fd)
+{
+	struct sockaddr_in name = {0};
+	socklen_t size = sizeof(name);
+
+	cr_assert(eq(int, getsockname(fd, (struct sockaddr *)&name, &size), 0));
+	return g_strdup_printf(NODE ":%u", g_ntohs(name.sin_port));
+}
+
+Test(diag, a_record_names_listeners_clients_and_whom_the_node_called)
+{
+	dn_autofd int listener = world_listen(node->ns_fd, 8080);
+	dn_autofd int datagrams = world_udp(node->ns_fd, "127.0.0.1", 53);
+	dn_autofd int shell = world_listen(world_client, 4444);
+	dn_autofd int client = world_dial(world_client, WORLD_VIP, 80);
+	dn_autofd int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+	g_autofree char *own = local_name(called);
+
+	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 4));
+	cr_assert(eq(int, dn_diag_dump_flows(diag, NODE), 2));
+	dn_diag_record(diag, ports, 1, incident);
+
+	const DnSocketRecord *accepted = find("tcp", "established", NODE ":8080", WORLD_CLIENT ":");
+	const DnSocketRecord *opened = find("tcp", "established", own, WORLD_CLIENT ":4444");
+	const DnSocketRecord *listens = find("tcp", "listen", "0.0.0.0:8080", "0.0.0.0:0");
+	cr_assert(accepted != NULL && opened != NULL && listens != NULL);
+	cr_assert(accepted->accepted);
+	cr_assert(not(opened->accepted));
+	cr_assert(not(listens->accepted));
+	cr_assert(ne(ptr, (void *)find("udp", "close", "127.0.0.1:53", "0.0.0.0:0"), NULL));
+	cr_assert(has_flow("src=" NODE " dst=" WORLD_CLIENT " sport="));
+	cr_assert(has_flow("src=" WORLD_CLIENT " dst=" WORLD_VIP " sport="));
+	cr_assert(has_flow(" ESTABLISHED "));
+	cr_assert(has_flow("[ASSURED]"));
+}
+
+Test(diag, a_dual_stack_servers_clients_are_seen_as_ipv4_and_reset)
+{
+	dn_autofd int listener = world_listen6(node->ns_fd, 8080);
+	dn_autofd int client = world_dial(world_client, WORLD_VIP, 80);
+	char buffer[8];
+
+	cr_assert(ge(int, client, 0));
+	cr_assert(ge(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 2));
+	dn_diag_record(diag, ports, 1, incident);
+	cr_assert(
+		ne(ptr, (void *)find("tcp", "established", NODE ":8080", WORLD_CLIENT ":"), NULL));
+	cr_assert(ne(ptr, (void *)find("tcp", "listen", "[::]:8080", "[::]:0"), NULL));
+	cr_assert(eq(int, dn_diag_destroy_accepted(diag, node->network.diag_fd, ports, 1), 1));
+	cr_assert(eq(int, world_read(client, buffer, sizeof(buffer)), -ECONNRESET));
+}
+
+Test(diag, only_accepted_connections_are_reset)
+{
+	dn_autofd int listener = world_listen(node->ns_fd, 8080);
+	dn_autofd int shell = world_listen(world_client, 4444);
+	dn_autofd int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+	dn_autofd int outside = world_accept(shell, NULL);
+	int clients[32];
+	char buffer[8];
+
+	for (size_t i = 0; i < G_N_ELEMENTS(clients); i++)
+		clients[i] = world_dial(world_client, WORLD_VIP, 80);
+	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 34));
+	cr_assert(eq(int, dn_diag_destroy_accepted(diag, node->network.diag_fd, ports, 1), 32));
+	for (size_t i = 0; i < G_N_ELEMENTS(clients); i++) {
+		cr_assert(eq(int, world_read(clients[i], buffer, sizeof(buffer)), -ECONNRESET));
+		close(clients[i]);
+	}
+	cr_assert(world_is_silent(outside));
+	/* The listener and what the node opened; the others are gone. */
+	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 2));
+}
+
+Test(diag, clients_connections_are_deleted_and_the_nodes_own_stay)
+{
+	dn_autofd int listener = world_listen(node->ns_fd, 8080);
+	dn_autofd int shell = world_listen(world_client, 4444);
+	dn_autofd int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+	dn_autofd int first = world_dial(world_client, WORLD_VIP, 80);
+	dn_autofd int second = world_dial(world_host_a, NODE, 8080);
+
+	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 4));
+	cr_assert(eq(int, dn_diag_dump_flows(diag, NODE), 3));
+	cr_assert(eq(int, dn_diag_delete_client_flows(diag, NODE), 2));
+	cr_assert(eq(int, dn_diag_dump_flows(diag, NODE), 1));
+	dn_diag_record(diag, ports, 1, incident);
+	cr_assert(has_flow("src=" NODE " dst=" WORLD_CLIENT));
+}
+
+Test(diag, the_flows_of_a_thousand_clients_are_found_and_deleted)
+{
+	enum { CLIENTS = 1000 };
+	dn_autofd int listener = world_listen(node->ns_fd, 8080);
+	g_autofree int *clients = g_new(int, CLIENTS);
+
+	world_raise_file_limit(CLIENTS + 64);
+	g_free(world_sh(node->ns_fd, "sysctl -qw net.core.somaxconn=8192"));
+	dn_autofd int large = world_listen(node->ns_fd, 9090);
+	for (int i = 0; i < CLIENTS; i++)
+		clients[i] = world_dial(world_host_a, NODE, 9090);
+	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), CLIENTS + 2));
+	cr_assert(eq(int, dn_diag_dump_flows(diag, NODE), CLIENTS));
+	cr_assert(eq(int, dn_diag_delete_client_flows(diag, NODE), CLIENTS));
+	cr_assert(eq(int, dn_diag_dump_flows(diag, NODE), 0));
+	for (int i = 0; i < CLIENTS; i++)
+		close(clients[i]);
+}
+
+Test(diag, a_sweep_finds_what_no_socket_is_left_of)
+{
+	dn_autofd int shell = world_listen(world_client, 4444);
+	dn_autofd int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+	dn_autofd int asked = world_udp(world_host_a, "0.0.0.0", 5000);
+
+	cr_assert(world_send_to(asked, NODE, 53, "x"));
+	dn_fd_clear(&called);
+	cr_assert(eq(int, dn_diag_sweep_flows(diag, NODE), 2));
+	dn_diag_record(diag, ports, 1, incident);
+	cr_assert(has_flow("src=" NODE " dst=" WORLD_CLIENT));
+	cr_assert(has_flow("[UNREPLIED]"));
+}
+
+Test(diag, a_deleted_node_leaves_no_connection_behind)
+{
+	dn_autofd int listener = world_listen(node->ns_fd, 8080);
+	dn_autofd int client = world_dial(world_client, WORLD_VIP, 80);
+	g_autoptr(GError) error = NULL;
+
+	cr_assert(eq(int, dn_diag_sweep_flows(diag, NODE), 1));
+	world_must(dn_network_delete_now(&world_instance, &node->spec, &error), &error);
+	cr_assert(eq(int, dn_diag_sweep_flows(diag, NODE), 0));
+}
+
+Test(diag, sockets_of_a_node_to_itself_cannot_hide_the_one_that_leads_outside)
+{
+	enum { DECOYS = DN_DIAG_SOCKETS / 2 + 100 }; /* two sockets each */
+	dn_autofd int shell = world_listen(world_client, 4444);
+	g_autofree int *decoys = g_new(int, DECOYS);
+
+	world_raise_file_limit(DECOYS + 64);
+	g_free(world_sh(node->ns_fd, "sysctl -qw net.core.somaxconn=8192"));
+	dn_autofd int listener = world_listen(node->ns_fd, 8080);
+	for (int i = 0; i < DECOYS; i++)
+		decoys[i] = world_dial(node->ns_fd, "127.0.0.1", 8080);
+	dn_autofd int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+	g_autofree char *own = local_name(called);
+	int seen = dn_diag_dump_sockets(diag, node->network.diag_fd);
+	cr_assert(seen >= DN_DIAG_SOCKETS / 2 && seen <= DN_DIAG_SOCKETS / 2 + 2, "%d", seen);
+	dn_diag_record(diag, ports, 1, incident);
+	cr_assert(ne(ptr, (void *)find("tcp", "established", own, WORLD_CLIENT ":4444"), NULL));
+	for (int i = 0; i < DECOYS; i++)
+		close(decoys[i]);
+}
+
+Test(diag, ten_thousand_other_connections_neither_show_nor_delay)
+{
+	dn_autofd int listener = world_listen(node->ns_fd, 8080);
+	dn_autofd int client = world_dial(world_client, WORLD_VIP, 80);
+	dn_autofd int noise = world_udp(world_host_a, WORLD_HOST_A, 5000);
+
+	for (uint16_t port = 10000; port < 20000; port++)
+		world_send_to(noise, WORLD_CLIENT, port, "x");
+	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 2));
+	uint64_t start = dn_clock_monotonic_ns();
+	cr_assert(eq(int, dn_diag_dump_flows(diag, NODE), 1));
+	uint64_t took = dn_clock_monotonic_ns() - start;
+	cr_assert(lt(u64, took, DN_DIAG_DUMP_MS * DN_NS_PER_MS));
+	cr_assert(eq(int, dn_diag_sweep_flows(diag, NODE), 1));
+	g_autofree char *total =
+		world_sh(world_host_a, "sysctl -n net.netfilter.nf_conntrack_count");
+	cr_assert(ge(int, atoi(total), 10000), "the noise was there: %s", total);
+}
