@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/acts.h"
 
+#include <string.h>
+
 static void free_change(gpointer data)
 {
 	DnRecordChange *change = data;
@@ -78,6 +80,13 @@ DnEvent *dn_acts_event(DnActs *self, uint64_t time_ns, const char *kind, const c
 	g_autofree char *line = g_strdup_vprintf(text, args);
 	va_end(args);
 
+	if (strlen(line) > DN_EVENT_TEXT_LIMIT) {
+		const char *end = NULL;
+
+		/* Between characters, or who reads it back would refuse the whole. */
+		(void)g_utf8_validate(line, DN_EVENT_TEXT_LIMIT, &end);
+		line[end - line] = '\0';
+	}
 	DnEvent *event = dn_event_new(kind, severity, line);
 	event->time_ns = time_ns;
 	g_ptr_array_add(self->events, event);

@@ -12,6 +12,8 @@
 
 #include "model/fleet.h"
 
+enum { DN_EVENT_TEXT_LIMIT = 1000 }; /* bytes; longer text is cut */
+
 /* A record that changed. Its content is read from the core while the acts are carried out. */
 typedef enum {
 	DN_RECORD_SERVICE,  /* name: a service */

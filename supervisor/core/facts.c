@@ -17,9 +17,24 @@ enum {
 	NODE_DIGITS = 8,
 	EVENT_BURST = 200,
 	EVENTS_PER_S = 20,
-	TEXT_LIMIT = 1024,
+	TEXT_LIMIT = 1000,
 	KIND_LIMIT = 64,
 };
+
+/* At most TEXT_LIMIT bytes that are safe on a terminal. */
+static char *printable(const char *text)
+{
+	const char *end = NULL;
+
+	if (text == NULL)
+		return NULL;
+	char *shown = dn_text_printable(text, strnlen(text, TEXT_LIMIT));
+	if (strlen(shown) > TEXT_LIMIT) {
+		(void)g_utf8_validate(shown, TEXT_LIMIT, &end);
+		shown[end - shown] = '\0';
+	}
+	return shown;
+}
 
 /* Whether @host may add one more event now; says so once when it may not. */
 static bool may_speak(DnHost *host, DnNow now, DnActs *acts)
@@ -274,7 +289,7 @@ static void stamp_reported(DnFleetCore *core, const DnIncident *incident, DnActs
 /* What the host quotes from a node goes to people's terminals. */
 static void make_printable(char **text)
 {
-	char *shown = *text == NULL ? NULL : dn_text_printable(*text, strnlen(*text, TEXT_LIMIT));
+	char *shown = printable(*text);
 
 	g_free(*text);
 	*text = shown;
@@ -308,11 +323,6 @@ static void take_incident(DnFleetCore *core, DnHost *host, const DnIncident *inc
 		stamp_reported(core, copy, acts);
 	dn_response_watch(core, copy);
 	touch(core, copy->service);
-}
-
-static char *printable(const char *text)
-{
-	return text == NULL ? NULL : dn_text_printable(text, strnlen(text, TEXT_LIMIT));
 }
 
 static void take_properties(DnHost *host, const DnHostReport *report)
