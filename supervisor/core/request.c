@@ -13,7 +13,7 @@
 #include "core/rollout.h"
 #include "core/view.h"
 
-enum { LOG_LINES_LIMIT = 10000, REASON_LIMIT = 512 };
+enum { LOG_LINES_LIMIT = 10000, REASON_LIMIT = 512, RELEASES_LIMIT = 8 };
 
 /* ---- manifests ---- */
 
@@ -70,6 +70,14 @@ static bool check(const DnFleetCore *core, const DnManifest *manifest, DnNow now
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
 			    "%s: there is no such service to remove; see dnode services",
 			    manifest->service);
+		return false;
+	}
+	if (service != NULL && service->releases->len >= RELEASES_LIMIT) {
+		g_set_error(
+			error, DN_ERROR, DN_ERROR_EXHAUSTED,
+			"%s: nodes of %d epochs are running; wait for the roll, or bring back the "
+			"hosts that hold it up",
+			manifest->service, RELEASES_LIMIT);
 		return false;
 	}
 	if (service == NULL && g_hash_table_size(core->services) >= DN_FLEET_SERVICES) {

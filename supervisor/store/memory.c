@@ -180,12 +180,15 @@ void dn_store_memory_lose_leadership(DnStore *self)
 void dn_store_memory_compact(DnStore *self)
 {
 	Memory *memory = dn_store_backend(self, &ops);
+	g_autoptr(GHashTable) met = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&memory->lock);
 
+	/* Backwards: the first entry of a key that is met is its present, or its removal. */
 	for (guint i = memory->history->len; i-- > 0;) {
 		const DnStoreEntry *entry = g_ptr_array_index(memory->history, i);
+		bool is_present = g_hash_table_add(met, g_strdup(entry->key));
 
-		if (find(memory, entry->key, memory->last) != entry)
+		if (!is_present || entry->value == NULL)
 			g_ptr_array_remove_index(memory->history, i);
 	}
 	memory->oldest = memory->last;

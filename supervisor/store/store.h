@@ -21,7 +21,7 @@
 
 enum {
 	DN_STORE_KEY_LIMIT = 512,
-	DN_STORE_VALUE_LIMIT = 4 * 1024 * 1024,
+	DN_STORE_VALUE_LIMIT = 16 * 1024 * 1024,
 	DN_STORE_KEEP = 1000, /* superseded revisions stay readable at least this long */
 };
 

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include "support/suite.h"
+#include "world.h"
+
+static World *world;
+
+static void setup(void)
+{
+	world = world_new();
+	world_add_host(world, "a", 10);
+	world_add_host(world, "b", 10);
+	world_add_host(world, "c", 10);
+}
+
+static void teardown(void)
+{
+	g_clear_pointer(&world, world_free);
+	dn_suite_end();
+}
+
+TestSuite(core, .init = setup, .fini = teardown);
+
+static void deploy(uint64_t epoch, uint32_t replicas, uint32_t standby)
+{
+	cr_assert(eq(int, world_apply(world, world_declare("web", epoch, replicas, standby)), 0));
+	world_settle(world);
+}
+
+static DnServiceState state_of(const char *service)
+{
+	g_autoptr(DnServiceView) view = dn_fleet_core_service(world_core(world), service);
+
+	return view->state;
+}
+
+/* ---- placement ---- */
+
+Test(core, replicas_are_spread_evenly_over_the_hosts)
+{
+	deploy(1, 7, 0);
+	cr_assert(eq(uint, world_ready(world, "web"), 7));
+	for (const char *host = "abc"; *host != '\0'; host++) {
+		unsigned ready = world_ready_on(world, (char[]){*host, '\0'}, "web", 0);
+
+		cr_assert(ready == 2 || ready == 3, "%c has %u", *host, ready);
+	}
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+}
+
+Test(core, each_carrying_host_keeps_the_standbys_and_no_other_does)
+{
+	deploy(1, 2, 1);
+	unsigned standbys = 0;
+	for (const char *host = "abc"; *host != '\0'; host++) {
+		char name[] = {*host, '\0'};
+		const DnAssign *assign = world_assign(world, name, "web");
+
+		if (assign->parts->len == 0)
+			continue;
+		const DnPart *part = g_ptr_array_index(assign->parts, 0);
+		cr_assert(eq(u32, part->standby, part->running > 0 ? 1 : 0));
+		standbys += part->standby;
+	}
+	cr_assert(eq(uint, standbys, 2));
+}
+
+Test(core, a_new_host_does_not_move_what_is_fine)
+{
+	deploy(1, 6, 0);
+	unsigned orders = world_orders(world, "a", DN_ORDER_ASSIGN);
+	world_add_host(world, "d", 10);
+	world_settle(world);
+	cr_assert(eq(uint, world_ready_on(world, "a", "web", 0), 2));
+	cr_assert(eq(uint, world_ready_on(world, "d", "web", 0), 0));
+	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_ASSIGN), orders));
+}
+
+Test(core, a_full_host_gets_nothing_more_and_people_are_told)
+{
+	deploy(1, 40, 0);
+	cr_assert(eq(uint, world_ready(world, "web"), 30));
+	cr_assert(world_heard(world, "service.no-room"));
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_DEGRADED));
+}
+
+Test(core, what_has_been_said_is_not_said_again)
+{
+	deploy(1, 3, 1);
+	unsigned orders = world_orders(world, "b", DN_ORDER_ASSIGN);
+	for (unsigned i = 0; i < 20; i++)
+		world_step(world, 100);
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_ASSIGN), orders));
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_MANIFEST), 1));
+}
+
+Test(core, every_host_balances_to_the_ready_nodes_of_the_others)
+{
+	deploy(1, 3, 0);
+	cr_assert(eq(uint, world_endpoints(world, "a", "web"), 2));
+	const DnRemoteEndpoint *endpoint =
+		g_ptr_array_index(world_assign(world, "a", "web")->endpoints, 0);
+	cr_assert(eq(u16, endpoint->expose, 80));
+	cr_assert(eq(u16, endpoint->port, 8080));
+	cr_assert(g_str_has_prefix(endpoint->address, "10.77.1."), "%s", endpoint->address);
+}
+
+Test(core, the_respawn_budget_is_shared_out_without_rest)
+{
+	deploy(1, 3, 0);
+	unsigned granted = world_assign(world, "a", "web")->respawn_grant +
+			   world_assign(world, "b", "web")->respawn_grant +
+			   world_assign(world, "c", "web")->respawn_grant;
+	cr_assert(eq(uint, granted, 5));
+}
+
+/* ---- rolls ---- */
+
+Test(core, a_roll_never_has_fewer_than_replicas_ready_nor_more_than_the_surge)
+{
+	for (uint32_t replicas = 1; replicas <= 10; replicas++) {
+		g_autofree char *service = g_strdup_printf("web%u", replicas);
+
+		teardown();
+		setup();
+		cr_assert(eq(int, world_apply(world, world_declare(service, 1, replicas, 0)), 0));
+		world_settle(world);
+		world_fewest_ready(world, service);
+		cr_assert(eq(int, world_apply(world, world_declare(service, 2, replicas, 0)), 0));
+		world_settle(world);
+		cr_assert(eq(uint, world_fewest_ready(world, service), replicas));
+		cr_assert(le(uint, world_most_asked(world, service), replicas + 1));
+		cr_assert(eq(uint, world_ready(world, service), replicas));
+		cr_assert(world_heard(world, "roll.done"));
+		for (const char *host = "abc"; *host != '\0'; host++)
+			cr_assert(eq(uint, world_ready_on(world, (char[]){*host, '\0'}, service, 1),
+				     0));
+	}
+}
+
+Test(core, a_roll_of_new_nodes_that_never_get_ready_stops_and_the_old_ones_serve)
+{
+	deploy(1, 3, 0);
+	for (const char *host = "abc"; *host != '\0'; host++)
+		world_break(world, (char[]){*host, '\0'}, true);
+	world_fewest_ready(world, "web");
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
+	for (unsigned i = 0; i < 70; i++)
+		world_step(world, 1000);
+	cr_assert(eq(uint, world_fewest_ready(world, "web"), 3));
+	cr_assert(world_heard(world, "roll.stopped"));
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_DEGRADED));
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+
+	for (const char *host = "abc"; *host != '\0'; host++)
+		world_break(world, (char[]){*host, '\0'}, false);
+	deploy(3, 3, 0);
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+	cr_assert(eq(uint, world_ready_on(world, "a", "web", 3), 1));
+}
+
+Test(core, scaling_up_and_down_keeps_the_smaller_number_ready)
+{
+	deploy(1, 3, 0);
+	world_fewest_ready(world, "web");
+	deploy(2, 6, 0);
+	cr_assert(ge(uint, world_fewest_ready(world, "web"), 3));
+	cr_assert(eq(uint, world_ready(world, "web"), 6));
+	world_fewest_ready(world, "web");
+	deploy(3, 2, 0);
+	cr_assert(ge(uint, world_fewest_ready(world, "web"), 2));
+	cr_assert(eq(uint, world_ready(world, "web"), 2));
+}
+
+Test(core, a_roll_goes_on_where_it_was_after_the_supervisor_was_killed)
+{
+	g_autoptr(DnCluster) cluster = dn_cluster_new();
+	g_autoptr(DnActs) acts = dn_acts_new();
+
+	deploy(1, 3, 0);
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
+	world_step(world, 10);
+	g_autoptr(DnFleetCore) again = dn_fleet_core_new(cluster, NULL);
+	g_autoptr(DnServiceRecord) service = dn_fleet_core_service_record(world_core(world), "web");
+	for (const char *name = "abc"; *name != '\0'; name++) {
+		g_autoptr(DnHostRecord) host =
+			dn_fleet_core_host_record(world_core(world), (char[]){*name, '\0'});
+
+		cr_assert(dn_fleet_core_restore_host(again, host, NULL));
+	}
+	cr_assert(dn_fleet_core_restore_service(again, service, NULL));
+	/* Long before any host has come back: nothing may be taken away, whatever time it is. */
+	DnNow now = world_now(world);
+	for (unsigned i = 0; i < 100; i++) {
+		now.monotonic_ns += UINT64_C(500000000);
+		dn_fleet_core_tick(again, now, acts);
+	}
+	g_autoptr(DnServiceRecord) after = dn_fleet_core_service_record(again, "web");
+	const DnReleaseRecord *old = g_ptr_array_index(after->releases, 1);
+	const DnReleaseRecord *was = g_ptr_array_index(service->releases, 1);
+	cr_assert(eq(uint, old->shares->len, was->shares->len));
+	cr_assert(eq(uint, acts->dispatches->len, 0));
+}
+
+/* ---- epochs ---- */
+
+Test(core, epochs_only_grow_and_a_repeated_manifest_changes_nothing)
+{
+	deploy(5, 1, 0);
+	cr_assert(eq(int, world_apply(world, world_declare("web", 4, 1, 0)), DN_ERROR_CONFLICT));
+	cr_assert(eq(int, world_apply(world, world_declare("web", 5, 1, 0)), 0));
+	DnDeclaration *other = world_declare("web", 5, 2, 0);
+	g_free(other->manifest->digest);
+	other->manifest->digest = g_strdup("another");
+	cr_assert(eq(int, world_apply(world, other), DN_ERROR_CONFLICT));
+	cr_assert(
+		eq(int, world_apply(world, world_declare("web", 1000006, 1, 0)), DN_ERROR_INVALID));
+	cr_assert(eq(int, world_apply(world, world_declare("web", DN_EPOCH_LIMIT + 1, 1, 0)),
+		     DN_ERROR_INVALID));
+	cr_assert(eq(int, world_apply(world, world_declare("web", 1000005, 1, 0)), 0));
+}
+
+Test(core, the_refusal_of_an_old_epoch_names_the_stored_one)
+{
+	g_autoptr(DnDeclaration) old = world_declare("web", 4, 1, 0);
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autoptr(GError) error = NULL;
+	bool changed = false;
+
+	deploy(7, 1, 0);
+	cr_assert(not(dn_fleet_core_apply(world_core(world), old, false, world_now(world), acts,
+					  &changed, NULL, &error)));
+	cr_assert(strstr(error->message, "stored epoch 7") != NULL, "%s", error->message);
+}
+
+Test(core, a_manifest_whose_time_has_passed_is_not_trusted)
+{
+	DnDeclaration *old = world_declare("web", 1, 1, 0);
+
+	old->manifest->valid_until_ns = world_now(world).realtime_ns - 1;
+	cr_assert(eq(int, world_apply(world, old), DN_ERROR_UNTRUSTED));
+}
+
+Test(core, a_plan_changes_nothing)
+{
+	g_autoptr(DnDeclaration) first = world_declare("web", 1, 4, 1);
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autoptr(GPtrArray) placement = NULL;
+	bool changed = false;
+
+	cr_assert(dn_fleet_core_apply(world_core(world), first, true, world_now(world), acts,
+				      &changed, &placement, NULL));
+	cr_assert(changed);
+	cr_assert(eq(uint, placement->len, 3));
+	cr_assert(eq(uint, acts->records->len + acts->dispatches->len, 0));
+	cr_assert(eq(ptr, dn_fleet_core_service(world_core(world), "web"), NULL));
+}
+
+/* ---- removal ---- */
+
+static DnDeclaration *removal(uint64_t epoch)
+{
+	DnDeclaration *declaration = world_declare("web", epoch, 0, 0);
+
+	declaration->manifest->removed = true;
+	return declaration;
+}
+
+Test(core, a_removed_service_empties_is_forgotten_and_keeps_epoch_and_vip)
+{
+	deploy(1, 3, 1);
+	g_autoptr(DnServiceView) before = dn_fleet_core_service(world_core(world), "web");
+	cr_assert(eq(int, world_apply(world, removal(2)), 0));
+	world_settle(world);
+	cr_assert(eq(uint, world_ready(world, "web"), 0));
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_REMOVED));
+	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_FORGET), 1));
+	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 1, 0)), DN_ERROR_CONFLICT));
+
+	deploy(3, 3, 0);
+	g_autoptr(DnServiceView) after = dn_fleet_core_service(world_core(world), "web");
+	cr_assert_str_eq(after->vip, before->vip);
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+}
+
+Test(core, a_host_with_a_quarantined_node_is_not_told_to_forget)
+{
+	g_autofree char *incident = NULL;
+
+	deploy(1, 3, 0);
+	g_autofree char *node = world_cut(world, "b", "web", &incident);
+	world_settle(world);
+	cr_assert(eq(int, world_apply(world, removal(2)), 0));
+	world_settle(world);
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_FORGET), 0));
+	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_FORGET), 1));
+}
+
+Test(core, a_vip_is_given_out_once)
+{
+	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 1, 0)), 0));
+	cr_assert(eq(int, world_apply(world, removal(2)), 0));
+	world_settle(world);
+	cr_assert(eq(int, world_apply(world, world_declare("db", 1, 1, 0)), 0));
+	g_autoptr(DnServiceView) web = dn_fleet_core_service(world_core(world), "web");
+	g_autoptr(DnServiceView) db = dn_fleet_core_service(world_core(world), "db");
+	cr_assert_str_eq(web->vip, "10.99.0.1");
+	cr_assert_str_eq(db->vip, "10.99.0.2");
+}
+
+Test(core, a_host_that_does_not_trust_a_manifest_is_given_no_part_of_it)
+{
+	world_refuse(world, "a");
+	deploy(1, 3, 0);
+	cr_assert(world_heard(world, "manifest.refused"));
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+	cr_assert(eq(uint, world_ready_on(world, "a", "web", 0), 0));
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Hosts that break down, disappear, or lie. */
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include "support/suite.h"
+#include "world.h"
+
+static World *world;
+
+static void setup(void)
+{
+	world = world_new();
+	world_add_host(world, "a", 10);
+	world_add_host(world, "b", 10);
+	world_add_host(world, "c", 10);
+	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 3, 1)), 0));
+	world_settle(world);
+}
+
+static void teardown(void)
+{
+	g_clear_pointer(&world, world_free);
+	dn_suite_end();
+}
+
+TestSuite(hostile, .init = setup, .fini = teardown);
+
+static DnFact *node_fact(const char *id, const char *host, const char *address, DnNodeState state)
+{
+	DnFact *fact = dn_fact_new(DN_FACT_NODE);
+
+	fact->node = dn_node_record_new();
+	fact->node->id = g_strdup(id);
+	fact->node->service = g_strdup("web");
+	fact->node->host = g_strdup(host);
+	fact->node->address = g_strdup(address);
+	fact->node->digest = g_strdup("web-1");
+	fact->node->epoch = 1;
+	fact->node->state = state;
+	return fact;
+}
+
+static unsigned count_nodes(void)
+{
+	g_autoptr(GPtrArray) nodes = dn_fleet_core_nodes(world_core(world), NULL);
+
+	return nodes->len;
+}
+
+/* ---- quarantine ---- */
+
+Test(hostile, a_cut_node_leaves_every_other_balancer_and_then_its_host_is_told)
+{
+	g_autofree char *incident = NULL;
+
+	world_mute(world, "c", true);
+	unsigned stamps = world_orders(world, "a", DN_ORDER_STAMP);
+	g_autofree char *node = world_cut(world, "a", "web", &incident);
+	cr_assert(eq(uint, world_endpoints(world, "b", "web"), 1));
+	cr_assert(eq(uint, world_endpoints(world, "c", "web"), 1));
+	world_step(world, 10);
+	world_step(world, 10);
+	/* Only "reported" so far: c has not answered. */
+	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_STAMP), stamps + 1));
+	world_mute(world, "c", false);
+	world_step(world, 10);
+	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_STAMP), stamps + 2));
+	world_settle(world);
+	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_STAMP), stamps + 2));
+}
+
+Test(hostile, taking_traffic_from_a_cut_node_does_not_wait_for_the_disk)
+{
+	g_autoptr(GPtrArray) nodes = dn_fleet_core_nodes(world_core(world), "web");
+	const DnNodeRecord *node = g_ptr_array_index(nodes, 0);
+	g_autoptr(DnFact) fact =
+		node_fact(node->id, node->host, node->address, DN_NODE_QUARANTINED);
+	g_autoptr(DnActs) acts = dn_acts_new();
+	unsigned assigns = 0;
+
+	cr_assert(eq(int, node->state, DN_NODE_READY));
+	dn_fleet_core_fact(world_core(world), node->host, fact, world_now(world), acts);
+	for (guint i = 0; i < acts->dispatches->len; i++) {
+		const DnDispatch *dispatch = g_ptr_array_index(acts->dispatches, i);
+
+		if (dispatch->order->kind != DN_ORDER_ASSIGN)
+			continue;
+		assigns++;
+		cr_assert(not(dispatch->after_store));
+	}
+	cr_assert(eq(uint, assigns, 2));
+}
+
+Test(hostile, a_quarantined_node_never_comes_back_whatever_its_host_says)
+{
+	g_autofree char *incident = NULL;
+	g_autofree char *id = world_cut(world, "a", "web", &incident);
+	g_autoptr(DnFact) lie = node_fact(id, "a", "10.77.0.3", DN_NODE_READY);
+	g_autoptr(DnFact) turned = dn_fact_new(DN_FACT_INCIDENT);
+
+	world_say(world, "a", lie);
+	cr_assert(world_heard(world, "fact.refused"));
+	g_autoptr(GPtrArray) nodes = dn_fleet_core_nodes(world_core(world), "web");
+	for (guint i = 0; i < nodes->len; i++) {
+		const DnNodeRecord *node = g_ptr_array_index(nodes, i);
+
+		if (g_str_equal(node->id, id))
+			cr_assert(eq(int, node->state, DN_NODE_QUARANTINED));
+	}
+	/* Nor by forgetting it first. */
+	g_autoptr(DnFact) gone = dn_fact_new(DN_FACT_NODE_GONE);
+	gone->id = g_strdup(id);
+	world_say(world, "a", gone);
+	cr_assert(world_heard(world, "node.vanished"));
+	unsigned before = world_endpoints(world, "b", "web");
+	world_say(world, "a", lie);
+	cr_assert(eq(uint, world_endpoints(world, "b", "web"), before));
+}
+
+/* ---- lies ---- */
+
+Test(hostile, a_host_is_not_believed_about_addresses_outside_its_range)
+{
+	g_autoptr(DnFact) lie = node_fact("web-0000aaaa", "a", "10.77.1.9", DN_NODE_READY);
+	unsigned before = count_nodes();
+
+	world_say(world, "a", lie);
+	cr_assert(eq(uint, count_nodes(), before));
+	cr_assert(world_heard(world, "fact.refused"));
+}
+
+Test(hostile, a_host_is_not_believed_about_the_nodes_of_another)
+{
+	g_autoptr(GPtrArray) nodes = dn_fleet_core_nodes(world_core(world), "web");
+	const DnNodeRecord *victim = NULL;
+
+	for (guint i = 0; i < nodes->len; i++)
+		if (g_str_equal(((DnNodeRecord *)g_ptr_array_index(nodes, i))->host, "b"))
+			victim = g_ptr_array_index(nodes, i);
+	g_autoptr(DnFact) as_other =
+		node_fact(victim->id, "b", victim->address, DN_NODE_QUARANTINED);
+	g_autoptr(DnFact) as_own = node_fact(victim->id, "a", "10.77.0.9", DN_NODE_QUARANTINED);
+	g_autoptr(DnFact) gone = dn_fact_new(DN_FACT_NODE_GONE);
+	gone->id = g_strdup(victim->id);
+
+	unsigned before = world_endpoints(world, "c", "web");
+	world_say(world, "a", as_other);
+	world_say(world, "a", as_own);
+	world_say(world, "a", gone);
+	cr_assert(eq(uint, world_endpoints(world, "c", "web"), before));
+	cr_assert(eq(uint, count_nodes(), nodes->len));
+}
+
+Test(hostile, a_host_cannot_draw_traffic_of_a_service_it_carries_no_part_of)
+{
+	cr_assert(eq(int, world_apply(world, world_declare("db", 1, 1, 0)), 0));
+	world_settle(world);
+	const char *thief = world_ready_on(world, "a", "db", 0) == 0 ? "a" : "b";
+	g_autofree char *address = g_strdup_printf("10.77.%d.99", *thief - 'a');
+	g_autoptr(DnFact) lie = node_fact("db-0000aaaa", thief, address, DN_NODE_READY);
+
+	g_free(lie->node->service);
+	g_free(lie->node->digest);
+	lie->node->service = g_strdup("db");
+	lie->node->digest = g_strdup("db-1");
+	unsigned before = world_endpoints(world, "c", "db");
+	world_say(world, thief, lie);
+	cr_assert(eq(uint, world_endpoints(world, "c", "db"), before));
+}
+
+Test(hostile, a_flood_of_events_is_cut_off_and_said_so_once)
+{
+	g_autoptr(DnFact) noise = dn_fact_new(DN_FACT_EVENT);
+	g_autoptr(DnActs) acts = dn_acts_new();
+
+	noise->event = dn_event_new("x.y", "info", "a\033[2J");
+	for (unsigned i = 0; i < 5000; i++)
+		dn_fleet_core_fact(world_core(world), "a", noise, world_now(world), acts);
+	cr_assert(lt(uint, acts->events->len, 210));
+	const DnEvent *event = g_ptr_array_index(acts->events, 0);
+	cr_assert_str_eq(event->text, "a\\x1b[2J");
+	cr_assert_str_eq(event->host, "a");
+}
+
+/* ---- hosts out of touch ---- */
+
+Test(hostile, a_host_out_of_touch_keeps_its_place_in_the_balancers_and_nothing_is_replaced)
+{
+	world_disconnect(world, "a");
+	for (unsigned i = 0; i < 15; i++)
+		world_step(world, 1000);
+	cr_assert(world_heard(world, "host.lost"));
+	cr_assert(eq(uint, world_endpoints(world, "b", "web"), 2));
+	cr_assert(eq(uint, world_ready_on(world, "b", "web", 0), 1));
+	g_autoptr(GPtrArray) hosts = dn_fleet_core_hosts(world_core(world));
+	cr_assert(eq(int, ((DnHostView *)g_ptr_array_index(hosts, 0))->state, DN_HOST_LOST));
+
+	world_connect(world, "a");
+	world_settle(world);
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+	g_autoptr(DnServiceView) view = dn_fleet_core_service(world_core(world), "web");
+	cr_assert(eq(int, view->state, DN_SERVICE_RUNNING));
+}
+
+Test(hostile, a_host_that_comes_back_is_told_everything_again_and_loses_no_node)
+{
+	unsigned before = world_orders(world, "a", DN_ORDER_ASSIGN);
+
+	world_disconnect(world, "a");
+	world_connect(world, "a");
+	cr_assert(eq(uint, world_ready_on(world, "a", "web", 0), 1));
+	world_settle(world);
+	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_ASSIGN), before + 1));
+	cr_assert(eq(uint, world_ready_on(world, "a", "web", 0), 1));
+}
+
+/* ---- drills ---- */
+
+static int drill(char **node)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autoptr(GError) error = NULL;
+	uint64_t tag = 0;
+
+	if (dn_fleet_core_drill(world_core(world), "exec", "web", acts, &tag, node, &error))
+		return 0;
+	return error->code;
+}
+
+Test(hostile, a_drill_is_refused_while_the_service_has_not_recovered)
+{
+	g_autofree char *incident = NULL, *another = NULL, *node = NULL;
+
+	cr_assert(eq(int, drill(&node), 0));
+	for (const char *host = "abc"; *host != '\0'; host++)
+		world_break(world, (char[]){*host, '\0'}, true);
+	g_autofree char *first = world_cut(world, "a", "web", &incident);
+	world_settle(world);
+	g_clear_pointer(&node, g_free);
+	cr_assert(eq(int, drill(&node), 0));
+	g_autofree char *second = world_cut(world, "b", "web", &another);
+	cr_assert(eq(int, drill(&node), DN_ERROR_EXHAUSTED));
+}
+
+Test(hostile, a_node_on_a_host_out_of_touch_cannot_be_quarantined_by_hand)
+{
+	g_autoptr(GPtrArray) nodes = dn_fleet_core_nodes(world_core(world), "web");
+	const DnNodeRecord *node = g_ptr_array_index(nodes, 0);
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autoptr(GError) error = NULL;
+	uint64_t tag = 0;
+
+	world_disconnect(world, node->host);
+	cr_assert(not(
+		dn_fleet_core_quarantine(world_core(world), node->id, "test", acts, &tag, &error)));
+	cr_assert(eq(int, error->code, DN_ERROR_UNAVAILABLE));
+}
+
+/* ---- enrolment ---- */
+
+Test(hostile, a_token_works_once_for_one_name_and_not_for_long)
+{
+	DnFleetCore *core = world_core(world);
+	DnNow now = world_now(world);
+	g_autoptr(DnActs) acts = dn_acts_new();
+	const uint8_t key[DN_PUBLIC_KEY_BYTES] = {200}, other[DN_PUBLIC_KEY_BYTES] = {201};
+	DnNow late = now;
+
+	cr_assert(dn_fleet_core_add_token(core, "d", "h1", now, acts, NULL));
+	cr_assert(dn_fleet_core_enrol(core, &(DnEnrolment){"d", "h1", key}, now, acts, NULL));
+	cr_assert_str_eq(dn_fleet_core_host_cidr(core, "d"), "10.77.3.0/24");
+	cr_assert(not(dn_fleet_core_enrol(core, &(DnEnrolment){"d", "h1", key}, now, acts, NULL)));
+
+	cr_assert(dn_fleet_core_add_token(core, "d", "h2", now, acts, NULL));
+	g_autoptr(GError) error = NULL;
+	cr_assert(not(
+		dn_fleet_core_enrol(core, &(DnEnrolment){"d", "h2", other}, now, acts, &error)));
+	cr_assert(eq(int, error->code, DN_ERROR_CONFLICT));
+
+	cr_assert(dn_fleet_core_add_token(core, "e", "h3", now, acts, NULL));
+	late.realtime_ns += (DN_FLEET_TOKEN_LIFE_S + 1) * UINT64_C(1000000000);
+	cr_assert(
+		not(dn_fleet_core_enrol(core, &(DnEnrolment){"e", "h3", other}, late, acts, NULL)));
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * A cluster in one process: the core, and hosts that obey it as agents do. Time passes only when
+ * world_step() is called. What the core asks to be said is kept for the tests to look at.
+ */
+
+#include "core/fleet.h"
+#include "core/view.h"
+
+typedef struct World World;
+
+World *world_new(void);
+void world_free(World *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(World, world_free)
+
+DnFleetCore *world_core(World *self);
+DnNow world_now(const World *self);
+
+/* Enrol and connect host NAME with room for @slots nodes; it reports at once. */
+void world_add_host(World *self, const char *name, uint32_t slots);
+void world_disconnect(World *self, const char *host);
+void world_connect(World *self, const char *host);
+
+/* Nodes made from now on by @host never get ready. */
+void world_break(World *self, const char *host, bool broken);
+/* @host refuses manifests with DN_ERROR_UNTRUSTED. */
+void world_refuse(World *self, const char *host);
+/* @host takes orders but does not answer until it is told to again. */
+void world_mute(World *self, const char *host, bool mute);
+
+/* A manifest as it comes out of the parser. */
+DnDeclaration *world_declare(const char *service, uint64_t epoch, uint32_t replicas,
+			     uint32_t standby);
+/* Apply it; the code of the error, or 0. */
+int world_apply(World *self, DnDeclaration *taken);
+
+/* Let every host obey what it was told and report, then let @ms pass. */
+void world_step(World *self, unsigned ms);
+/* Steps until nothing changes any more, 200 at most. */
+void world_settle(World *self);
+
+/* Say @fact for @host, which may be a lie. */
+void world_say(World *self, const char *host, const DnFact *fact);
+/* Cut one ready node of @service on @host, as a reflex does; its id and the incident's. */
+char *world_cut(World *self, const char *host, const char *service, char **incident);
+
+/* Ready nodes of @service by what hosts really have, and on one host. */
+unsigned world_ready(const World *self, const char *service);
+unsigned world_ready_on(const World *self, const char *host, const char *service, uint64_t epoch);
+/* The fewest ready nodes that any step since the last call has seen. */
+unsigned world_fewest_ready(World *self, const char *service);
+/* The most nodes, ready or not, that were asked for at once since the start. */
+unsigned world_most_asked(const World *self, const char *service);
+
+/* How often an order of @kind went to @host; and how many endpoints its last ASSIGN names. */
+unsigned world_orders(const World *self, const char *host, DnOrderKind kind);
+unsigned world_endpoints(const World *self, const char *host, const char *service);
+const DnAssign *world_assign(const World *self, const char *host, const char *service);
+/* Whether an event of this kind was told. */
+bool world_heard(const World *self, const char *kind);
+/* Hand @acts to the hosts. */
+void world_carry_out(World *self, DnActs *acts);
