@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What both ends of a link agree on. */
+
+#define DN_LINK_FRAME_LIMIT (1024 * 1024)            /* the longest frame */
+#define DN_LINK_STRANGER_FRAME_LIMIT (64 * 1024)     /* … of a peer that is not approved yet */
+#define DN_LINK_SEND_LIMIT (4 * DN_LINK_FRAME_LIMIT) /* unsent bytes queued for one peer */
+#define DN_LINK_HANDSHAKE_MS 5000
+#define DN_LINK_DEAD_PEER_MS 10000 /* a peer that acknowledges nothing for so long is gone */
