@@ -83,6 +83,15 @@ static void stop_server(struct YardServer *self)
 	g_free(self);
 }
 
+void yard_serve(Yard *self, const char *repo_path)
+{
+	if (self->server != NULL)
+		stop_server(self->server);
+	g_free(self->url);
+	self->server = start_server(repo_path);
+	self->url = g_strdup_printf("http://127.0.0.1:%u/repo", self->server->port);
+}
+
 void yard_open(Yard *self)
 {
 	g_autoptr(GError) error = NULL;
@@ -97,8 +106,7 @@ void yard_open(Yard *self)
 	g_autoptr(DnImageRepo) repo =
 		dn_image_repo_create_now(self->shop.repo_path, DN_IMAGE_REPO_ARCHIVE, NULL);
 	cr_assert(ne(ptr, repo, NULL));
-	self->server = start_server(self->shop.repo_path);
-	self->url = g_strdup_printf("http://127.0.0.1:%u/repo", self->server->port);
+	yard_serve(self, self->shop.repo_path);
 }
 
 void yard_close(Yard *self)

@@ -35,6 +35,9 @@ void yard_image(Yard *self, const DnSecretKey *key);
 /* Sign an already built commit. */
 void yard_sign(const Yard *self, const char *commit, const DnSecretKey *key);
 
+/* Pull from the repository at @repo_path from now on. */
+void yard_serve(Yard *self, const char *repo_path);
+
 /* ensure_now() must succeed, or fail with @code and a text that contains @why. */
 void yard_ensure(Yard *self);
 void yard_refuse(Yard *self, DnErrorCode code, const char *why);
