@@ -82,7 +82,8 @@ TestSuite(bench, .init = setup, .fini = teardown, .timeout = 120);
 Test(bench, node_networks)
 {
 	g_autoptr(GError) error = NULL;
-	DnNetworkSpec spec = {.node = "bench", .slot = 99, .address = {(char *)"10.77.0.100"}};
+	DnNetworkSpec spec = {
+		.node = "bench", .slot = 99, .address = {.v4 = (char *)"10.77.0.100"}};
 	DnNetwork made = {.diag_fd = -1};
 	uint64_t deleting[ROUNDS];
 
@@ -135,7 +136,7 @@ Test(bench, dumps)
 	g_autoptr(GError) error = NULL;
 	g_autoptr(DnDiag) diag = dn_diag_new(&error);
 	WorldNode *node = world_node(99);
-	dn_autofd int listener = world_listen(node->ns_fd, 8080);
+	world_held int listener = world_listen(node->ns_fd, 8080);
 	dn_autofd int noise = world_udp(world_host_a, WORLD_HOST_A, 5000);
 	int clients[32];
 

@@ -90,11 +90,11 @@ static char *local_name(int fd)
 
 Test(diag, a_record_names_listeners_clients_and_whom_the_node_called)
 {
-	dn_autofd int listener = world_listen(node->ns_fd, 8080);
-	dn_autofd int datagrams = world_udp(node->ns_fd, "127.0.0.1", 53);
-	dn_autofd int shell = world_listen(world_client, 4444);
-	dn_autofd int client = world_dial(world_client, WORLD_VIP, 80);
-	dn_autofd int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+	world_held int listener = world_listen(node->ns_fd, 8080);
+	world_held int datagrams = world_udp(node->ns_fd, "127.0.0.1", 53);
+	world_held int shell = world_listen(world_client, 4444);
+	world_held int client = world_dial(world_client, WORLD_VIP, 80);
+	world_held int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
 	g_autofree char *own = local_name(called);
 
 	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 4));
@@ -117,8 +117,8 @@ Test(diag, a_record_names_listeners_clients_and_whom_the_node_called)
 
 Test(diag, a_dual_stack_servers_clients_are_seen_as_ipv4_and_reset)
 {
-	dn_autofd int listener = world_listen6(node->ns_fd, 8080);
-	dn_autofd int client = world_dial(world_client, WORLD_VIP, 80);
+	world_held int listener = world_listen6(node->ns_fd, 8080);
+	world_held int client = world_dial(world_client, WORLD_VIP, 80);
 	char buffer[8];
 
 	cr_assert(ge(int, client, 0));
@@ -133,9 +133,9 @@ Test(diag, a_dual_stack_servers_clients_are_seen_as_ipv4_and_reset)
 
 Test(diag, only_accepted_connections_are_reset)
 {
-	dn_autofd int listener = world_listen(node->ns_fd, 8080);
-	dn_autofd int shell = world_listen(world_client, 4444);
-	dn_autofd int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+	world_held int listener = world_listen(node->ns_fd, 8080);
+	world_held int shell = world_listen(world_client, 4444);
+	world_held int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
 	dn_autofd int outside = world_accept(shell, NULL);
 	int clients[32];
 	char buffer[8];
@@ -155,11 +155,11 @@ Test(diag, only_accepted_connections_are_reset)
 
 Test(diag, clients_connections_are_deleted_and_the_nodes_own_stay)
 {
-	dn_autofd int listener = world_listen(node->ns_fd, 8080);
-	dn_autofd int shell = world_listen(world_client, 4444);
-	dn_autofd int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
-	dn_autofd int first = world_dial(world_client, WORLD_VIP, 80);
-	dn_autofd int second = world_dial(world_host_a, NODE, 8080);
+	world_held int listener = world_listen(node->ns_fd, 8080);
+	world_held int shell = world_listen(world_client, 4444);
+	world_held int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+	world_held int first = world_dial(world_client, WORLD_VIP, 80);
+	world_held int second = world_dial(world_host_a, NODE, 8080);
 
 	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 4));
 	cr_assert(eq(int, dn_diag_dump_flows(diag, NODE), 3));
@@ -172,12 +172,12 @@ Test(diag, clients_connections_are_deleted_and_the_nodes_own_stay)
 Test(diag, the_flows_of_a_thousand_clients_are_found_and_deleted)
 {
 	enum { CLIENTS = 1000 };
-	dn_autofd int listener = world_listen(node->ns_fd, 8080);
+	world_held int listener = world_listen(node->ns_fd, 8080);
 	g_autofree int *clients = g_new(int, CLIENTS);
 
 	world_raise_file_limit(CLIENTS + 64);
 	g_free(world_sh(node->ns_fd, "sysctl -qw net.core.somaxconn=8192"));
-	dn_autofd int large = world_listen(node->ns_fd, 9090);
+	world_held int large = world_listen(node->ns_fd, 9090);
 	for (int i = 0; i < CLIENTS; i++)
 		clients[i] = world_dial(world_host_a, NODE, 9090);
 	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), CLIENTS + 2));
@@ -190,8 +190,8 @@ Test(diag, the_flows_of_a_thousand_clients_are_found_and_deleted)
 
 Test(diag, a_sweep_finds_what_no_socket_is_left_of)
 {
-	dn_autofd int shell = world_listen(world_client, 4444);
-	dn_autofd int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+	world_held int shell = world_listen(world_client, 4444);
+	world_held int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
 	dn_autofd int asked = world_udp(world_host_a, "0.0.0.0", 5000);
 
 	cr_assert(world_send_to(asked, NODE, 53, "x"));
@@ -204,8 +204,8 @@ Test(diag, a_sweep_finds_what_no_socket_is_left_of)
 
 Test(diag, a_deleted_node_leaves_no_connection_behind)
 {
-	dn_autofd int listener = world_listen(node->ns_fd, 8080);
-	dn_autofd int client = world_dial(world_client, WORLD_VIP, 80);
+	world_held int listener = world_listen(node->ns_fd, 8080);
+	world_held int client = world_dial(world_client, WORLD_VIP, 80);
 	g_autoptr(GError) error = NULL;
 
 	cr_assert(eq(int, dn_diag_sweep_flows(diag, NODE), 1));
@@ -216,15 +216,15 @@ Test(diag, a_deleted_node_leaves_no_connection_behind)
 Test(diag, sockets_of_a_node_to_itself_cannot_hide_the_one_that_leads_outside)
 {
 	enum { DECOYS = DN_DIAG_SOCKETS / 2 + 100 }; /* two sockets each */
-	dn_autofd int shell = world_listen(world_client, 4444);
+	world_held int shell = world_listen(world_client, 4444);
 	g_autofree int *decoys = g_new(int, DECOYS);
 
 	world_raise_file_limit(DECOYS + 64);
 	g_free(world_sh(node->ns_fd, "sysctl -qw net.core.somaxconn=8192"));
-	dn_autofd int listener = world_listen(node->ns_fd, 8080);
+	world_held int listener = world_listen(node->ns_fd, 8080);
 	for (int i = 0; i < DECOYS; i++)
 		decoys[i] = world_dial(node->ns_fd, "127.0.0.1", 8080);
-	dn_autofd int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+	world_held int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
 	g_autofree char *own = local_name(called);
 	int seen = dn_diag_dump_sockets(diag, node->network.diag_fd);
 	cr_assert(seen >= DN_DIAG_SOCKETS / 2 && seen <= DN_DIAG_SOCKETS / 2 + 2, "%d", seen);
@@ -236,17 +236,21 @@ Test(diag, sockets_of_a_node_to_itself_cannot_hide_the_one_that_leads_outside)
 
 Test(diag, ten_thousand_other_connections_neither_show_nor_delay)
 {
-	dn_autofd int listener = world_listen(node->ns_fd, 8080);
-	dn_autofd int client = world_dial(world_client, WORLD_VIP, 80);
+	world_held int listener = world_listen(node->ns_fd, 8080);
+	world_held int client = world_dial(world_client, WORLD_VIP, 80);
 	dn_autofd int noise = world_udp(world_host_a, WORLD_HOST_A, 5000);
 
 	for (uint16_t port = 10000; port < 20000; port++)
 		world_send_to(noise, WORLD_CLIENT, port, "x");
 	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 2));
-	uint64_t start = dn_clock_monotonic_ns();
-	cr_assert(eq(int, dn_diag_dump_flows(diag, NODE), 1));
-	uint64_t took = dn_clock_monotonic_ns() - start;
-	cr_assert(lt(u64, took, DN_DIAG_DUMP_MS * DN_NS_PER_MS));
+	/* The best of ten: a walk over the table takes longer however idle the machine is. */
+	uint64_t best = UINT64_MAX;
+	for (int round = 0; round < 10; round++) {
+		uint64_t start = dn_clock_monotonic_ns();
+		cr_assert(eq(int, dn_diag_dump_flows(diag, NODE), 1));
+		best = MIN(best, dn_clock_monotonic_ns() - start);
+	}
+	cr_assert(lt(u64, best, 2 * DN_NS_PER_MS));
 	cr_assert(eq(int, dn_diag_sweep_flows(diag, NODE), 1));
 	g_autofree char *total =
 		world_sh(world_host_a, "sysctl -n net.netfilter.nf_conntrack_count");

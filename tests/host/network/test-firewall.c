@@ -110,7 +110,7 @@ Test(firewall, a_vip_spreads_connections_evenly)
 Test(firewall, an_old_connection_outlives_its_nodes_removal_from_the_balancer)
 {
 	char buffer[16], peer[16];
-	dn_autofd int client = world_dial(world_client, WORLD_VIP, 80);
+	world_held int client = world_dial(world_client, WORLD_VIP, 80);
 	dn_autofd int server = world_accept(declared[0], peer);
 
 	cr_assert(ge(int, server, 0));
@@ -166,8 +166,8 @@ Test(firewall, only_declared_ports_of_a_node_are_reachable)
 
 Test(firewall, a_node_opens_nothing_it_did_not_declare)
 {
-	dn_autofd int listener = world_listen(world_client, 443);
-	dn_autofd int datagrams = world_udp(world_client, WORLD_CLIENT, 53);
+	world_held int listener = world_listen(world_client, 443);
+	world_held int datagrams = world_udp(world_client, WORLD_CLIENT, 53);
 	dn_autofd int sender = world_udp(node[0]->ns_fd, node[0]->spec.address.v4, 5000);
 
 	expect_dial(node[0]->ns_fd, WORLD_CLIENT, 443, ECONNREFUSED);
@@ -180,9 +180,9 @@ Test(firewall, a_node_opens_nothing_it_did_not_declare)
 
 Test(firewall, declared_egress_opens_that_range_port_and_protocol_only)
 {
-	dn_autofd int listener = world_listen(world_client, 443);
-	dn_autofd int other = world_listen(world_client, 444);
-	dn_autofd int datagrams = world_udp(world_client, WORLD_CLIENT, 443);
+	world_held int listener = world_listen(world_client, 443);
+	world_held int other = world_listen(world_client, 444);
+	world_held int datagrams = world_udp(world_client, WORLD_CLIENT, 443);
 	dn_autofd int sender = world_udp(node[0]->ns_fd, node[0]->spec.address.v4, 5000);
 	char peer[16];
 
@@ -216,7 +216,7 @@ Test(firewall, egress_to_a_service_is_judged_by_its_vip)
 
 Test(firewall, a_right_that_is_taken_away_is_gone)
 {
-	dn_autofd int listener = world_listen(world_client, 443);
+	world_held int listener = world_listen(world_client, 443);
 
 	dn_guarded_allow(guarded[0], "0.0.0.0/0", 0, DN_PROTOCOL_TCP);
 	apply();
@@ -228,7 +228,7 @@ Test(firewall, a_right_that_is_taken_away_is_gone)
 
 Test(firewall, a_node_never_reaches_the_hosts_own_addresses)
 {
-	dn_autofd int listener = world_listen(world_host_a, 22);
+	world_held int listener = world_listen(world_host_a, 22);
 
 	dn_guarded_allow(guarded[0], "0.0.0.0/0", 0, DN_PROTOCOL_TCP);
 	apply();
@@ -239,7 +239,7 @@ Test(firewall, a_node_never_reaches_the_hosts_own_addresses)
 
 Test(firewall, a_packet_with_another_source_address_is_dropped)
 {
-	dn_autofd int datagrams = world_udp(world_client, WORLD_CLIENT, 53);
+	world_held int datagrams = world_udp(world_client, WORLD_CLIENT, 53);
 
 	dn_guarded_allow(guarded[0], "0.0.0.0/0", 0, DN_PROTOCOL_UDP);
 	dn_guarded_allow(guarded[1], "0.0.0.0/0", 0, DN_PROTOCOL_UDP);
@@ -259,8 +259,8 @@ Test(firewall, a_packet_with_another_source_address_is_dropped)
 Test(firewall, a_node_that_was_not_applied_has_no_network)
 {
 	WorldNode *unknown = world_node(20);
-	dn_autofd int listener = world_listen(unknown->ns_fd, 8080);
-	dn_autofd int datagrams = world_udp(world_client, WORLD_CLIENT, 53);
+	world_held int listener = world_listen(unknown->ns_fd, 8080);
+	world_held int datagrams = world_udp(world_client, WORLD_CLIENT, 53);
 	dn_autofd int sender = world_udp(unknown->ns_fd, unknown->spec.address.v4, 5000);
 
 	expect_dial(world_client, unknown->spec.address.v4, 8080, ECONNREFUSED);
@@ -271,7 +271,8 @@ Test(firewall, a_node_that_was_not_applied_has_no_network)
 
 /* Host B, with one node of its own, in its own namespace. */
 static const DnInstance instance_b = {.name = (char *)"dntb", .uplink = (char *)"up0"};
-static const DnNetworkSpec spec_b = {.node = "far", .slot = 0, .address = {(char *)"10.77.1.1"}};
+static const DnNetworkSpec spec_b = {
+	.node = "far", .slot = 0, .address = {.v4 = (char *)"10.77.1.1"}};
 static DnNetwork network_b = {.diag_fd = -1};
 static DnFirewall *firewall_b;
 static DnFirewallState *state_b;

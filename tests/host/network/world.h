@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/fd.h"
 #include "core/instance.h"
 #include "firewall/firewall.h"
 #include "network/network.h"
@@ -47,6 +48,9 @@ void world_forget_nodes(void);
 
 /* A shell command within @ns_fd; its output, which the test must free. */
 char *world_sh(int ns_fd, const char *command);
+
+/* A socket that only has to be there until the end of its scope. */
+#define world_held dn_autofd G_GNUC_UNUSED
 
 /* Sockets live in a namespace, whatever thread uses them. */
 int world_listen(int ns_fd, uint16_t port);
