@@ -31,6 +31,7 @@
 #include "network/network.h"
 #include "reflex/reflex.h"
 #include "runtime/container.h"
+#include "runtime/logs.h"
 #include "seal/keys.h"
 #include "sensor/sensor.h"
 #include "uplink/uplink.h"
@@ -165,9 +166,11 @@ void dn_node_set_timer(Node *self, unsigned after_ms, GSourceFunc call);
 /* build.c */
 void dn_node_build(Node *self);
 void dn_node_remove(Node *self);
-char *dn_node_root_path(const Node *self);
+char *dn_node_root_path(const Agent *agent, const char *id);
+char *dn_node_hosts_path(const Agent *agent, const char *id);
 char *dn_node_log_dir(const Agent *agent, const char *id);
-uint32_t dn_agent_image_number(Agent *agent, const char *commit);
+void dn_node_remember_image(Node *self);
+void dn_nodes_refresh_hosts(Agent *agent);
 
 /* health.c */
 void dn_node_probe(Node *self);
@@ -200,6 +203,7 @@ bool dn_agent_drill(Agent *agent, const char *node, const char *class,
 		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* orders.c */
+bool dn_agent_open_firewall(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_agent_welcome(const DnWelcome *welcome, void *agent);
 void dn_agent_order(const DnOrder *order, void *agent);
 
@@ -215,5 +219,6 @@ void dn_report_event(Agent *agent, const char *severity, const char *kind, const
 bool dn_agent_adopt(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* enrol.c, cleanup.c: verbs of the program */
-int dn_agent_enrol(const DnInstance *instance, const char *token, GError **error);
+bool dn_agent_enrol(const DnInstance *instance, const char *token,
+		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_agent_cleanup(const DnInstance *instance, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -24,11 +24,8 @@ static void add_local(Agent *agent, const Service *service, DnBalanced *balanced
 			if (listen->expose != balanced->expose)
 				continue;
 			balanced->publish_host |= listen->publish_host;
-			if (serves(agent, node)) {
-				DnEndpoint endpoint = {g_strdup(node->address), listen->port};
-
-				g_array_append_val(balanced->local, endpoint);
-			}
+			if (serves(agent, node))
+				dn_endpoints_add(balanced->local, node->address, listen->port);
 		}
 	}
 }
@@ -43,22 +40,12 @@ static void add_service(Agent *agent, const Service *service, DnFirewallState *s
 		for (guint e = 0; e < service->assign->endpoints->len; e++) {
 			const DnRemoteEndpoint *remote =
 				g_ptr_array_index(service->assign->endpoints, e);
-			DnEndpoint endpoint = {NULL, remote->port};
 
-			if (remote->expose != expose)
-				continue;
-			endpoint.address = g_strdup(remote->address);
-			g_array_append_val(balanced->remote, endpoint);
+			if (remote->expose == expose)
+				dn_endpoints_add(balanced->remote, remote->address, remote->port);
 		}
 		g_ptr_array_add(state->balanced, balanced);
 	}
-}
-
-static void allow(DnGuarded *guarded, const char *cidr, uint16_t port, DnProtocol protocol)
-{
-	DnAllowed allowed = {g_strdup(cidr), port, protocol};
-
-	g_array_append_val(guarded->egress, allowed);
 }
 
 /* A declared service is reached by its VIP and the ports it exposes. */
@@ -70,7 +57,7 @@ static void add_egress(Agent *agent, const Node *node, DnGuarded *guarded)
 			egress->service != NULL ? dn_service_find(agent, egress->service) : NULL;
 
 		if (egress->cidr != NULL)
-			allow(guarded, egress->cidr, egress->port, egress->protocol);
+			dn_guarded_allow(guarded, egress->cidr, egress->port, egress->protocol);
 		if (peer == NULL || peer->assign == NULL)
 			continue;
 		g_autofree char *vip = g_strdup_printf("%s/32", peer->assign->vip);
@@ -78,7 +65,7 @@ static void add_egress(Agent *agent, const Node *node, DnGuarded *guarded)
 			uint16_t port = g_array_index(peer->assign->exposed, uint16_t, p);
 
 			if (egress->port == 0 || egress->port == port)
-				allow(guarded, vip, port, DN_PROTOCOL_TCP);
+				dn_guarded_allow(guarded, vip, port, DN_PROTOCOL_TCP);
 		}
 	}
 }
