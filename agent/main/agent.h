@@ -12,6 +12,7 @@
  *   node       a node's life                      build      making and removing (worker)
  *   health     probes                             adopt      taking over after a restart
  *   cut        the reflex's ops and its plans     incident   records, verification
+ *   response   what people ask for
  */
 
 #include <gio/gio.h>
@@ -47,7 +48,7 @@ struct Service {
 	DnAssign *assign; /* NULL until the first assignment */
 	DnBudget budget;
 	GPtrArray *held; /* of char *: incidents whose node was not replaced */
-	uint32_t exits;	 /* in a row */
+	uint32_t exits;  /* in a row */
 	uint64_t not_before_ns;
 	uint32_t image_failures; /* in a row: back-off of builds */
 };
@@ -59,7 +60,7 @@ struct Node {
 	uint32_t slot;
 	char *address;
 	DnManifest *manifest; /* ref */
-	DnRun run;	      /* effective */
+	DnRun run;            /* effective */
 	DnNodeState state;
 	DnRole role;
 	DnHealth health;
@@ -67,20 +68,20 @@ struct Node {
 	uint64_t started_ns; /* CLOCK_REALTIME; 0: not started */
 	uint64_t started_monotonic_ns;
 	uint64_t drain_until_ns;
-	bool built;	 /* its parts exist and are registered */
-	bool busy;	 /* a worker has it */
-	bool probing;	 /* a probe is out */
-	bool guarded;	 /* the firewall knows it */
-	bool cut_taken;	 /* its mark has been handled */
+	bool built;     /* its parts exist and are registered */
+	bool busy;      /* a worker has it */
+	bool probing;   /* a probe is out */
+	bool guarded;   /* the firewall knows it */
+	bool cut_taken; /* its mark has been handled */
 	bool keep_log;
-	uint32_t image;	 /* number of its set in the sensor's allow map */
+	uint32_t image; /* number of its set in the sensor's allow map */
 	DnContainer container;
 	DnNetwork network;
 	DnCgroup cgroup;
 	int fifo_fd; /* of a created container, for the reflex; -1 */
 	int pidfd;
 	GSource *exited; /* owned */
-	GSource *timer;	 /* owned: probe, drain or grace */
+	GSource *timer;  /* owned: probe, drain or grace */
 	char *incident;
 	pid_t drill; /* the helper that was sent in; 0: none */
 };
@@ -102,7 +103,7 @@ struct Agent {
 	Node *slots[DN_SLOTS];
 
 	char *host_cidr, *node_cidr, *vip_cidr, *repo; /* of the last welcome; kept on disk */
-	uint32_t network;			       /* of host_cidr */
+	uint32_t network;                              /* of host_cidr */
 
 	DnRuntimeAbility ability;
 	unsigned cgroup_level;
@@ -114,7 +115,7 @@ struct Agent {
 	DnReflex *reflex;
 	DnUplink *uplink;
 	GMainLoop *loop;
-	GSource *settle; /* owned: a pending dn_agent_settle() */
+	GSource *settle;             /* owned: a pending dn_agent_settle() */
 	GHashTable *pending_reports; /* incident id → time, until acknowledged */
 	char *boot_id, *kernel;
 	char session[33];
@@ -193,10 +194,12 @@ void dn_cut_record(Agent *agent, uint32_t slot, const Node *node, DnIncident *in
 void dn_incident_open(Agent *agent, Node *node);
 void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome);
 void dn_incident_adopt(Agent *agent, Node *node);
-bool dn_incident_destroy(Agent *agent, const DnOrder *order,
-			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_incident_stamp(Agent *agent, const char *id, DnStage stage,
 		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* response.c */
+bool dn_incident_destroy(Agent *agent, const DnOrder *order,
+			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_agent_quarantine(Agent *agent, const char *node, const char *reason,
 			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_agent_drill(Agent *agent, const char *node, const char *class,

@@ -7,8 +7,7 @@
 static bool serves(Agent *agent, const Node *node)
 {
 	return node->state == DN_NODE_READY && node->role == DN_ROLE_ACTIVE &&
-	       node->health.healthy &&
-	       dn_sensor_marks(agent->sensor)[node->slot].event_ns == 0;
+	       node->health.healthy && dn_sensor_marks(agent->sensor)[node->slot].event_ns == 0;
 }
 
 static void add_local(Agent *agent, const Service *service, DnBalanced *balanced)
@@ -19,7 +18,8 @@ static void add_local(Agent *agent, const Service *service, DnBalanced *balanced
 		if (node == NULL || !g_str_equal(node->manifest->service, service->name))
 			continue;
 		for (guint p = 0; p < node->manifest->listen->len; p++) {
-			const DnListen *listen = &g_array_index(node->manifest->listen, DnListen, p);
+			const DnListen *listen =
+				&g_array_index(node->manifest->listen, DnListen, p);
 
 			if (listen->expose != balanced->expose)
 				continue;

@@ -380,8 +380,7 @@ static void on_failed(Node *node, const char *why)
 	Service *service = dn_node_service(node);
 
 	service->exits++;
-	service->not_before_ns =
-		dn_clock_monotonic_ns() + dn_plan_backoff_ns(service->exits + 1);
+	service->not_before_ns = dn_clock_monotonic_ns() + dn_plan_backoff_ns(service->exits + 1);
 	dn_report_event(node->agent, "warning", "node.failed", service->name, node->id,
 			"node %s could not be made: %s", node->id, why);
 	dn_node_become(node, DN_NODE_FAILED);
@@ -452,17 +451,16 @@ static void prune_logs(Agent *agent)
 	while (directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
 		g_autofree char *path = g_build_filename(folder, name, NULL);
 		g_autoptr(GFile) file = g_file_new_for_path(path);
-		g_autoptr(GFileInfo) info = g_file_query_info(
-			file, G_FILE_ATTRIBUTE_TIME_MODIFIED, G_FILE_QUERY_INFO_NOFOLLOW_SYMLINKS,
-			NULL, NULL);
+		g_autoptr(GFileInfo) info =
+			g_file_query_info(file, G_FILE_ATTRIBUTE_TIME_MODIFIED,
+					  G_FILE_QUERY_INFO_NOFOLLOW_SYMLINKS, NULL, NULL);
 
 		if (dn_agent_find_node(agent, name) == NULL && info != NULL)
-			g_ptr_array_add(old,
-					g_strdup_printf("%020" G_GUINT64_FORMAT "%s",
-							g_file_info_get_attribute_uint64(
-								info,
-								G_FILE_ATTRIBUTE_TIME_MODIFIED),
-							path));
+			g_ptr_array_add(
+				old, g_strdup_printf("%020" G_GUINT64_FORMAT "%s",
+						     g_file_info_get_attribute_uint64(
+							     info, G_FILE_ATTRIBUTE_TIME_MODIFIED),
+						     path));
 	}
 	g_ptr_array_sort(old, by_age);
 	for (guint i = 0; i + OLD_LOGS_KEPT < old->len; i++) {
@@ -481,12 +479,11 @@ static void on_removed(GObject *source, GAsyncResult *result, gpointer data)
 	Node *node = agent->slots[build->slot];
 	g_autoptr(GError) error = NULL;
 	g_autofree char *file = g_strconcat(node->id, ".json", NULL);
-	g_autofree char *saved =
-		g_build_filename(agent->instance->run_dir, "nodes", file, NULL);
+	g_autofree char *saved = g_build_filename(agent->instance->run_dir, "nodes", file, NULL);
 
 	if (!g_task_propagate_boolean(G_TASK(result), &error))
-		dn_report_event(agent, "warning", "node.remains", node->manifest->service,
-				node->id, "parts of node %s remain: %s", node->id, error->message);
+		dn_report_event(agent, "warning", "node.remains", node->manifest->service, node->id,
+				"parts of node %s remain: %s", node->id, error->message);
 	if (!dn_file_remove(saved, NULL))
 		g_warning("%s remains", saved);
 	node->busy = node->guarded = false;

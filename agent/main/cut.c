@@ -21,16 +21,16 @@ enum { DUMPS = 8 };
 
 typedef struct {
 	DnCgroup cgroup; /* descriptors borrowed from the node */
-	int diag_fd;	 /* borrowed from the node */
-	int fifo_fd;	 /* borrowed from the node; -1: started */
+	int diag_fd;     /* borrowed from the node */
+	int fifo_fd;     /* borrowed from the node; -1: started */
 	char address[40];
 	DnHealthPolicy health; /* path borrowed from the node's manifest */
 	uint16_t health_port;
 	uint16_t ports[DN_SENSOR_PORTS];
 	size_t n_ports;
 	GBytes *open_window, *close_window; /* nft batches; owned */
-	gint dump;			    /* index + 1 of the dump that holds this slot's */
-	gint seen;			    /* the reflex has told of its mark */
+	gint dump;                          /* index + 1 of the dump that holds this slot's */
+	gint seen;                          /* the reflex has told of its mark */
 } Side;
 
 struct ReflexSide {
@@ -38,14 +38,14 @@ struct ReflexSide {
 	DnDiag *dumps[DUMPS];
 	gint dump_taken[DUMPS]; /* slot + 1 */
 	int replay_fd;
-	int verdict_fd; /* eventfd: reflex → main */
-	GSource *verdict; /* owned */
+	int verdict_fd;    /* eventfd: reflex → main */
+	GSource *verdict;  /* owned */
 	GSource *observed; /* owned */
 
 	/* For the slow way: libnftables on the reflex thread, from the state last applied. */
 	GMutex lock;
 	DnFirewallState *state; /* owned, under lock */
-	DnFirewall *firewall;	/* reflex only */
+	DnFirewall *firewall;   /* reflex only */
 };
 
 /* ---- reflex thread ---- */
@@ -101,8 +101,7 @@ static bool op_rebuild(void *data, uint32_t slot, DnStandbyKind standby, uint32_
 	if (side->state == NULL || side->firewall == NULL)
 		return false;
 	exclude_marked(agent, side->state);
-	return dn_firewall_cut(side->firewall, side->state, side->slots[slot].address, other,
-			       NULL);
+	return dn_firewall_cut(side->firewall, side->state, side->slots[slot].address, other, NULL);
 }
 
 static bool op_release(void *data, uint32_t slot)
@@ -295,8 +294,8 @@ bool dn_cut_start(Agent *agent, GError **error)
 	if (side->firewall == NULL)
 		return false;
 	side->verdict = watch(side->verdict_fd, G_SOURCE_FUNC(on_verdict), agent);
-	side->observed = watch(dn_sensor_observation_fd(agent->sensor),
-			       G_SOURCE_FUNC(on_observed), agent);
+	side->observed =
+		watch(dn_sensor_observation_fd(agent->sensor), G_SOURCE_FUNC(on_observed), agent);
 	agent->reflex = dn_reflex_start(&source, &ops, on_outcome, agent, error);
 	return agent->reflex != NULL;
 }
@@ -352,7 +351,7 @@ void dn_cut_add_node(Agent *agent, const Node *node)
 	slot->health = node->manifest->health;
 	slot->health.timeout_ms = MIN(slot->health.timeout_ms, 50);
 	slot->health_port = slot->health.port != 0 ? slot->health.port
-			    : slot->n_ports > 0	   ? slot->ports[0]
+			    : slot->n_ports > 0    ? slot->ports[0]
 						   : 0;
 	if (agent->firewall == NULL)
 		return;
@@ -409,8 +408,8 @@ static void arm(Agent *agent, const DnFirewallState *state, const Node *node)
 	g_autoptr(GBytes) promote = NULL;
 
 	if (standby != NULL) {
-		plan.standby = standby->state == DN_NODE_STANDBY ? DN_STANDBY_STARTED
-								 : DN_STANDBY_CREATED;
+		plan.standby =
+			standby->state == DN_NODE_STANDBY ? DN_STANDBY_STARTED : DN_STANDBY_CREATED;
 		plan.standby_slot = standby->slot;
 	}
 	cut = dn_firewall_serialise_cut(

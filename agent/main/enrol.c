@@ -37,8 +37,7 @@ static bool check_answer(const DnHostToken *token, const DnEnrolled *enrolled, G
 			    "new token if the file was changed since");
 		return false;
 	}
-	g_autoptr(DnTrustPolicy) trust =
-		dn_trust_file_parse(enrolled->trust, "trust.yaml", error);
+	g_autoptr(DnTrustPolicy) trust = dn_trust_file_parse(enrolled->trust, "trust.yaml", error);
 	if (trust == NULL)
 		return false;
 	if (!g_str_equal(trust->cluster, token->cluster) ||
@@ -95,8 +94,8 @@ static bool enrol(const DnInstance *instance, const char *text, GError **error)
 	}
 	if (!g_str_equal(token->host, instance->name)) {
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-			    "this token is for host %s, this host is configured as %s",
-			    token->host, instance->name);
+			    "this token is for host %s, this host is configured as %s", token->host,
+			    instance->name);
 		return false;
 	}
 	g_autoptr(DnSecretKey) key = dn_secret_key_generate();

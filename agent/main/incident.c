@@ -2,7 +2,6 @@
 #include "main/agent.h"
 
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -11,7 +10,6 @@
 #include "base/id.h"
 #include "base/text.h"
 #include "network/verify.h"
-#include "seal/trust.h"
 
 /* ---- the durable record ---- */
 
@@ -93,18 +91,18 @@ static char *describe(const Node *node, volatile struct dn_sensor_mark *mark, bo
 	g_autofree char *shown_path = dn_text_printable(path, strlen(path));
 	if (mark->class == DN_SENSOR_MANUAL)
 		return g_strdup("by hand");
-	return g_strdup_printf("%sprocess %u (%s) %s %s (device %" G_GUINT64_FORMAT
-			       ", inode %" G_GUINT64_FORMAT "), which image %s does not hold%s",
-			       drill ? "drill: " : "", mark->pid, shown_comm,
-			       mark->class == DN_SENSOR_EXEC_REFUSED ? "was refused to execute"
-								     : "executed",
-			       *shown_path != '\0' ? shown_path : "a file without a name",
-			       (guint64)mark->dev, (guint64)mark->ino, node->manifest->image_ref,
-			       mark->class == DN_SENSOR_EXEC
-				       ? (uint32_t)node->container.pid == mark->pid
-						 ? "; it was stopped, being the node's first process"
-						 : "; it was killed before its first instruction"
-				       : "");
+	return g_strdup_printf(
+		"%sprocess %u (%s) %s %s (device %" G_GUINT64_FORMAT ", inode %" G_GUINT64_FORMAT
+		"), which image %s does not hold%s",
+		drill ? "drill: " : "", mark->pid, shown_comm,
+		mark->class == DN_SENSOR_EXEC_REFUSED ? "was refused to execute" : "executed",
+		*shown_path != '\0' ? shown_path : "a file without a name", (guint64)mark->dev,
+		(guint64)mark->ino, node->manifest->image_ref,
+		mark->class == DN_SENSOR_EXEC
+			? (uint32_t)node->container.pid == mark->pid
+				  ? "; it was stopped, being the node's first process"
+				  : "; it was killed before its first instruction"
+			: "");
 }
 
 static DnIncident *incident_of(Agent *agent, Node *node)
@@ -117,8 +115,7 @@ static DnIncident *incident_of(Agent *agent, Node *node)
 	incident->service = g_strdup(node->manifest->service);
 	incident->node = g_strdup(node->id);
 	incident->host = g_strdup(agent->instance->name);
-	incident->class =
-		g_strdup(mark->class == DN_SENSOR_MANUAL ? "manual" : "exec");
+	incident->class = g_strdup(mark->class == DN_SENSOR_MANUAL ? "manual" : "exec");
 	incident->drill = node->drill != 0 && (pid_t)mark->pid == node->drill;
 	incident->detail = describe(node, mark, incident->drill);
 	incident->image_ref = g_strdup(node->manifest->image_ref);
@@ -172,8 +169,8 @@ static void read_counters(Agent *agent, const Node *node, DnIncident *incident)
 /* The standby the reflex has put in the cut node's place. */
 static void take_over(Agent *agent, const DnReflexOutcome *outcome, DnIncident *incident)
 {
-	Node *standby = outcome->standby == DN_STANDBY_NONE ? NULL
-							    : agent->slots[outcome->standby_slot];
+	Node *standby =
+		outcome->standby == DN_STANDBY_NONE ? NULL : agent->slots[outcome->standby_slot];
 
 	if (standby == NULL || outcome->ready_ns == 0)
 		return;
@@ -247,8 +244,7 @@ static void verify_in_thread(GTask *task, gpointer source, gpointer data, GCance
 	/* Never assume: a cut that cannot be verified becomes a link that is not there. */
 	g_autoptr(GError) second = NULL;
 	if (!dn_network_remove_link_now(job->agent->instance, job->slot, &second))
-		g_prefix_error(&error, "and its link could not be removed (%s): ",
-			       second->message);
+		g_prefix_error(&error, "and its link could not be removed (%s): ", second->message);
 	g_task_return_error(task, error);
 }
 
@@ -329,8 +325,6 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 	dn_agent_settle(agent);
 }
 
-/* ---- by hand, drills, stamps, the end ---- */
-
 bool dn_incident_stamp(Agent *agent, const char *id, DnStage stage, GError **error)
 {
 	DnIncident *incident = g_hash_table_lookup(agent->incidents, id);
@@ -346,183 +340,11 @@ bool dn_incident_stamp(Agent *agent, const char *id, DnStage stage, GError **err
 	return true;
 }
 
-static Node *find_cuttable(Agent *agent, const char *id, GError **error)
-{
-	Node *node = dn_agent_find_node(agent, id);
-
-	if (node == NULL || !node->built || node->busy) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "no node %s runs on this host", id);
-		return NULL;
-	}
-	if (node->cut_taken) {
-		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT, "node %s is quarantined already",
-			    id);
-		return NULL;
-	}
-	return node;
-}
-
-bool dn_agent_quarantine(Agent *agent, const char *id, const char *reason, GError **error)
-{
-	Node *node = find_cuttable(agent, id, error);
-
-	if (node == NULL)
-		return false;
-	if (!dn_sensor_mark(agent->sensor, node->slot, DN_SENSOR_MANUAL)) {
-		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT, "node %s is quarantined already",
-			    id);
-		return false;
-	}
-	dn_reflex_ring(agent->reflex);
-	dn_incident_open(agent, node);
-	DnIncident *incident = g_hash_table_lookup(agent->incidents, node->incident);
-	g_free(incident->detail);
-	g_autofree char *shown = dn_text_printable(reason, strnlen(reason, 512));
-	incident->detail = g_strdup_printf("by hand: %s", shown);
-	return true;
-}
-
-static void on_drill_exit(GPid pid, gint status, gpointer data)
-{
-	Agent *agent = data;
-
-	g_spawn_close_pid(pid);
-	for (unsigned i = 0; i < DN_SLOTS; i++) {
-		Node *node = agent->slots[i];
-
-		if (node == NULL || node->drill != pid)
-			continue;
-		if (!WIFSIGNALED(status))
-			dn_report_event(agent, "warning", "drill.failed", node->manifest->service,
-					node->id, "the drill helper ended with status %d%s", status,
-					node->manifest->drift_exec == DN_ANSWER_QUARANTINE
-						? " and was not killed"
-						: "; this service does not quarantine exec");
-		if (!node->cut_taken)
-			node->drill = 0;
-	}
-}
-
-bool dn_agent_drill(Agent *agent, const char *id, const char *class, GError **error)
-{
-	Node *node = find_cuttable(agent, id, error);
-
-	if (node == NULL)
-		return false;
-	if (!g_str_equal(class, "exec")) {
-		g_set_error(error, DN_ERROR, DN_ERROR_UNSUPPORTED,
-			    "there is no drill for class \"%s\" yet; 'dnode drill --list' names "
-			    "those there are",
-			    class);
-		return false;
-	}
-	g_autofree char *helper =
-		g_build_filename(agent->instance->libexec_dir, "dnode-drill", NULL);
-	g_autofree char *procs = g_build_filename(agent->instance->cgroup_root,
-						  agent->instance->cgroup_parent, id,
-						  "cgroup.procs", NULL);
-	g_autofree char *uid = g_strdup_printf(
-		"%" G_GINT64_FORMAT, (gint64)agent->instance->uid_base +
-					     (gint64)node->slot * DN_UIDS_PER_NODE + node->run.uid);
-	char *argv[] = {helper, procs, uid, uid, (char *)class, NULL};
-	GPid pid = 0;
-	/* A drill is not charged to the budget: plan with that before it can happen. */
-	node->drill = -1;
-	dn_balance_apply(agent);
-	if (!g_spawn_async(NULL, argv, NULL,
-			   G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL |
-				   G_SPAWN_STDERR_TO_DEV_NULL,
-			   NULL, NULL, &pid, error)) {
-		node->drill = 0;
-		return false;
-	}
-	node->drill = pid;
-	g_child_watch_add(pid, on_drill_exit, agent);
-	return true;
-}
-
-/* docs/formats/statement.md, to the byte. */
-static bool is_statement(const Agent *agent, const DnIncident *incident, GBytes *statement)
-{
-	gsize size = 0;
-	const char *text = g_bytes_get_data(statement, &size);
-	g_autofree char *head = g_strdup_printf(
-		"dnode destroy v1\ncluster: %s\nhost: %s\nincident: %s\nevidence: none\nreason: ",
-		agent->envelope.cluster, agent->instance->name, incident->id);
-	size_t length = strlen(head);
-
-	if (size <= length + 1 || memcmp(text, head, length) != 0 || text[size - 1] != '\n')
-		return false;
-	return memchr(text + length, '\n', size - length) == text + size - 1;
-}
-
-static void release_hold(Agent *agent, const DnIncident *incident)
-{
-	Service *service = dn_service_find(agent, incident->service);
-	guint index = 0;
-
-	if (service != NULL &&
-	    g_ptr_array_find_with_equal_func(service->held, incident->id, g_str_equal, &index)) {
-		g_autoptr(GError) error = NULL;
-
-		g_ptr_array_remove_index(service->held, index);
-		if (!dn_state_save_service(agent, service, &error))
-			g_warning("budget of %s: %s", service->name, error->message);
-	}
-}
-
-bool dn_incident_destroy(Agent *agent, const DnOrder *order, GError **error)
-{
-	DnIncident *incident = g_hash_table_lookup(agent->incidents, order->incident);
-	g_autofree char *comment = g_strdup_printf("dnode destroy %s", order->incident);
-
-	if (incident == NULL) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "no incident %s on this host",
-			    order->incident);
-		return false;
-	}
-	if (incident->state == DN_INCIDENT_DESTROYED)
-		return true;
-	if (!dn_trust_check_statement(agent->trust, order->statement, order->signatures, comment,
-				      error))
-		return false;
-	if (!is_statement(agent, incident, order->statement)) {
-		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
-			    "the signed statement is about another cluster, host, incident or "
-			    "evidence than %s",
-			    incident->id);
-		return false;
-	}
-	Node *node = dn_agent_find_node(agent, incident->node);
-	if (node != NULL && node->busy) {
-		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "node %s is busy, try again",
-			    incident->node);
-		return false;
-	}
-	/* Durable before the evidence goes. */
-	g_autofree char *path = dn_state_incident_path(agent, incident->id);
-	DnIncidentState before = incident->state;
-	incident->state = DN_INCIDENT_DESTROYED;
-	g_autoptr(GBytes) bytes = dn_state_incident_bytes(incident);
-	if (!dn_file_replace(path, bytes, 0600, error)) {
-		incident->state = before;
-		return false;
-	}
-	dn_report_incident(agent, incident);
-	dn_report_event(agent, "info", "incident.destroyed", incident->service, incident->node,
-			"incident %s and node %s were let go by a responder", incident->id,
-			incident->node);
-	release_hold(agent, incident);
-	if (node != NULL)
-		dn_node_remove(node);
-	return true;
-}
-
 /* A quarantined node that an earlier agent left: its record is on disk, or is made now. */
 void dn_incident_adopt(Agent *agent, Node *node)
 {
-	DnIncident *incident =
-		node->incident == NULL ? NULL
+	DnIncident *incident = node->incident == NULL
+				       ? NULL
 				       : g_hash_table_lookup(agent->incidents, node->incident);
 
 	if (incident != NULL) {

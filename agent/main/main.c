@@ -79,8 +79,7 @@ static bool lock(const DnInstance *instance, int *fd, GError **error)
 static void read_host(Agent *agent)
 {
 	struct utsname host = {0};
-	g_autofree char *boot =
-		dn_file_read_kernel("/proc/sys/kernel/random/boot_id", 64, NULL);
+	g_autofree char *boot = dn_file_read_kernel("/proc/sys/kernel/random/boot_id", 64, NULL);
 
 	(void)uname(&host);
 	agent->kernel = g_strdup(host.release);

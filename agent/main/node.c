@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <glib-unix.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -299,7 +300,8 @@ static bool has_connections(const Node *self)
 			unsigned state = 0;
 			const char *colon = NULL;
 
-			/* "sl: LOCAL:PORT REMOTE:PORT ST …", hexadecimal (proc(5)); 1 = ESTABLISHED */
+			/* "sl: LOCAL:PORT REMOTE:PORT ST …", hexadecimal (proc(5)); 1 = ESTABLISHED
+			 */
 			if (sscanf(lines[i], " %*d: %63s %*s %x", local, &state) != 2 ||
 			    state != 1 || (colon = strchr(local, ':')) == NULL)
 				continue;
@@ -325,8 +327,8 @@ static gboolean on_drain_look(gpointer data)
 
 void dn_node_drain(Node *self)
 {
-	self->drain_until_ns = dn_clock_monotonic_ns() +
-			       (uint64_t)self->manifest->roll_drain_ms * DN_NS_PER_MS;
+	self->drain_until_ns =
+		dn_clock_monotonic_ns() + (uint64_t)self->manifest->roll_drain_ms * DN_NS_PER_MS;
 	dn_node_become(self, DN_NODE_DRAINING);
 	dn_balance_apply(self->agent);
 	dn_node_set_timer(self, DRAIN_LOOK_MS, on_drain_look);

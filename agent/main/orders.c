@@ -72,8 +72,7 @@ bool dn_agent_welcome(const DnWelcome *welcome, void *data)
 
 static uint64_t minimum_epoch(const Agent *agent, const char *service)
 {
-	const uint64_t *minimum =
-		g_hash_table_lookup(agent->trust->minimum_epochs, service);
+	const uint64_t *minimum = g_hash_table_lookup(agent->trust->minimum_epochs, service);
 
 	return minimum != NULL ? *minimum : 0;
 }
@@ -138,9 +137,8 @@ static bool is_used(Agent *agent, const DnManifest *manifest)
 		if (agent->slots[i] != NULL &&
 		    g_str_equal(agent->slots[i]->manifest->digest, manifest->digest))
 			return true;
-	for (guint i = 0; service != NULL && service->assign != NULL &&
-			  i < service->assign->parts->len;
-	     i++) {
+	for (guint i = 0;
+	     service != NULL && service->assign != NULL && i < service->assign->parts->len; i++) {
 		const DnPart *part = g_ptr_array_index(service->assign->parts, i);
 
 		if (g_str_equal(part->digest, manifest->digest))

@@ -147,8 +147,7 @@ static GPtrArray *list(const Agent *agent, const char *folder, const char *suffi
 
 	while (directory != NULL && (entry = g_dir_read_name(directory)) != NULL)
 		if (g_str_has_suffix(entry, suffix))
-			g_ptr_array_add(names,
-					g_strndup(entry, strlen(entry) - strlen(suffix)));
+			g_ptr_array_add(names, g_strndup(entry, strlen(entry) - strlen(suffix)));
 	return names;
 }
 
@@ -173,8 +172,7 @@ static bool load_identity(Agent *agent, GError **error)
 		return false;
 	agent->envelope.cluster = g_strdup(agent->trust->cluster);
 	agent->key = dn_secret_key_load(key, error);
-	return agent->key != NULL &&
-	       dn_public_key_load(supervisor, agent->supervisor_key, error);
+	return agent->key != NULL && dn_public_key_load(supervisor, agent->supervisor_key, error);
 }
 
 static bool load_term(Agent *agent, GError **error)
@@ -280,8 +278,7 @@ static bool read_service(Agent *agent, const char *name, JsonObject *object, GEr
 		g_array_append_val(service->budget.spent, when);
 	}
 	for (guint i = 0; held != NULL && i < json_array_get_length(held); i++)
-		g_ptr_array_add(service->held,
-				g_strdup(dn_json_string_at(held, i, 64, &failed)));
+		g_ptr_array_add(service->held, g_strdup(dn_json_string_at(held, i, 64, &failed)));
 	if (failed == NULL && json_object_has_member(object, "assign"))
 		service->assign =
 			dn_assign_from_json(dn_json_object(object, "assign", &failed), &failed);

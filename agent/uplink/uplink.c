@@ -9,7 +9,7 @@
 
 struct DnUplink {
 	DnUplinkOps ops;
-	void *data;	      /* borrowed, the caller's */
+	void *data;           /* borrowed, the caller's */
 	DnLinkClient *client; /* owned */
 	char *host;
 	uint64_t (*term)(void *data);

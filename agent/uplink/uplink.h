@@ -27,8 +27,9 @@ typedef struct {
 	const char *address; /* HOST:PORT */
 	const char *host;    /* our name */
 	const uint8_t *seed; /* 32 bytes our key is made from; copied */
-	const uint8_t *supervisor_key; /* 32 bytes; anybody else is refused before a frame is sent */
-	uint64_t (*term)(void *data);  /* highest accepted term */
+	const uint8_t
+		*supervisor_key;      /* 32 bytes; anybody else is refused before a frame is sent */
+	uint64_t (*term)(void *data); /* highest accepted term */
 	const char *(*session)(void *data); /* draws the session of a new link; borrowed */
 } DnUplinkConfig;
 
