@@ -9,7 +9,7 @@
  *   config     agent.yaml → DnInstance            state      what survives a restart
  *   orders     what the supervisor asks           report     what it is told
  *   service    share → plan → acts                balance    ready nodes → firewall
- *   node       a node's life                      build      making and removing (worker)
+ *   node       a node's life, node-files          build      making and removing (worker)
  *   health     probes                             adopt      taking over after a restart
  *   cut        the reflex's ops and its plans     incident   records, verification
  *   response   what people ask for
@@ -164,14 +164,18 @@ Service *dn_node_service(const Node *self);
 void dn_node_save(const Node *self); /* RUN_DIR/nodes/ID.json, for adoption */
 void dn_node_set_timer(Node *self, unsigned after_ms, GSourceFunc call);
 
-/* build.c */
-void dn_node_build(Node *self);
-void dn_node_remove(Node *self);
+/* node-files.c */
 char *dn_node_root_path(const Agent *agent, const char *id);
 char *dn_node_hosts_path(const Agent *agent, const char *id);
 char *dn_node_log_dir(const Agent *agent, const char *id);
-void dn_node_remember_image(Node *self);
+char *dn_node_hosts_text(const Node *self);
 void dn_nodes_refresh_hosts(Agent *agent);
+void dn_agent_prune_logs(Agent *agent);
+
+/* build.c */
+void dn_node_build(Node *self);
+void dn_node_remove(Node *self);
+void dn_node_remember_image(Node *self);
 
 /* health.c */
 void dn_node_probe(Node *self);

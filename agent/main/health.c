@@ -36,10 +36,8 @@ static void on_first_answer(Node *self)
 
 	self->health = (DnHealth){.good = self->manifest->health.rise, .healthy = true};
 	dn_node_become(self, self->role == DN_ROLE_ACTIVE ? DN_NODE_READY : DN_NODE_STANDBY);
-	if (self->role == DN_ROLE_ACTIVE)
-		dn_report_event(self->agent, "info", "node.ready", self->manifest->service,
-				self->id, "node %s serves after %" G_GUINT64_FORMAT " ms", self->id,
-				(now - self->started_monotonic_ns) / DN_NS_PER_MS);
+	g_message("node %s answers after %" G_GUINT64_FORMAT " us", self->id,
+		  (now - self->started_monotonic_ns) / DN_NS_PER_US);
 	dn_balance_apply(self->agent);
 }
 

@@ -54,7 +54,7 @@ static void on_written(GObject *source, GAsyncResult *result, gpointer data)
 	if (incident == NULL)
 		return;
 	if (!g_task_propagate_boolean(G_TASK(result), &error)) {
-		dn_report_event(job->agent, "critical", "incident.not_durable", incident->service,
+		dn_report_event(job->agent, "critical", "incident.not-durable", incident->service,
 				incident->node, "incident %s is not on disk: %s", job->id,
 				error->message);
 		return;
@@ -260,7 +260,7 @@ static void on_verified(GObject *source, GAsyncResult *result, gpointer data)
 	if (g_task_propagate_boolean(G_TASK(result), &error))
 		stamp(incident, DN_STAGE_CUT_VERIFIED, dn_clock_monotonic_ns());
 	else
-		dn_report_event(agent, "critical", "cut.link_removed", incident->service,
+		dn_report_event(agent, "critical", "cut.link-removed", incident->service,
 				incident->node,
 				"the cut of node %s could not be verified, so its link was taken "
 				"away: %s",
@@ -316,9 +316,7 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 	if (was_active)
 		account(agent, node, incident);
 	dn_node_save(node);
-	dn_report_event(agent, incident->drill ? "info" : "critical", "incident.opened",
-			incident->service, incident->node, "node %s is cut and frozen: %s",
-			node->id, incident->detail);
+	g_message("node %s is cut and frozen: %s", node->id, incident->detail);
 	dn_balance_apply(agent);
 	verify(agent, node, incident);
 	save(agent, incident);

@@ -245,7 +245,7 @@ static void on_started(GObject *source, GAsyncResult *result, gpointer data)
 	if (g_task_propagate_boolean(G_TASK(result), &error)) {
 		started(self);
 	} else {
-		dn_report_event(self->agent, "warning", "node.start_failed",
+		dn_report_event(self->agent, "warning", "node.start-failed",
 				self->manifest->service, self->id, "%s", error->message);
 		dn_node_become(self, DN_NODE_FAILED);
 	}

@@ -174,9 +174,6 @@ bool dn_incident_destroy(Agent *agent, const DnOrder *order, GError **error)
 		return false;
 	}
 	dn_report_incident(agent, incident);
-	dn_report_event(agent, "info", "incident.destroyed", incident->service, incident->node,
-			"incident %s and node %s were let go by a responder", incident->id,
-			incident->node);
 	release_hold(agent, incident);
 	if (node != NULL)
 		dn_node_remove(node);
