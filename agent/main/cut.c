@@ -31,6 +31,8 @@ typedef struct {
 	GBytes *open_window, *close_window; /* nft batches; owned */
 	gint dump;                          /* index + 1 of the dump that holds this slot's */
 	gint seen;                          /* the reflex has told of its mark */
+	gint entered; /* as a standby, since the state was taken: a rebuild must keep it */
+	uint32_t group;
 } Side;
 
 struct ReflexSide {
@@ -90,18 +92,57 @@ static void exclude_marked(Agent *agent, DnFirewallState *state)
 	}
 }
 
+/* The port that nodes of @group serve @balanced with; 0: it is another service's. */
+static uint16_t port_of_group(Agent *agent, const DnBalanced *balanced, uint32_t group)
+{
+	for (guint i = 0; i < balanced->local->len; i++) {
+		const DnEndpoint *endpoint = &g_array_index(balanced->local, DnEndpoint, i);
+
+		for (uint32_t slot = 0; slot < DN_SLOTS; slot++)
+			if (agent->side->slots[slot].group == group &&
+			    g_str_equal(agent->side->slots[slot].address, endpoint->address))
+				return endpoint->port;
+	}
+	return 0;
+}
+
+/* Standbys that entered by a replay, of which the state knows nothing yet. */
+static void include_entered(Agent *agent, DnFirewallState *state)
+{
+	for (uint32_t slot = 0; slot < DN_SLOTS; slot++) {
+		const Side *side = &agent->side->slots[slot];
+
+		if (!g_atomic_int_get(&side->entered))
+			continue;
+		for (guint i = 0; i < state->balanced->len; i++) {
+			DnBalanced *balanced = g_ptr_array_index(state->balanced, i);
+			uint16_t port = port_of_group(agent, balanced, side->group);
+
+			if (port != 0)
+				dn_endpoints_add(balanced->local, side->address, port);
+		}
+	}
+}
+
 static bool op_rebuild(void *data, uint32_t slot, DnStandbyKind standby, uint32_t standby_slot)
 {
 	Agent *agent = data;
 	struct ReflexSide *side = agent->side;
-	const char *other =
-		standby == DN_STANDBY_STARTED ? side->slots[standby_slot].address : NULL;
+	const char *other = standby != DN_STANDBY_NONE ? side->slots[standby_slot].address : NULL;
 	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&side->lock);
 
 	if (side->state == NULL || side->firewall == NULL)
 		return false;
 	exclude_marked(agent, side->state);
+	include_entered(agent, side->state);
 	return dn_firewall_cut(side->firewall, side->state, side->slots[slot].address, other, NULL);
+}
+
+static void op_entered(void *data, uint32_t slot)
+{
+	Agent *agent = data;
+
+	g_atomic_int_set(&agent->side->slots[slot].entered, 1);
 }
 
 static bool op_release(void *data, uint32_t slot)
@@ -238,6 +279,15 @@ static GSource *watch(int fd, GSourceFunc call, Agent *agent)
 	return source;
 }
 
+static void clear_slot(Side *slot)
+{
+	g_clear_pointer(&slot->open_window, g_bytes_unref);
+	g_clear_pointer(&slot->close_window, g_bytes_unref);
+	memset(slot, 0, sizeof(*slot));
+	slot->fifo_fd = slot->diag_fd = -1;
+	slot->cgroup.freeze_fd = slot->cgroup.events_fd = -1;
+}
+
 bool dn_cut_open(Agent *agent, GError **error)
 {
 	struct ReflexSide *side = g_new0(struct ReflexSide, 1);
@@ -245,7 +295,7 @@ bool dn_cut_open(Agent *agent, GError **error)
 	agent->side = side;
 	g_mutex_init(&side->lock);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
-		side->slots[i].fifo_fd = side->slots[i].diag_fd = -1;
+		clear_slot(&side->slots[i]);
 	for (unsigned i = 0; i < DUMPS; i++) {
 		side->dumps[i] = dn_diag_new(error);
 		if (side->dumps[i] == NULL)
@@ -288,6 +338,7 @@ bool dn_cut_start(Agent *agent, GError **error)
 		.reset = op_reset,
 		.window = op_window,
 		.verdict = op_verdict,
+		.entered = op_entered,
 	};
 
 	side->firewall = dn_firewall_new(&config, error);
@@ -305,14 +356,6 @@ static void clear_source(GSource **source)
 	if (*source != NULL)
 		g_source_destroy(*source);
 	g_clear_pointer(source, g_source_unref);
-}
-
-static void clear_slot(Side *slot)
-{
-	g_clear_pointer(&slot->open_window, g_bytes_unref);
-	g_clear_pointer(&slot->close_window, g_bytes_unref);
-	memset(slot, 0, sizeof(*slot));
-	slot->fifo_fd = slot->diag_fd = -1;
 }
 
 void dn_cut_close(Agent *agent)
@@ -342,6 +385,7 @@ void dn_cut_add_node(Agent *agent, const Node *node)
 
 	clear_slot(slot);
 	slot->cgroup = node->cgroup;
+	slot->group = dn_node_service(node)->number;
 	slot->diag_fd = node->network.diag_fd;
 	slot->fifo_fd = node->fifo_fd;
 	g_strlcpy(slot->address, node->address, sizeof(slot->address));
@@ -436,6 +480,8 @@ void dn_cut_arm(Agent *agent, const DnFirewallState *state)
 	g_mutex_lock(&side->lock);
 	dn_firewall_state_free(side->state);
 	side->state = dn_balance_state(agent);
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		g_atomic_int_set(&side->slots[i].entered, 0);
 	g_mutex_unlock(&side->lock);
 	for (unsigned i = 0; i < DN_SLOTS; i++) {
 		const Node *node = agent->slots[i];

@@ -317,6 +317,8 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 		account(agent, node, incident);
 	dn_node_save(node);
 	g_message("node %s is cut and frozen: %s", node->id, incident->detail);
+	/* Taken over: now the other plans of the service can be made anew. */
+	dn_reflex_disarm(agent->reflex, node->slot);
 	dn_balance_apply(agent);
 	verify(agent, node, incident);
 	save(agent, incident);
