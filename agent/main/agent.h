@@ -191,6 +191,8 @@ bool dn_cut_start(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dn_cut_close(Agent *agent);
 void dn_cut_add_node(Agent *agent, const Node *node);
 void dn_cut_remove_node(Agent *agent, uint32_t slot);
+bool dn_cut_has_entered(Agent *agent, uint32_t slot);
+void dn_cut_taken_over(Agent *agent, uint32_t slot);
 void dn_cut_arm(Agent *agent, const DnFirewallState *state);
 void dn_cut_record(Agent *agent, uint32_t slot, const Node *node, DnIncident *incident);
 

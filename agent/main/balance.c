@@ -6,8 +6,11 @@
 /* A node's place in the balancer: serving, healthy, and not marked in the meantime. */
 static bool serves(Agent *agent, const Node *node)
 {
-	return node->state == DN_NODE_READY && node->role == DN_ROLE_ACTIVE &&
-	       node->health.healthy && dn_sensor_marks(agent->sensor)[node->slot].event_ns == 0;
+	if (dn_sensor_marks(agent->sensor)[node->slot].event_ns != 0)
+		return false;
+	if (node->role == DN_ROLE_STANDBY)
+		return dn_cut_has_entered(agent, node->slot);
+	return node->state == DN_NODE_READY && node->health.healthy;
 }
 
 static void add_local(Agent *agent, const Service *service, DnBalanced *balanced)

@@ -31,7 +31,7 @@ typedef struct {
 	GBytes *open_window, *close_window; /* nft batches; owned */
 	gint dump;                          /* index + 1 of the dump that holds this slot's */
 	gint seen;                          /* the reflex has told of its mark */
-	gint entered; /* as a standby, since the state was taken: a rebuild must keep it */
+	gint entered;                       /* the reflex has put this standby into the balancer */
 	uint32_t group;
 } Side;
 
@@ -106,7 +106,15 @@ static uint16_t port_of_group(Agent *agent, const DnBalanced *balanced, uint32_t
 	return 0;
 }
 
-/* Standbys that entered by a replay, of which the state knows nothing yet. */
+static bool names(const DnBalanced *balanced, const char *address)
+{
+	for (guint i = 0; i < balanced->local->len; i++)
+		if (g_str_equal(g_array_index(balanced->local, DnEndpoint, i).address, address))
+			return true;
+	return false;
+}
+
+/* Standbys that entered by a replay after the state was taken. */
 static void include_entered(Agent *agent, DnFirewallState *state)
 {
 	for (uint32_t slot = 0; slot < DN_SLOTS; slot++) {
@@ -118,7 +126,7 @@ static void include_entered(Agent *agent, DnFirewallState *state)
 			DnBalanced *balanced = g_ptr_array_index(state->balanced, i);
 			uint16_t port = port_of_group(agent, balanced, side->group);
 
-			if (port != 0)
+			if (port != 0 && !names(balanced, side->address))
 				dn_endpoints_add(balanced->local, side->address, port);
 		}
 	}
@@ -211,6 +219,16 @@ static void op_verdict(void *data, uint32_t slot)
 
 	g_atomic_int_set(&agent->side->slots[slot].seen, 1);
 	(void)eventfd_write(agent->side->verdict_fd, 1);
+}
+
+bool dn_cut_has_entered(Agent *agent, uint32_t slot)
+{
+	return g_atomic_int_get(&agent->side->slots[slot].entered);
+}
+
+void dn_cut_taken_over(Agent *agent, uint32_t slot)
+{
+	g_atomic_int_set(&agent->side->slots[slot].entered, 0);
 }
 
 static void drain(void *data)
@@ -480,8 +498,6 @@ void dn_cut_arm(Agent *agent, const DnFirewallState *state)
 	g_mutex_lock(&side->lock);
 	dn_firewall_state_free(side->state);
 	side->state = dn_balance_state(agent);
-	for (unsigned i = 0; i < DN_SLOTS; i++)
-		g_atomic_int_set(&side->slots[i].entered, 0);
 	g_mutex_unlock(&side->lock);
 	for (unsigned i = 0; i < DN_SLOTS; i++) {
 		const Node *node = agent->slots[i];

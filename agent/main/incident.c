@@ -175,6 +175,7 @@ static void take_over(Agent *agent, const DnReflexOutcome *outcome, DnIncident *
 	if (standby == NULL || outcome->ready_ns == 0)
 		return;
 	standby->role = DN_ROLE_ACTIVE;
+	dn_cut_taken_over(agent, standby->slot);
 	if (outcome->standby == DN_STANDBY_CREATED) {
 		standby->started_monotonic_ns = outcome->ready_ns;
 		standby->started_ns = dn_clock_realtime_ns();
