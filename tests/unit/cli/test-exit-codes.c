@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The program itself, run as a script would run it. */
+
+#include <criterion/criterion.h>
+#include <gio/gio.h>
+#include <glib/gstdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "support/suite.h"
+
+static char *home;
+
+static void setup(void)
+{
+	home = g_dir_make_tmp("dnode-home-XXXXXX", NULL);
+}
+
+static void teardown(void)
+{
+	g_autoptr(GError) error = NULL;
+
+	cr_assert(dn_file_remove_tree(home, &error));
+	g_clear_pointer(&home, g_free);
+	dn_suite_end();
+}
+
+TestSuite(exit_codes, .init = setup, .fini = teardown, .timeout = 60);
+
+/* Run `dnode LINE`, HOME in it being the test's own directory. */
+static int run(const char *line, char **said)
+{
+	g_auto(GStrv) parts = g_strsplit(line, "HOME", -1);
+	g_autofree char *whole = g_strjoinv(home, parts);
+	g_autofree char *command = g_strconcat(DNODE " ", whole, NULL);
+	g_auto(GStrv) argv = NULL;
+	g_autoptr(GError) error = NULL;
+	g_autofree char *all = NULL;
+
+	cr_assert(g_shell_parse_argv(command, NULL, &argv, &error));
+	g_autoptr(GSubprocessLauncher) launcher = g_subprocess_launcher_new(
+		G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_MERGE);
+	g_subprocess_launcher_setenv(launcher, "DNODE_SUPERVISOR", "unix:/nonexistent/sock", TRUE);
+	g_subprocess_launcher_unsetenv(launcher, "DNODE_HOME");
+	g_autoptr(GSubprocess) process =
+		g_subprocess_launcher_spawnv(launcher, (const char *const *)argv, &error);
+	cr_assert_not_null(process);
+	cr_assert(g_subprocess_communicate_utf8(process, NULL, NULL, &all, NULL, &error));
+	if (said != NULL)
+		*said = g_steal_pointer(&all);
+	return g_subprocess_get_exit_status(process);
+}
+
+static void write_file(const char *name, const char *text)
+{
+	g_autofree char *path = g_build_filename(home, name, NULL);
+
+	cr_assert(g_file_set_contents(path, text, -1, NULL));
+}
+
+Test(exit_codes, help_and_version_succeed)
+{
+	cr_assert_eq(run("--help", NULL), 0);
+	cr_assert_eq(run("apply --help", NULL), 0);
+	cr_assert_eq(run("image --help", NULL), 0);
+	cr_assert_eq(run("--version", NULL), 0);
+}
+
+Test(exit_codes, bad_usage_is_2)
+{
+	cr_assert_eq(run("nonsense", NULL), 2);
+	cr_assert_eq(run("apply", NULL), 2);
+	cr_assert_eq(run("nodes --nonsense", NULL), 2);
+	cr_assert_eq(run("nonsense --help", NULL), 2);
+	cr_assert_eq(run("logs web-1 -n many", NULL), 2);
+	cr_assert_eq(run("nodes --supervisor ftp://x", NULL), 2);
+	cr_assert_eq(run("quarantine web-1", NULL), 2);
+	cr_assert_eq(run("key gen Bad_Name --role deploy --home HOME", NULL), 2);
+	cr_assert_eq(run("key gen good --role king --home HOME", NULL), 2);
+	cr_assert_eq(run("lab status --name ../x", NULL), 2);
+}
+
+Test(exit_codes, an_absent_supervisor_is_5_and_named)
+{
+	g_autofree char *said = NULL;
+
+	cr_assert_eq(run("services", &said), 5);
+	cr_assert_not_null(strstr(said, "/nonexistent/sock"), "%s", said);
+	cr_assert_eq(strchr(said, '\n'), said + strlen(said) - 1, "more than one line: %s", said);
+}
+
+Test(exit_codes, a_bad_manifest_is_2_with_every_fault_at_its_place)
+{
+	g_autofree char *said = NULL;
+
+	write_file("web.yaml", "dnode: v1\nservice: web\nreplica: 3\nepoch: none\n");
+	cr_assert_eq(run("manifest check HOME/web.yaml", &said), 2);
+	cr_assert_not_null(strstr(said, "web.yaml:3:1: "), "%s", said);
+	cr_assert_not_null(strstr(said, "did you mean \"replicas\"?"), "%s", said);
+	cr_assert_not_null(strstr(said, "web.yaml:4:"), "%s", said);
+}
+
+Test(exit_codes, a_cluster_is_made_once_and_keys_are_never_overwritten)
+{
+	cr_assert_eq(run("cluster init --dir HOME/c", NULL), 0);
+	cr_assert_eq(run("cluster init --dir HOME/c", NULL), 4);
+	cr_assert_eq(run("key gen ops --role deploy --home HOME/c", NULL), 0);
+	cr_assert_eq(run("key gen ops --role deploy --home HOME/c", NULL), 4);
+	cr_assert_eq(run("trust check --home HOME/c", NULL), 0);
+	cr_assert_eq(run("cluster init --dir HOME/d --node-cidr nonsense", NULL), 2);
+}
+
+Test(exit_codes, a_secret_key_is_never_printed_and_readable_by_its_owner_only)
+{
+	g_autofree char *said = NULL, *path = g_build_filename(home, "c/keys/ops.key", NULL);
+	g_autofree char *text = NULL;
+	GStatBuf info;
+
+	cr_assert_eq(run("cluster init --dir HOME/c", NULL), 0);
+	cr_assert_eq(run("key gen ops --role deploy --home HOME/c", &said), 0);
+	cr_assert_eq(g_stat(path, &info), 0);
+	cr_assert_eq(info.st_mode & 07777, 0600u);
+	cr_assert(g_file_get_contents(path, &text, NULL, NULL));
+	g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+	cr_assert_null(strstr(said, lines[1]));
+}
+
+Test(exit_codes, an_unsigned_manifest_is_3_before_anybody_is_asked)
+{
+	write_file("web.yaml", "dnode: v1\nservice: web\nepoch: 1\n"
+			       "image: {ref: a/b, commit: "
+			       "0000000000000000000000000000000000000000000000000000000000000000}\n"
+			       "resources: {memory: 64MiB, cpu: 0.5, pids: 32, files: 256}\n");
+	cr_assert_eq(run("apply HOME/web.yaml", NULL), 3);
+}
+
+Test(exit_codes, what_dnode_signs_apply_finds_beside_the_file)
+{
+	write_file("web.yaml", "dnode: v1\nservice: web\nepoch: 1\n"
+			       "image: {ref: a/b, commit: "
+			       "0000000000000000000000000000000000000000000000000000000000000000}\n"
+			       "resources: {memory: 64MiB, cpu: 0.5, pids: 32, files: 256}\n");
+	cr_assert_eq(run("cluster init --dir HOME/c", NULL), 0);
+	cr_assert_eq(run("key gen ops --role deploy --home HOME/c", NULL), 0);
+	cr_assert_eq(run("manifest sign HOME/web.yaml --key ops --home HOME/c", NULL), 0);
+	/* Signed, so it gets as far as the supervisor that is not there. */
+	cr_assert_eq(run("apply HOME/web.yaml", NULL), 5);
+}
