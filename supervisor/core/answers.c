@@ -4,21 +4,10 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "core/lifecycle.h"
 #include "core/reconcile.h"
 
 enum { RETRY_S = 2, LINE_LIMIT = 512 };
-
-static bool runs(const DnHost *host, const char *digest)
-{
-	GHashTableIter iter;
-	gpointer value;
-
-	g_hash_table_iter_init(&iter, host->nodes);
-	while (g_hash_table_iter_next(&iter, NULL, &value))
-		if (g_strcmp0(((const DnNodeRecord *)value)->digest, digest) == 0)
-			return true;
-	return false;
-}
 
 static void complain(const DnHost *host, const char *kind, const char *service,
 		     const DnAnswerTo *answer, DnNow now, DnActs *acts)
@@ -61,7 +50,7 @@ static void manifest_answered(DnFleetCore *core, DnHost *host, const char *diges
 		return;
 	}
 	/* A host that runs nodes of it has accepted it before, whatever it says of it today. */
-	if (!answer->done && !runs(host, digest)) {
+	if (!answer->done && !dn_host_has_digest(host, digest)) {
 		DnRelease *release = dn_service_release(service, digest);
 
 		held = DN_HELD_REFUSED;
@@ -70,6 +59,47 @@ static void manifest_answered(DnFleetCore *core, DnHost *host, const char *diges
 		complain(host, "manifest.refused", service->name, answer, now, acts);
 	}
 	g_hash_table_insert(host->manifests, g_strdup(digest), GINT_TO_POINTER(held));
+}
+
+static uint32_t count(const DnHost *host, const char *digest, DnRole role)
+{
+	GHashTableIter iter;
+	gpointer value;
+	uint32_t found = 0;
+
+	g_hash_table_iter_init(&iter, host->nodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnNodeRecord *node = value;
+
+		if (node->role == role && dn_lifecycle_is_live(node->state) &&
+		    node->state != DN_NODE_DRAINING && g_strcmp0(node->digest, digest) == 0)
+			found++;
+	}
+	return found;
+}
+
+/*
+ * The host will not make new nodes of an epoch that is not its last, e.g. when it never heard of
+ * a share before the next manifest came: ask for no more of those than it has.
+ */
+static bool ask_for_less(DnService *service, const DnHost *host)
+{
+	bool changed = false;
+
+	for (guint i = 1; i < service->releases->len; i++) {
+		const DnRelease *release = g_ptr_array_index(service->releases, i);
+		const char *digest = release->declaration->manifest->digest;
+		DnShare *share = g_hash_table_lookup(release->shares, host->name);
+
+		if (share == NULL)
+			continue;
+		uint32_t running = MIN(share->running, count(host, digest, DN_ROLE_ACTIVE));
+		uint32_t standby = MIN(share->standby, count(host, digest, DN_ROLE_STANDBY));
+		changed |= running != share->running || standby != share->standby;
+		share->running = running;
+		share->standby = standby;
+	}
+	return changed;
 }
 
 static void assign_answered(DnFleetCore *core, DnHost *host, const DnPending *pending,
@@ -84,11 +114,15 @@ static void assign_answered(DnFleetCore *core, DnHost *host, const DnPending *pe
 		told->acked = MAX(told->acked, pending->revision);
 		return;
 	}
-	if (answer->code != DN_ERROR_UNAVAILABLE)
+	bool less =
+		service != NULL && answer->code == DN_ERROR_CONFLICT && ask_for_less(service, host);
+	if (less)
+		dn_acts_record(acts, DN_RECORD_SERVICE, service->name);
+	else if (answer->code != DN_ERROR_UNAVAILABLE)
 		complain(host, "assign.failed", pending->subject, answer, now, acts);
 	if (told->revision == pending->revision) {
 		g_clear_pointer(&told->sent, dn_assign_free);
-		told->retry_ns = now.monotonic_ns + RETRY_S * DN_NS_PER_S;
+		told->retry_ns = less ? 0 : now.monotonic_ns + RETRY_S * DN_NS_PER_S;
 	}
 }
 

@@ -98,8 +98,9 @@ static bool is_node_id(const char *id, const char *service)
 	       dn_text_is_hex(id + length + 1, NODE_DIGITS);
 }
 
+/* @is_news: about one node. A report may come from an agent that has started over. */
 static bool check_node(const DnFleetCore *core, const DnHost *host, const DnNodeRecord *node,
-		       GError **error)
+		       bool is_news, GError **error)
 {
 	DnNodeRecord *known = NULL;
 	DnHost *owner = NULL;
@@ -134,7 +135,7 @@ static bool check_node(const DnFleetCore *core, const DnHost *host, const DnNode
 		   (known != NULL && known->state == DN_NODE_QUARANTINED);
 	if (node->state == DN_NODE_LOST ||
 	    (cut && !dn_lifecycle_may_reach(DN_NODE_QUARANTINED, node->state)) ||
-	    (known != NULL && !dn_lifecycle_may_reach(known->state, node->state))) {
+	    (is_news && known != NULL && !dn_lifecycle_may_reach(known->state, node->state))) {
 		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
 			    "it said that node %s, which is %s, had become %s", node->id,
 			    cut ? "quarantined"
@@ -168,14 +169,14 @@ static void watch_incident_of(DnFleetCore *core, const DnNodeRecord *node)
 		dn_response_watch(core, incident);
 }
 
-static void take_node(DnFleetCore *core, DnHost *host, const DnNodeRecord *node, DnNow now,
-		      DnActs *acts)
+static void take_node(DnFleetCore *core, DnHost *host, const DnNodeRecord *node, bool is_news,
+		      DnNow now, DnActs *acts)
 {
 	g_autoptr(GError) error = NULL;
 	const DnNodeRecord *before =
 		node->id == NULL ? NULL : g_hash_table_lookup(host->nodes, node->id);
 
-	if (!check_node(core, host, node, &error)) {
+	if (!check_node(core, host, node, is_news, &error)) {
 		refuse(host, now, acts, error);
 		return;
 	}
@@ -376,7 +377,7 @@ static void take_report(DnFleetCore *core, DnHost *host, const DnHostReport *rep
 	for (guint i = 0; i < missing->len; i++)
 		take_gone(core, host, g_ptr_array_index(missing, i), now, acts);
 	for (guint i = 0; i < report->nodes->len; i++)
-		take_node(core, host, g_ptr_array_index(report->nodes, i), now, acts);
+		take_node(core, host, g_ptr_array_index(report->nodes, i), false, now, acts);
 	for (guint i = 0; i < report->incidents->len; i++)
 		take_incident(core, host, g_ptr_array_index(report->incidents, i), now, acts);
 	host->reported = true;
@@ -448,7 +449,7 @@ void dn_fleet_core_fact(DnFleetCore *self, const char *name, const DnFact *fact,
 		take_report(self, host, fact->report, now, acts);
 		break;
 	case DN_FACT_NODE:
-		take_node(self, host, fact->node, now, acts);
+		take_node(self, host, fact->node, true, now, acts);
 		break;
 	case DN_FACT_NODE_GONE:
 		take_gone(self, host, fact->id, now, acts);

@@ -65,7 +65,7 @@ static void add_host(const DnFleetCore *core, const DnService *service, const Dn
 		for (GList *at = ids; at != NULL && left > 0; at = at->next) {
 			const DnNodeRecord *node = g_hash_table_lookup(host->nodes, at->data);
 
-			if (node->state != DN_NODE_READY || node->address == NULL ||
+			if (!dn_node_serves(node) || node->address == NULL ||
 			    g_strcmp0(node->service, service->name) != 0 ||
 			    g_strcmp0(node->digest, release->declaration->manifest->digest) != 0 ||
 			    dn_response_is_cut(core, node->id))
@@ -127,7 +127,8 @@ static DnAssign *make_assign(const DnService *service, const DnHost *host, const
 	for (guint i = 0; i < current->listen->len; i++)
 		g_array_append_val(assign->exposed,
 				   g_array_index(current->listen, DnListen, i).expose);
-	for (guint i = 0; i < service->releases->len; i++) {
+	/* Oldest first, which agents rely on when they hold replacements back. */
+	for (guint i = service->releases->len; i-- > 0;) {
 		const DnRelease *release = g_ptr_array_index(service->releases, i);
 		const DnShare *share = g_hash_table_lookup(release->shares, host->name);
 		const DnManifest *manifest = release->declaration->manifest;
@@ -152,7 +153,8 @@ static DnAssign *make_assign(const DnService *service, const DnHost *host, const
 
 /*
  * Give @host the manifest of @release once a link. A host that holds a later epoch has had this
- * one before, or must never have it. Returns whether the host's answer is still awaited.
+ * one before, or must never have it; one that runs nodes of it has it, even past its valid_until.
+ * Returns whether the host's answer is still awaited.
  */
 static bool give_manifest(DnFleetCore *core, DnHost *host, const DnRelease *release, DnActs *acts)
 {
@@ -163,7 +165,9 @@ static bool give_manifest(DnFleetCore *core, DnHost *host, const DnRelease *rele
 
 	if (held != 0)
 		return held == DN_HELD_ASKED;
-	if (epoch != NULL && *epoch > declaration->manifest->epoch) {
+	if (epoch != NULL &&
+	    (*epoch > declaration->manifest->epoch ||
+	     (*epoch == declaration->manifest->epoch && dn_host_has_digest(host, digest)))) {
 		g_hash_table_insert(host->manifests, g_strdup(digest),
 				    GINT_TO_POINTER(DN_HELD_ACCEPTED));
 		return false;

@@ -172,6 +172,31 @@ static void remember_again(DnFleetCore *core, const char *service)
 	}
 }
 
+/*
+ * The epoch that was current until now gets no new nodes from here on: agents refuse them. So
+ * what a host was not told of yet it is not given any more.
+ */
+static void drop_untold(DnFleetCore *core, DnService *service)
+{
+	DnRelease *release = dn_service_current(service);
+	g_autoptr(GList) names = dn_state_sorted(release->shares);
+
+	for (GList *at = names; at != NULL; at = at->next) {
+		DnHost *host = dn_state_host(core, at->data);
+		const DnTold *told =
+			host == NULL ? NULL : g_hash_table_lookup(host->told, service->name);
+
+		/* Before the first word of a link nothing is known: answers.c sorts it out. */
+		if (told == NULL || told->sent == NULL)
+			continue;
+		DnShare *share = g_hash_table_lookup(release->shares, at->data);
+		const DnPart *part =
+			dn_state_part(told->sent, release->declaration->manifest->digest);
+		share->running = MIN(share->running, part == NULL ? 0 : part->running);
+		share->standby = MIN(share->standby, part == NULL ? 0 : part->standby);
+	}
+}
+
 static bool accept(DnFleetCore *core, const DnDeclaration *declaration, DnNow now, DnActs *acts,
 		   GError **error)
 {
@@ -184,6 +209,8 @@ static bool accept(DnFleetCore *core, const DnDeclaration *declaration, DnNow no
 		if (vip == NULL)
 			return false;
 		service = dn_state_add_service(core, manifest->service, vip);
+	} else {
+		drop_untold(core, service);
 	}
 	g_ptr_array_insert(service->releases, 0, dn_release_new(declaration));
 	remember_again(core, service->name);
@@ -303,7 +330,7 @@ static const DnNodeRecord *choose(const DnFleetCore *core, const char *service, 
 		for (GList *id = ids; id != NULL && dn_host_is_up(host); id = id->next) {
 			const DnNodeRecord *node = g_hash_table_lookup(host->nodes, id->data);
 
-			if (!g_str_equal(node->service, service) || node->state != DN_NODE_READY ||
+			if (!g_str_equal(node->service, service) || !dn_node_serves(node) ||
 			    dn_response_is_cut(core, node->id))
 				continue;
 			(*ready)++;

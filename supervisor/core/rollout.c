@@ -279,6 +279,9 @@ static bool share_standbys(const DnFleetCore *core, DnService *service)
 				uint32_t room = dn_state_room(core, host) + share->standby;
 
 				wanted = MIN(release->declaration->manifest->standby, room);
+				/* Agents take no new nodes of an epoch that is not the last. */
+				if (i > 0)
+					wanted = MIN(wanted, share->standby);
 				given = true;
 			}
 			changed |= wanted != share->standby;

@@ -285,6 +285,11 @@ DnTold *dn_host_told(DnHost *host, const char *service)
 	return told;
 }
 
+bool dn_node_serves(const DnNodeRecord *node)
+{
+	return node->state == DN_NODE_READY && node->healthy;
+}
+
 uint32_t dn_host_ready(const DnHost *host, const char *digest)
 {
 	GHashTableIter iter;
@@ -297,10 +302,33 @@ uint32_t dn_host_ready(const DnHost *host, const char *digest)
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		const DnNodeRecord *node = value;
 
-		if (node->state == DN_NODE_READY && g_strcmp0(node->digest, digest) == 0)
+		if (dn_node_serves(node) && g_strcmp0(node->digest, digest) == 0)
 			count++;
 	}
 	return count;
+}
+
+const DnPart *dn_state_part(const DnAssign *assign, const char *digest)
+{
+	for (guint i = 0; i < assign->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(assign->parts, i);
+
+		if (g_str_equal(part->digest, digest))
+			return part;
+	}
+	return NULL;
+}
+
+bool dn_host_has_digest(const DnHost *host, const char *digest)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	g_hash_table_iter_init(&iter, host->nodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		if (g_strcmp0(((const DnNodeRecord *)value)->digest, digest) == 0)
+			return true;
+	return false;
 }
 
 DnHost *dn_state_host_of_node(const DnFleetCore *core, const char *node, DnNodeRecord **record)

@@ -113,8 +113,14 @@ GPtrArray *dn_release_shares(const DnRelease *release);
 /* Everything said to @host is unknown again. */
 void dn_host_forget_told(DnHost *host);
 DnTold *dn_host_told(DnHost *host, const char *service);
-/* Ready, healthy, active nodes of @digest on @host; none while the host is lost. */
+/* In its host's balancer: a node that is ready but unhealthy is not. */
+bool dn_node_serves(const DnNodeRecord *node);
+/* Nodes of @digest that serve on @host; none while the host is lost. */
 uint32_t dn_host_ready(const DnHost *host, const char *digest);
+/* The part of @assign for @digest, or NULL. */
+const DnPart *dn_state_part(const DnAssign *assign, const char *digest);
+/* Whether @host names any node of @digest. */
+bool dn_host_has_digest(const DnHost *host, const char *digest);
 DnHost *dn_state_host_of_node(const DnFleetCore *core, const char *node, DnNodeRecord **record);
 bool dn_host_is_up(const DnHost *host);
 uint32_t dn_state_room(const DnFleetCore *core, const DnHost *host);

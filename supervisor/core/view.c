@@ -85,8 +85,8 @@ static void count_node(const DnNodeRecord *node, const char *current, Count *cou
 	switch (node->state) {
 	case DN_NODE_READY:
 		count->left++;
-		count->ready++;
-		if (g_strcmp0(node->digest, current) == 0)
+		count->ready += node->healthy ? 1 : 0;
+		if (node->healthy && g_strcmp0(node->digest, current) == 0)
 			count->ready_current++;
 		break;
 	case DN_NODE_STANDBY:

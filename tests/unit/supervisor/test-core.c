@@ -204,6 +204,59 @@ Test(core, a_roll_goes_on_where_it_was_after_the_supervisor_was_killed)
 	cr_assert(eq(uint, acts->dispatches->len, 0));
 }
 
+Test(core, manifests_that_follow_each_other_at_once_end_with_the_last)
+{
+	for (uint64_t epoch = 1; epoch <= 6; epoch++)
+		cr_assert(eq(int, world_apply(world, world_declare("web", epoch, 3, 1)), 0));
+	world_settle(world);
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+	for (const char *host = "abc"; *host != '\0'; host++)
+		cr_assert(eq(uint, world_ready_on(world, (char[]){*host, '\0'}, "web", 6), 1));
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+}
+
+Test(core, a_manifest_applied_in_the_middle_of_a_roll_takes_it_over)
+{
+	for (unsigned steps = 0; steps < 8; steps++) {
+		teardown();
+		setup();
+		deploy(1, 4, 1);
+		world_fewest_ready(world, "web");
+		cr_assert(eq(int, world_apply(world, world_declare("web", 2, 4, 1)), 0));
+		for (unsigned i = 0; i < steps; i++)
+			world_step(world, 10);
+		cr_assert(eq(int, world_apply(world, world_declare("web", 3, 4, 1)), 0));
+		world_settle(world);
+		cr_assert(eq(uint, world_fewest_ready(world, "web"), 4), "after %u steps", steps);
+		unsigned ready = 0;
+		for (const char *host = "abc"; *host != '\0'; host++)
+			ready += world_ready_on(world, (char[]){*host, '\0'}, "web", 3);
+		cr_assert(eq(uint, ready, 4));
+	}
+}
+
+Test(core, a_host_that_drops_its_link_in_the_middle_of_a_roll_is_rolled_when_it_is_back)
+{
+	for (unsigned steps = 0; steps < 6; steps++) {
+		teardown();
+		setup();
+		deploy(1, 3, 1);
+		world_fewest_ready(world, "web");
+		cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 1)), 0));
+		for (unsigned i = 0; i < steps; i++)
+			world_step(world, 10);
+		world_disconnect(world, "b");
+		for (unsigned i = 0; i < 5; i++)
+			world_step(world, 1000);
+		world_connect(world, "b");
+		world_settle(world);
+		cr_assert(ge(uint, world_fewest_ready(world, "web"), 3), "after %u steps", steps);
+		cr_assert(eq(uint, world_ready_on(world, "b", "web", 1), 0));
+		cr_assert(eq(uint, world_ready(world, "web"), 3));
+		cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+	}
+}
+
 /* ---- epochs ---- */
 
 Test(core, epochs_only_grow_and_a_repeated_manifest_changes_nothing)

@@ -40,6 +40,7 @@ static DnFact *node_fact(const char *id, const char *host, const char *address, 
 	fact->node->digest = g_strdup("web-1");
 	fact->node->epoch = 1;
 	fact->node->state = state;
+	fact->node->healthy = true;
 	return fact;
 }
 

@@ -2,9 +2,16 @@
 #include "world.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { STEPS_LIMIT = 200 };
+
+/* The answer to an order, not given yet. */
+typedef struct {
+	uint64_t tag;
+	int code; /* 0: done */
+} Due;
 
 typedef struct {
 	char *name;
@@ -15,7 +22,7 @@ typedef struct {
 	GPtrArray *nodes;    /* of DnNodeRecord */
 	GHashTable *assigns; /* char * service → DnAssign * */
 	GHashTable *known;   /* set of digests it was given */
-	GQueue answers;      /* of uint64_t *: tags of orders not answered yet */
+	GQueue answers;      /* of Due */
 	unsigned orders[DN_ORDER_N];
 	GHashTable *epochs;
 } FakeHost;
@@ -101,27 +108,70 @@ static FakeHost *host_of(const World *self, const char *name)
 
 /* ---- hosts ---- */
 
+static const DnPart *part_of(const DnAssign *assign, const char *digest)
+{
+	for (guint i = 0; assign != NULL && i < assign->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(assign->parts, i);
+
+		if (g_str_equal(part->digest, digest))
+			return part;
+	}
+	return NULL;
+}
+
+/* Like an agent: no new nodes of an epoch that is not the last one accepted. */
+static bool may_assign(const FakeHost *host, const DnAssign *next)
+{
+	const DnAssign *before = g_hash_table_lookup(host->assigns, next->service);
+	uint64_t last = GPOINTER_TO_UINT(g_hash_table_lookup(host->epochs, next->service));
+
+	for (guint i = 0; i < next->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(next->parts, i);
+		const DnPart *had = part_of(before, part->digest);
+		uint32_t limit = had == NULL ? 0 : had->running + had->standby;
+
+		cr_assert(g_hash_table_contains(host->known, part->digest),
+			  "%s was assigned %s before it had the manifest", host->name,
+			  part->digest);
+		if (part->epoch < last && part->running + part->standby > limit)
+			return false;
+	}
+	return true;
+}
+
+static int take_manifest(FakeHost *host, GBytes *bytes)
+{
+	g_autofree char *digest = g_strndup(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes));
+	g_autofree char *service = g_strdup(digest);
+	char *dash = strchr(service, '-');
+	unsigned epoch = (unsigned)strtoul(dash + 1, NULL, 10);
+
+	if (host->refuses)
+		return DN_ERROR_UNTRUSTED;
+	*dash = '\0';
+	cr_assert(epoch >= GPOINTER_TO_UINT(g_hash_table_lookup(host->epochs, service)),
+		  "%s was sent an epoch that it must refuse", host->name);
+	g_hash_table_insert(host->epochs, g_strdup(service), GUINT_TO_POINTER(epoch));
+	g_hash_table_add(host->known, g_steal_pointer(&digest));
+	return 0;
+}
+
 static void take_order(World *self, FakeHost *host, const DnOrder *order, uint64_t tag)
 {
-	host->orders[order->kind]++;
-	if (order->kind == DN_ORDER_MANIFEST)
-		g_hash_table_add(host->known, g_strndup(g_bytes_get_data(order->manifest, NULL),
-							g_bytes_get_size(order->manifest)));
-	if (order->kind == DN_ORDER_ASSIGN) {
-		for (guint i = 0; i < order->assign->parts->len; i++) {
-			const DnPart *part = g_ptr_array_index(order->assign->parts, i);
+	Due *due = g_new0(Due, 1);
 
-			cr_assert(g_hash_table_contains(host->known, part->digest),
-				  "%s was assigned %s before it had the manifest", host->name,
-				  part->digest);
-		}
+	host->orders[order->kind]++;
+	due->tag = tag;
+	if (order->kind == DN_ORDER_MANIFEST)
+		due->code = take_manifest(host, order->manifest);
+	if (order->kind == DN_ORDER_ASSIGN && !may_assign(host, order->assign))
+		due->code = DN_ERROR_CONFLICT;
+	else if (order->kind == DN_ORDER_ASSIGN)
 		g_hash_table_insert(host->assigns, g_strdup(order->assign->service),
 				    dn_assign_copy(order->assign));
-	}
 	if (order->kind == DN_ORDER_FORGET)
 		g_hash_table_remove(host->assigns, order->service);
-	g_queue_push_tail(&host->answers, g_memdup2(&tag, sizeof(tag)));
-	/* The kind is not kept: a refusing host refuses manifests, which come first. */
+	g_queue_push_tail(&host->answers, due);
 	host->changed = true;
 }
 
@@ -133,17 +183,6 @@ void world_carry_out(World *self, DnActs *acts)
 
 		if (host->connected)
 			take_order(self, host, dispatch->order, dispatch->tag);
-		if (host->refuses && dispatch->order->kind == DN_ORDER_MANIFEST) {
-			g_autoptr(DnActs) more = dn_acts_new();
-			g_autoptr(DnAnswerTo) answer = dn_answer_to_new(0);
-
-			g_free(g_queue_pop_tail(&host->answers));
-			answer->code = DN_ERROR_UNTRUSTED;
-			answer->error = g_strdup("web: no deploy key has signed this");
-			dn_fleet_core_answered(self->core, host->name, dispatch->tag, answer,
-					       self->now, more);
-			world_carry_out(self, more);
-		}
 	}
 	for (guint i = 0; i < acts->events->len; i++)
 		g_ptr_array_add(self->kinds,
@@ -170,12 +209,21 @@ static void say_node(World *self, FakeHost *host, const DnNodeRecord *node)
 static void say_report(World *self, FakeHost *host)
 {
 	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_REPORT);
+	GHashTableIter iter;
+	gpointer key, value;
 
 	fact->report = dn_host_report_new();
 	fact->report->host = g_strdup(host->name);
 	fact->report->version = g_strdup("0.1.0");
 	fact->report->kernel = g_strdup("6.1");
 	fact->report->slots = host->slots;
+	g_hash_table_iter_init(&iter, host->epochs);
+	while (g_hash_table_iter_next(&iter, &key, &value)) {
+		uint64_t epoch = GPOINTER_TO_UINT(value);
+
+		g_hash_table_insert(fact->report->epochs, g_strdup(key),
+				    g_memdup2(&epoch, sizeof(epoch)));
+	}
 	for (guint i = 0; i < host->nodes->len; i++)
 		g_ptr_array_add(fact->report->nodes,
 				dn_node_record_copy(g_ptr_array_index(host->nodes, i)));
@@ -355,17 +403,6 @@ static bool drop_one(World *self, FakeHost *host, const char *digest, DnNodeStat
 	return false;
 }
 
-static const DnPart *part_of(const DnAssign *assign, const char *digest)
-{
-	for (guint i = 0; i < assign->parts->len; i++) {
-		const DnPart *part = g_ptr_array_index(assign->parts, i);
-
-		if (g_str_equal(part->digest, digest))
-			return part;
-	}
-	return NULL;
-}
-
 static void obey_part(World *self, FakeHost *host, const char *service, const DnPart *part)
 {
 	while (count(host, part->digest, false) < part->running)
@@ -417,12 +454,13 @@ static void get_ready(World *self, FakeHost *host)
 static void answer_all(World *self, FakeHost *host)
 {
 	while (!host->mute && !g_queue_is_empty(&host->answers)) {
-		g_autofree uint64_t *tag = g_queue_pop_head(&host->answers);
+		g_autofree Due *due = g_queue_pop_head(&host->answers);
 		g_autoptr(DnAnswerTo) answer = dn_answer_to_new(0);
 		g_autoptr(DnActs) acts = dn_acts_new();
 
-		answer->done = true;
-		dn_fleet_core_answered(self->core, host->name, *tag, answer, self->now, acts);
+		answer->done = due->code == 0;
+		answer->code = due->code;
+		dn_fleet_core_answered(self->core, host->name, due->tag, answer, self->now, acts);
 		world_carry_out(self, acts);
 	}
 }
