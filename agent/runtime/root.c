@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -17,29 +19,20 @@
 #include "core/instance.h"
 
 /*
- * A child that is nothing but an owner of a new user namespace. A raw clone: this program has
- * other threads, so the child may do nothing but wait for its end of the pipe to close.
+ * A child in a user namespace of its own, which does nothing until it is killed. A pipe whose end
+ * it waits for would not do: a child that another thread makes meanwhile inherits the other end,
+ * and the two wait for each other. Between clone and pause only system calls: the child has this
+ * thread's locks, but not the threads that hold the others.
  */
-static pid_t clone_owner(int *hold_fd)
+static pid_t clone_owner(void)
 {
-	int ends[2];
-	char byte;
-
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return -1;
 	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+
 	if (pid == 0) {
-		(void)close(ends[1]);
-		(void)!read(ends[0], &byte, 1);
-		_exit(0);
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			(void)pause();
 	}
-	int saved = errno;
-	(void)close(ends[0]);
-	if (pid < 0)
-		(void)close(ends[1]);
-	else
-		*hold_fd = ends[1];
-	errno = saved;
 	return pid;
 }
 
@@ -56,8 +49,7 @@ static bool write_map(pid_t pid, const char *kind, uint32_t uid_base, GError **e
 /* A user namespace that maps 0…65535 to @uid_base…, or -1. */
 static int open_userns(uint32_t uid_base, GError **error)
 {
-	dn_autofd int hold_fd = -1;
-	pid_t pid = clone_owner(&hold_fd);
+	pid_t pid = clone_owner();
 	char path[64];
 	int fd = -1;
 
@@ -71,7 +63,7 @@ static int open_userns(uint32_t uid_base, GError **error)
 		if (fd < 0)
 			dn_throw_errno(error, errno, "open %s", path);
 	}
-	dn_fd_clear(&hold_fd);
+	(void)kill(pid, SIGKILL);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	return fd;
