@@ -11,7 +11,7 @@ void dn_seal_start(void)
 		g_error("libsodium cannot start: the kernel gives no random bytes");
 }
 
-void *dn_guarded_new(size_t size)
+void *dn_seal_memory_new(size_t size)
 {
 	dn_seal_start();
 	void *memory = sodium_malloc(size);
@@ -20,15 +20,15 @@ void *dn_guarded_new(size_t size)
 	return memory;
 }
 
-void dn_guarded_free(void *memory)
+void dn_seal_memory_free(void *memory)
 {
 	sodium_free(memory);
 }
 
-void dn_guarded_clear(void *pointer)
+void dn_seal_memory_clear(void *pointer)
 {
 	void **owned = pointer;
 
-	dn_guarded_free(*owned);
+	dn_seal_memory_free(*owned);
 	*owned = NULL;
 }

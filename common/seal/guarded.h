@@ -10,11 +10,11 @@
 void dn_seal_start(void);
 
 /* Never NULL. */
-void *dn_guarded_new(size_t size) __attribute__((warn_unused_result));
+void *dn_seal_memory_new(size_t size) __attribute__((warn_unused_result));
 
-void dn_guarded_free(void *memory);
+void dn_seal_memory_free(void *memory);
 
-/* Put in front of a pointer from dn_guarded_new() that its scope owns. */
-#define dn_autoguarded __attribute__((cleanup(dn_guarded_clear)))
+/* Put in front of a pointer from dn_seal_memory_new() that its scope owns. */
+#define dn_autoguarded __attribute__((cleanup(dn_seal_memory_clear)))
 
-void dn_guarded_clear(void *pointer);
+void dn_seal_memory_clear(void *pointer);

@@ -158,8 +158,8 @@ static DnSecretKey *open_payload(const char *path, const SecretPayload *payload,
 
 DnSecretKey *dn_secret_key_load(const char *path, GError **error)
 {
-	dn_autoguarded char *text = dn_guarded_new(FILE_LIMIT + 1);
-	dn_autoguarded SecretPayload *payload = dn_guarded_new(sizeof(*payload));
+	dn_autoguarded char *text = dn_seal_memory_new(FILE_LIMIT + 1);
+	dn_autoguarded SecretPayload *payload = dn_seal_memory_new(sizeof(*payload));
 
 	if (!read_guarded(path, text, error))
 		return NULL;
@@ -200,8 +200,8 @@ bool dn_secret_key_save(const DnSecretKey *self, const char *path, GError **erro
 {
 	enum { ENCODED = sodium_base64_ENCODED_LEN(sizeof(SecretPayload), BASE64) };
 	static const char head[] = "untrusted comment: dnode secret key\n";
-	dn_autoguarded SecretPayload *payload = dn_guarded_new(sizeof(*payload));
-	dn_autoguarded char *text = dn_guarded_new(sizeof(head) + ENCODED + 1);
+	dn_autoguarded SecretPayload *payload = dn_seal_memory_new(sizeof(*payload));
+	dn_autoguarded char *text = dn_seal_memory_new(sizeof(head) + ENCODED + 1);
 
 	memset(payload, 0, sizeof(*payload));
 	memcpy(payload->algorithm, "Ed", 2);

@@ -27,7 +27,7 @@ DnSecretKey *dn_secret_key_new(const uint8_t id[static DN_KEY_ID_BYTES],
 			       const uint8_t secret[static DN_SECRET_BYTES])
 {
 	uint8_t key[DN_PUBLIC_KEY_BYTES];
-	DnSecretKey *self = dn_guarded_new(sizeof(*self));
+	DnSecretKey *self = dn_seal_memory_new(sizeof(*self));
 
 	/*
 	 * The public half is computed, never believed: a key that signs with a wrong one gives its
@@ -35,7 +35,7 @@ DnSecretKey *dn_secret_key_new(const uint8_t id[static DN_KEY_ID_BYTES],
 	 */
 	crypto_sign_seed_keypair(key, self->secret, secret);
 	if (sodium_memcmp(self->secret, secret, DN_SECRET_BYTES) != 0) {
-		dn_guarded_free(self);
+		dn_seal_memory_free(self);
 		return NULL;
 	}
 	memcpy(self->id, id, DN_KEY_ID_BYTES);
@@ -45,7 +45,7 @@ DnSecretKey *dn_secret_key_new(const uint8_t id[static DN_KEY_ID_BYTES],
 
 DnSecretKey *dn_secret_key_generate(void)
 {
-	DnSecretKey *self = dn_guarded_new(sizeof(*self));
+	DnSecretKey *self = dn_seal_memory_new(sizeof(*self));
 	uint8_t key[DN_PUBLIC_KEY_BYTES];
 
 	crypto_sign_keypair(key, self->secret);
@@ -56,7 +56,7 @@ DnSecretKey *dn_secret_key_generate(void)
 
 void dn_secret_key_free(DnSecretKey *self)
 {
-	dn_guarded_free(self);
+	dn_seal_memory_free(self);
 }
 
 void dn_secret_key_public(const DnSecretKey *self, uint8_t key[static DN_PUBLIC_KEY_BYTES])

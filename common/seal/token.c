@@ -38,7 +38,7 @@ typedef struct {
 
 DnHostToken *dn_host_token_new(void)
 {
-	DnHostToken *self = dn_guarded_new(sizeof(*self));
+	DnHostToken *self = dn_seal_memory_new(sizeof(*self));
 
 	memset(self, 0, sizeof(*self));
 	randombytes_buf(self->secret, sizeof(self->secret));
@@ -52,7 +52,7 @@ void dn_host_token_free(DnHostToken *self)
 	g_free(self->address);
 	g_free(self->cluster);
 	g_free(self->host);
-	dn_guarded_free(self);
+	dn_seal_memory_free(self);
 }
 
 /* HOST:PORT; the supervisor's own configuration decides what HOST may be. */
@@ -90,7 +90,7 @@ static uint8_t *put_text(uint8_t *at, const char *text)
 
 char *dn_host_token_encode(const DnHostToken *self, GError **error)
 {
-	dn_autoguarded uint8_t *body = dn_guarded_new(BODY_LIMIT + CHECK_BYTES);
+	dn_autoguarded uint8_t *body = dn_seal_memory_new(BODY_LIMIT + CHECK_BYTES);
 	uint64_t expires = GUINT64_TO_BE(self->expires_s);
 	uint8_t digest[DN_DIGEST_BYTES], cluster[CLUSTER_BYTES];
 
@@ -185,7 +185,7 @@ static size_t decode(const char *text, uint8_t *bytes)
 
 DnHostToken *dn_host_token_decode(const char *text, GError **error)
 {
-	dn_autoguarded uint8_t *bytes = dn_guarded_new(BODY_LIMIT + CHECK_BYTES);
+	dn_autoguarded uint8_t *bytes = dn_seal_memory_new(BODY_LIMIT + CHECK_BYTES);
 	g_autoptr(DnHostToken) self = dn_host_token_new();
 	Reader reader = {.at = bytes, .left = decode(text, bytes)};
 

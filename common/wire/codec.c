@@ -24,7 +24,7 @@ static void free_enrol(DnEnrol *self)
 	g_free(self);
 }
 
-static void free_enrolled(DnEnrolled *self)
+void dn_enrolled_free(DnEnrolled *self)
 {
 	if (self == NULL)
 		return;
@@ -81,7 +81,7 @@ void dn_frame_free(DnFrame *self)
 	if (self == NULL)
 		return;
 	free_enrol(self->enrol);
-	free_enrolled(self->enrolled);
+	dn_enrolled_free(self->enrolled);
 	free_hello(self->hello);
 	free_welcome(self->welcome);
 	dn_fact_free(self->fact);

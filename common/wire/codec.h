@@ -81,6 +81,7 @@ typedef struct {
 
 DnFrame *dn_frame_new(DnFrameType type);
 void dn_frame_free(DnFrame *self);
+void dn_enrolled_free(DnEnrolled *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnFrame, dn_frame_free)
 
 GBytes *dn_frame_encode(const DnFrame *frame) G_GNUC_WARN_UNUSED_RESULT;

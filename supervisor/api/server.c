@@ -254,11 +254,15 @@ static gboolean on_incoming(GSocketService *service, GSocketConnection *connecti
 {
 	DnApi *self = data;
 	GSocket *socket = g_socket_connection_get_socket(connection);
+	g_autoptr(GSocketAddress) local = g_socket_get_local_address(socket, NULL);
+	g_autoptr(GSocketAddress) remote = g_socket_get_remote_address(socket, NULL);
 	g_autoptr(GError) error = NULL;
 
-	if (!may_call(self, g_socket_get_fd(socket)))
-		return TRUE; /* dropping the connection is the answer */
-	if (!soup_server_accept_iostream(self->server, G_IO_STREAM(connection), NULL, NULL, &error))
+	/* Dropping the connection is the answer. Without both addresses libsoup would crash. */
+	if (local == NULL || remote == NULL || !may_call(self, g_socket_get_fd(socket)))
+		return TRUE;
+	if (!soup_server_accept_iostream(self->server, G_IO_STREAM(connection), local, remote,
+					 &error))
 		g_warning("api: %s", error->message);
 	return TRUE;
 }

@@ -57,7 +57,7 @@ static void sweep(const char *directory)
 }
 
 /* Ends with the test process, however that ends, and sweeps up after it. */
-static void leave_guardian(const char *parent)
+static void leave_guardian(const char *parent, const char *directory)
 {
 	int alive[2];
 
@@ -76,6 +76,8 @@ static void leave_guardian(const char *parent)
 	while (read(alive[0], &byte, 1) < 0 && errno == EINTR)
 		continue;
 	sweep(parent);
+	(void)umount2(directory, MNT_DETACH);
+	(void)rmdir(directory);
 	_exit(0);
 }
 
@@ -83,7 +85,10 @@ static char *copy_program(const Host *host, const char *name)
 {
 	char *path = g_build_filename(host->directory, name, NULL);
 
-	run("cp %s %s", g_getenv("DNODE_TEST_FOREIGN"), path);
+	const char *program = g_getenv("DNODE_TEST_FOREIGN");
+
+	cr_assert(program != NULL, "run it through meson, which says where the program is");
+	run("cp %s %s", program, path);
 	return path;
 }
 
@@ -109,7 +114,7 @@ void host_set_up(Host *host)
 	host->level = 1;
 	host->parent = g_build_filename(host->instance.cgroup_root, name, NULL);
 	cr_assert(mkdir(host->parent, 0755) == 0);
-	leave_guardian(host->parent);
+	leave_guardian(host->parent, host->directory);
 	host->listed = copy_program(host, "listed");
 	host->foreign = copy_program(host, "foreign");
 	host->sensor = host_open(host);

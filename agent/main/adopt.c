@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main/agent.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "core/address.h"
+#include "manifest/effective.h"
+#include "runtime/root.h"
+#include "wire/json.h"
+
+/*
+ * Taking over what an earlier agent left. The files of RUN_DIR/nodes say what it had in mind;
+ * what counts is what the kernel really has: process, namespace, link, cgroup, marks. A node
+ * whose parts are all there goes on as it is; of any other every trace is removed.
+ */
+
+typedef struct {
+	char *id;
+	uint32_t slot;
+	char *digest;
+	DnNodeState state;
+	bool standby, healthy;
+	uint64_t started_ns;
+	uint32_t image;
+	char *incident;
+} Saved;
+
+static void saved_clear(Saved *saved)
+{
+	g_free(saved->id);
+	g_free(saved->digest);
+	g_free(saved->incident);
+}
+
+static bool read_saved(const char *path, Saved *saved, GError **error)
+{
+	g_autoptr(GBytes) bytes = dn_file_read(path, 64 * 1024, error);
+	g_autoptr(JsonObject) object =
+		bytes == NULL ? NULL : dn_json_parse(bytes, 64 * 1024, error);
+	GError *failed = NULL;
+
+	if (object == NULL)
+		return false;
+	saved->id = dn_json_string(object, "id", 64, &failed);
+	saved->slot = (uint32_t)dn_json_u64(object, "slot", DN_SLOTS - 1, &failed);
+	saved->digest = dn_json_string(object, "digest", 64, &failed);
+	g_autofree char *state = dn_json_string(object, "state", 64, &failed);
+	saved->standby = dn_json_bool(object, "standby", &failed);
+	saved->healthy = dn_json_bool(object, "healthy", &failed);
+	saved->started_ns = dn_json_u64(object, "started", G_MAXINT64, &failed);
+	saved->image = (uint32_t)dn_json_u64(object, "image", G_MAXUINT32, &failed);
+	saved->incident = dn_json_string_or_null(object, "incident", 64, &failed);
+	if (failed == NULL && !dn_node_state_parse(state, &saved->state))
+		g_set_error(&failed, DN_ERROR, DN_ERROR_INVALID, "no state is called so");
+	if (failed != NULL)
+		g_propagate_error(error, failed);
+	return failed == NULL;
+}
+
+static DnSensorNode sensor_node(const Node *node, uint16_t *ports)
+{
+	DnSensorNode made = {
+		.slot = node->slot,
+		.cgroup_id = node->cgroup.id,
+		.ifindex = node->network.ifindex,
+		.image = node->image,
+		.service = dn_node_service(node)->number,
+		.pid1 = (uint32_t)node->container.pid,
+		.exec = node->manifest->drift_exec,
+		.ports = ports,
+		.keep_mark = true,
+	};
+
+	for (guint i = 0; i < node->manifest->listen->len && made.n_ports < DN_SENSOR_PORTS; i++)
+		ports[made.n_ports++] = g_array_index(node->manifest->listen, DnListen, i).port;
+	return made;
+}
+
+/* Find the parts of @node in the kernel. */
+static bool find_parts(Agent *agent, Node *node, bool *created_only, GError **error)
+{
+	DnNetworkSpec network = {
+		.node = node->id, .slot = node->slot, .address = {.v4 = node->address}};
+	uint16_t ports[DN_SENSOR_PORTS];
+	DnRun defaults = {.uid = -1};
+
+	if (!dn_container_find_now(agent->instance, node->id, &node->container, created_only,
+				   error) ||
+	    !dn_network_adopt_now(agent->instance, &network, &node->network, error) ||
+	    !dn_cgroup_open(agent->instance, node->id, &node->cgroup, error) ||
+	    !dn_image_store_defaults_now(agent->store, node->manifest->image_commit, &defaults,
+					 error))
+		return false;
+	dn_run_effective(&node->manifest->run, &defaults, &node->run);
+	dn_run_clear(&defaults);
+	node->container.cgroup_id = node->cgroup.id;
+	DnSensorNode sensor = sensor_node(node, ports);
+	return dn_sensor_add_node(agent->sensor, &sensor, error) && dn_node_watch(node, error);
+}
+
+static bool allow_image(Agent *agent, Node *node, GError **error)
+{
+	g_autoptr(GArray) files = dn_image_store_executables_now(
+		agent->store, node->manifest->image_commit, node->manifest->run.may_exec, error);
+	if (files == NULL)
+		return false;
+	g_autofree struct dn_sensor_file *allowed = g_new0(struct dn_sensor_file, files->len);
+	for (guint i = 0; i < files->len; i++) {
+		const DnFileIdentity *file = &g_array_index(files, DnFileIdentity, i);
+
+		allowed[i] = (struct dn_sensor_file){
+			.dev = file->dev, .ino = file->ino, .image = node->image};
+	}
+	if (!dn_sensor_allow(agent->sensor, node->image, allowed, files->len, error))
+		return false;
+	dn_node_remember_image(node);
+	return true;
+}
+
+static void resume(Node *node, const Saved *saved, bool created_only)
+{
+	node->built = node->guarded = true;
+	node->started_ns = saved->started_ns;
+	node->started_monotonic_ns = dn_clock_monotonic_ns();
+	node->health = (DnHealth){.good = saved->healthy ? 1 : 0, .healthy = saved->healthy};
+	if (!saved->healthy)
+		node->health.unhealthy_since_ns = node->started_monotonic_ns;
+	node->incident = g_strdup(saved->incident);
+	if (created_only) {
+		node->fifo_fd = dn_container_hold_fifo(node->agent->instance, node->id, NULL);
+		node->state = DN_NODE_CREATED;
+	} else if (saved->state == DN_NODE_CREATED || saved->state == DN_NODE_CREATING) {
+		node->state = DN_NODE_STARTING;
+	} else {
+		node->state = saved->state;
+	}
+	dn_cut_add_node(node->agent, node);
+}
+
+static bool adopt_one(Agent *agent, const Saved *saved, GError **error)
+{
+	DnManifest *manifest = g_hash_table_lookup(agent->manifests, saved->digest);
+	bool created_only = false;
+
+	if (manifest == NULL || agent->slots[saved->slot] != NULL || agent->host_cidr == NULL) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE,
+			    "its manifest or slot is not known any more");
+		return false;
+	}
+	Node *node = dn_node_new(agent, saved->slot, saved->id, manifest,
+				 saved->standby ? DN_ROLE_STANDBY : DN_ROLE_ACTIVE);
+	node->address = dn_address_of_slot(agent->network, saved->slot);
+	node->image = saved->image;
+	if (!allow_image(agent, node, error) || !find_parts(agent, node, &created_only, error)) {
+		dn_node_free(node);
+		return false;
+	}
+	resume(node, saved, created_only);
+	return true;
+}
+
+/* Everything that carries the name of a node nobody adopted. */
+static void sweep(Agent *agent, const char *id, uint32_t slot)
+{
+	DnNetworkSpec network = {.node = id, .slot = slot};
+	g_autofree char *root = dn_node_root_path(agent, id);
+	g_autoptr(GError) error = NULL;
+
+	if (!dn_container_delete_now(agent->instance, id, &error))
+		g_warning("left-over node %s: %s", id, error->message);
+	g_clear_error(&error);
+	if (!dn_network_delete_now(agent->instance, &network, &error))
+		g_warning("left-over node %s: %s", id, error->message);
+	g_clear_error(&error);
+	if (!dn_root_unmount_now(root, &error))
+		g_warning("left-over node %s: %s", id, error->message);
+}
+
+static void adopt_file(Agent *agent, const char *folder, const char *name)
+{
+	g_autofree char *path = g_build_filename(folder, name, NULL);
+	g_autoptr(GError) error = NULL;
+	Saved saved = {0};
+
+	if (read_saved(path, &saved, &error) && adopt_one(agent, &saved, &error)) {
+		g_message("node %s goes on", saved.id);
+	} else {
+		g_message("node file %s: not adopted: %s", name, error->message);
+		if (saved.id != NULL)
+			sweep(agent, saved.id, saved.slot);
+		if (!dn_file_remove(path, NULL))
+			g_warning("%s remains", path);
+	}
+	saved_clear(&saved);
+}
+
+static void sweep_containers(Agent *agent)
+{
+	g_autoptr(GPtrArray) nodes = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GError) error = NULL;
+
+	if (!dn_container_list_now(agent->instance, nodes, &error))
+		g_warning("left-over containers: %s", error->message);
+	for (guint i = 0; i < nodes->len; i++) {
+		const char *id = g_ptr_array_index(nodes, i);
+
+		/* A node that was being built: it has no file yet, and no slot that is known. */
+		if (dn_agent_find_node(agent, id) == NULL)
+			sweep(agent, id, UINT32_MAX);
+	}
+}
+
+bool dn_agent_adopt(Agent *agent, GError **error)
+{
+	g_autofree char *folder = g_build_filename(agent->instance->run_dir, "nodes", NULL);
+	g_autoptr(GDir) directory = NULL;
+	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+	const char *name = NULL;
+
+	if (!dn_file_make_directory(folder, 0711, error))
+		return false;
+	directory = g_dir_open(folder, 0, error);
+	if (directory == NULL)
+		return false;
+	while ((name = g_dir_read_name(directory)) != NULL)
+		if (g_str_has_suffix(name, ".json"))
+			g_ptr_array_add(names, g_strdup(name));
+	for (guint i = 0; i < names->len; i++)
+		adopt_file(agent, folder, g_ptr_array_index(names, i));
+	sweep_containers(agent);
+	return true;
+}

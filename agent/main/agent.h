@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The agent's main: what it holds, and how its files divide the work. Everything here runs on
+ * the main thread, except where a comment says "worker" (GTask threads: building and taking
+ * apart, disk) or "reflex" (the reflex thread).
+ *
+ *   config     agent.yaml → DnInstance            state      what survives a restart
+ *   orders     what the supervisor asks           report     what it is told
+ *   service    share → plan → acts                balance    ready nodes → firewall
+ *   node       a node's life, node-files          build      making and removing (worker)
+ *   health     probes                             adopt      taking over after a restart
+ *   cut        the reflex's ops and its plans     incident   records, verification
+ *   response   what people ask for
+ */
+
+#include <gio/gio.h>
+#include <stdbool.h>
+
+#include "cgroup/cgroup.h"
+#include "core/budget.h"
+#include "core/envelope.h"
+#include "core/epoch.h"
+#include "core/instance.h"
+#include "core/plan.h"
+#include "firewall/firewall.h"
+#include "health/probe.h"
+#include "image/store.h"
+#include "model/fleet.h"
+#include "network/diag.h"
+#include "network/network.h"
+#include "reflex/reflex.h"
+#include "runtime/container.h"
+#include "runtime/logs.h"
+#include "seal/keys.h"
+#include "sensor/sensor.h"
+#include "uplink/uplink.h"
+
+typedef struct Agent Agent;
+typedef struct Service Service;
+typedef struct Node Node;
+
+/* One service this host knows: its share, and what went wrong lately. */
+struct Service {
+	char *name;
+	uint32_t number;  /* small and unique while the service is known: group of the reflex */
+	DnAssign *assign; /* NULL until the first assignment */
+	DnBudget budget;
+	GPtrArray *held; /* of char *: incidents whose node was not replaced */
+	uint32_t exits;  /* in a row */
+	uint64_t not_before_ns;
+	uint32_t image_failures; /* in a row: back-off of builds */
+};
+
+/* One node. A slot holds at most one, also while it is being taken apart. */
+struct Node {
+	Agent *agent; /* borrowed */
+	char *id;
+	uint32_t slot;
+	char *address;
+	DnManifest *manifest; /* ref */
+	DnRun run;            /* effective */
+	DnNodeState state;
+	DnRole role;
+	DnHealth health;
+	uint64_t made_ns;    /* CLOCK_MONOTONIC */
+	uint64_t started_ns; /* CLOCK_REALTIME; 0: not started */
+	uint64_t started_monotonic_ns;
+	uint64_t drain_until_ns;
+	bool built;     /* its parts exist and are registered */
+	bool busy;      /* a worker has it */
+	bool probing;   /* a probe is out */
+	bool guarded;   /* the firewall knows it */
+	bool cut_taken; /* its mark has been handled */
+	bool keep_log;
+	uint32_t image; /* number of its set in the sensor's allow map */
+	DnContainer container;
+	DnNetwork network;
+	DnCgroup cgroup;
+	int fifo_fd; /* of a created container, for the reflex; -1 */
+	int pidfd;
+	GSource *exited; /* owned */
+	GSource *timer;  /* owned: probe, drain or grace */
+	char *incident;
+	pid_t drill; /* the helper that was sent in; 0: none */
+};
+
+struct ReflexSide; /* cut.c */
+
+struct Agent {
+	DnInstance *instance;
+	DnTrustPolicy *trust;
+	DnSecretKey *key;
+	uint8_t supervisor_key[32];
+	DnEnvelope envelope;
+	GHashTable *epochs;    /* DnEpoch by service */
+	GHashTable *manifests; /* char * digest → DnManifest * */
+	GHashTable *services;  /* char * name → Service * */
+	GHashTable *incidents; /* char * id → DnIncident * */
+	GHashTable *images;    /* char * commit → number in the sensor's allow map */
+	uint32_t next_image, next_service;
+	Node *slots[DN_SLOTS];
+
+	char *host_cidr, *node_cidr, *vip_cidr, *repo; /* of the last welcome; kept on disk */
+	uint32_t network;                              /* of host_cidr */
+
+	DnRuntimeAbility ability;
+	unsigned cgroup_level;
+	DnSensor *sensor;
+	DnFirewall *firewall;
+	DnImageStore *store;
+	GMutex store_lock; /* workers: one at a time in the store */
+	struct ReflexSide *side;
+	DnReflex *reflex;
+	DnUplink *uplink;
+	GMainLoop *loop;
+	GSource *settle;             /* owned: a pending dn_agent_settle() */
+	GHashTable *pending_reports; /* incident id → time, until acknowledged */
+	char *boot_id, *kernel;
+	char session[33];
+	unsigned event_sequence;
+	unsigned heartbeat;
+};
+
+/* config.c */
+DnInstance *dn_config_load(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void dn_config_free(DnInstance *self);
+
+/* state.c: STATE_DIR. Every write is durable before it returns. */
+bool dn_state_load(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_state_save_term(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_state_save_welcome(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_state_save_epochs(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_state_save_manifest(Agent *agent, const DnManifest *manifest, GBytes *bytes,
+			    GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_state_forget_manifest(Agent *agent, const char *digest,
+			      GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_state_save_service(Agent *agent, const Service *service,
+			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_state_forget_service(Agent *agent, const char *name,
+			     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+char *dn_state_incident_path(const Agent *agent, const char *id);
+GBytes *dn_state_incident_bytes(const DnIncident *incident);
+
+/* service.c */
+Service *dn_service_get(Agent *agent, const char *name); /* made when missing */
+void dn_service_free(Service *self);
+void dn_agent_settle(Agent *agent); /* plan soon: coalesces */
+bool dn_service_within_budget(Agent *agent, Service *service, const DnManifest *manifest);
+
+/* node.c */
+Node *dn_node_new(Agent *agent, uint32_t slot, const char *id, DnManifest *manifest, DnRole role);
+void dn_node_free(Node *self);
+void dn_node_become(Node *self, DnNodeState state);
+bool dn_node_watch(Node *self, GError **error) G_GNUC_WARN_UNUSED_RESULT; /* pidfd */
+void dn_node_start(Node *self);
+void dn_node_promote(Node *self);
+void dn_node_drain(Node *self);
+void dn_node_stop(Node *self);
+DnNodeRecord *dn_node_record(const Node *self);
+Node *dn_agent_find_node(Agent *agent, const char *id);
+Service *dn_node_service(const Node *self);
+void dn_node_save(const Node *self); /* RUN_DIR/nodes/ID.json, for adoption */
+void dn_node_set_timer(Node *self, unsigned after_ms, GSourceFunc call);
+
+/* node-files.c */
+char *dn_node_root_path(const Agent *agent, const char *id);
+char *dn_node_hosts_path(const Agent *agent, const char *id);
+char *dn_node_log_dir(const Agent *agent, const char *id);
+char *dn_node_hosts_text(const Node *self);
+void dn_nodes_refresh_hosts(Agent *agent);
+void dn_agent_prune_logs(Agent *agent);
+
+/* build.c */
+void dn_node_build(Node *self);
+void dn_node_remove(Node *self);
+void dn_node_remember_image(Node *self);
+
+/* health.c */
+void dn_node_probe(Node *self);
+
+/* balance.c */
+DnFirewallState *dn_balance_state(Agent *agent);
+bool dn_balance_apply(Agent *agent); /* firewall, then the reflex's plans */
+Service *dn_service_find(Agent *agent, const char *name);
+
+/* cut.c */
+bool dn_cut_open(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_cut_start(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void dn_cut_close(Agent *agent);
+void dn_cut_add_node(Agent *agent, const Node *node);
+void dn_cut_remove_node(Agent *agent, uint32_t slot);
+bool dn_cut_has_entered(Agent *agent, uint32_t slot);
+void dn_cut_taken_over(Agent *agent, uint32_t slot);
+void dn_cut_arm(Agent *agent, const DnFirewallState *state);
+void dn_cut_record(Agent *agent, uint32_t slot, const Node *node, DnIncident *incident);
+
+/* incident.c */
+void dn_incident_open(Agent *agent, Node *node);
+void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome);
+void dn_incident_adopt(Agent *agent, Node *node);
+bool dn_incident_stamp(Agent *agent, const char *id, DnStage stage,
+		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* response.c */
+bool dn_incident_destroy(Agent *agent, const DnOrder *order,
+			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_agent_quarantine(Agent *agent, const char *node, const char *reason,
+			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_agent_drill(Agent *agent, const char *node, const char *class,
+		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* orders.c */
+bool dn_agent_open_firewall(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_agent_welcome(const DnWelcome *welcome, void *agent);
+void dn_agent_order(const DnOrder *order, void *agent);
+
+/* report.c */
+void dn_report_all(Agent *agent);
+void dn_report_node(Node *node);
+void dn_report_gone(Agent *agent, const char *id);
+void dn_report_incident(Agent *agent, const DnIncident *incident);
+void dn_report_event(Agent *agent, const char *severity, const char *kind, const char *service,
+		     const char *node, const char *format, ...) G_GNUC_PRINTF(6, 7);
+
+/* adopt.c */
+bool dn_agent_adopt(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* enrol.c, cleanup.c: verbs of the program */
+bool dn_agent_enrol(const DnInstance *instance, const char *token,
+		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_agent_cleanup(const DnInstance *instance, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main/agent.h"
+
+#include "base/clock.h"
+
+/* A node's place in the balancer: serving, healthy, and not marked in the meantime. */
+static bool serves(Agent *agent, const Node *node)
+{
+	if (dn_sensor_marks(agent->sensor)[node->slot].event_ns != 0)
+		return false;
+	if (node->role == DN_ROLE_STANDBY)
+		return dn_cut_has_entered(agent, node->slot);
+	return node->state == DN_NODE_READY && node->health.healthy;
+}
+
+static void add_local(Agent *agent, const Service *service, DnBalanced *balanced)
+{
+	for (unsigned i = 0; i < DN_SLOTS; i++) {
+		const Node *node = agent->slots[i];
+
+		if (node == NULL || !g_str_equal(node->manifest->service, service->name))
+			continue;
+		for (guint p = 0; p < node->manifest->listen->len; p++) {
+			const DnListen *listen =
+				&g_array_index(node->manifest->listen, DnListen, p);
+
+			if (listen->expose != balanced->expose)
+				continue;
+			balanced->publish_host |= listen->publish_host;
+			if (serves(agent, node))
+				dn_endpoints_add(balanced->local, node->address, listen->port);
+		}
+	}
+}
+
+static void add_service(Agent *agent, const Service *service, DnFirewallState *state)
+{
+	for (guint i = 0; i < service->assign->exposed->len; i++) {
+		uint16_t expose = g_array_index(service->assign->exposed, uint16_t, i);
+		DnBalanced *balanced = dn_balanced_new(service->assign->vip, expose);
+
+		add_local(agent, service, balanced);
+		for (guint e = 0; e < service->assign->endpoints->len; e++) {
+			const DnRemoteEndpoint *remote =
+				g_ptr_array_index(service->assign->endpoints, e);
+
+			if (remote->expose == expose)
+				dn_endpoints_add(balanced->remote, remote->address, remote->port);
+		}
+		g_ptr_array_add(state->balanced, balanced);
+	}
+}
+
+/* A declared service is reached by its VIP and the ports it exposes. */
+static void add_egress(Agent *agent, const Node *node, DnGuarded *guarded)
+{
+	for (guint i = 0; i < node->manifest->egress->len; i++) {
+		const DnEgress *egress = &g_array_index(node->manifest->egress, DnEgress, i);
+		const Service *peer =
+			egress->service != NULL ? dn_service_find(agent, egress->service) : NULL;
+
+		if (egress->cidr != NULL)
+			dn_guarded_allow(guarded, egress->cidr, egress->port, egress->protocol);
+		if (peer == NULL || peer->assign == NULL)
+			continue;
+		g_autofree char *vip = g_strdup_printf("%s/32", peer->assign->vip);
+		for (guint p = 0; p < peer->assign->exposed->len; p++) {
+			uint16_t port = g_array_index(peer->assign->exposed, uint16_t, p);
+
+			if (egress->port == 0 || egress->port == port)
+				dn_guarded_allow(guarded, vip, port, DN_PROTOCOL_TCP);
+		}
+	}
+}
+
+static void add_guarded(Agent *agent, const Node *node, DnFirewallState *state)
+{
+	DnGuarded *guarded = dn_guarded_new(node->address, node->network.ifname);
+
+	guarded->quarantined = node->state == DN_NODE_QUARANTINED ||
+			       dn_sensor_marks(agent->sensor)[node->slot].event_ns != 0;
+	guarded->listen = node->manifest->listen;
+	add_egress(agent, node, guarded);
+	g_ptr_array_add(state->guarded, guarded);
+}
+
+DnFirewallState *dn_balance_state(Agent *agent)
+{
+	DnFirewallState *state = dn_firewall_state_new();
+	g_autoptr(GList) services = g_hash_table_get_values(agent->services);
+
+	for (GList *i = services; i != NULL; i = i->next) {
+		const Service *service = i->data;
+
+		if (service->assign != NULL)
+			add_service(agent, service, state);
+	}
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		if (agent->slots[i] != NULL && agent->slots[i]->guarded)
+			add_guarded(agent, agent->slots[i], state);
+	return state;
+}
+
+bool dn_balance_apply(Agent *agent)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (agent->firewall == NULL)
+		return false;
+	g_autoptr(DnFirewallState) state = dn_balance_state(agent);
+	if (!dn_firewall_apply(agent->firewall, state, &error)) {
+		dn_report_event(agent, "critical", "firewall.failed", NULL, NULL, "%s",
+				error->message);
+		return false;
+	}
+	dn_cut_arm(agent, state);
+	return true;
+}

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main/agent.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "core/address.h"
+#include "manifest/effective.h"
+#include "runtime/logs.h"
+#include "runtime/root.h"
+
+/*
+ * What a worker needs to build or take apart one node: copies, so that nothing of the main
+ * thread's is touched; and what it made.
+ */
+typedef struct {
+	Agent *agent; /* instance, store, sensor and ability, which never change */
+	char *id;
+	uint32_t slot;
+	char *address;
+	DnManifest *manifest;
+	char *url; /* of the supervisor's repository */
+	char *hosts;
+	uint32_t image, service;
+	bool image_known; /* its executables are in the sensor already */
+	DnRun run;
+	DnContainer container;
+	DnNetwork network;
+	DnCgroup cgroup;
+	int fifo_fd;
+	/* How far it came, for the way back. */
+	bool has_network, has_root, has_container, has_sensor;
+} Build;
+
+static void build_free(gpointer data)
+{
+	Build *build = data;
+
+	dn_cgroup_close(&build->cgroup);
+	dn_network_close(&build->network);
+	dn_fd_clear(&build->fifo_fd);
+	dn_run_clear(&build->run);
+	dn_manifest_unref(build->manifest);
+	g_free(build->id);
+	g_free(build->address);
+	g_free(build->url);
+	g_free(build->hosts);
+	g_free(build);
+}
+
+static Build *build_new(const Node *node)
+{
+	Build *build = g_new0(Build, 1);
+
+	build->agent = node->agent;
+	build->id = g_strdup(node->id);
+	build->slot = node->slot;
+	build->address = g_strdup(node->address);
+	build->manifest = dn_manifest_ref(node->manifest);
+	build->image = node->image;
+	build->service = dn_node_service(node)->number;
+	build->fifo_fd = -1;
+	build->run.uid = -1;
+	build->network.diag_fd = -1;
+	build->cgroup.freeze_fd = build->cgroup.events_fd = -1;
+	return build;
+}
+
+static uint32_t uid_base(const Build *build)
+{
+	return build->agent->instance->uid_base + build->slot * DN_UIDS_PER_NODE;
+}
+
+static DnNetworkSpec network_spec(const Build *build)
+{
+	return (DnNetworkSpec){
+		.node = build->id,
+		.slot = build->slot,
+		.address = {.v4 = build->address},
+	};
+}
+
+/* ---- worker: building ---- */
+
+static bool prepare_image(Build *build, GError **error)
+{
+	Agent *agent = build->agent;
+	const DnManifest *manifest = build->manifest;
+	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&agent->store_lock);
+	DnRun defaults = {.uid = -1};
+
+	if (!build->image_known &&
+	    !dn_image_store_ensure_now(agent->store, build->url, manifest->image_ref,
+				       manifest->image_commit, NULL, error))
+		return false;
+	if (!dn_image_store_defaults_now(agent->store, manifest->image_commit, &defaults, error))
+		return false;
+	dn_run_effective(&manifest->run, &defaults, &build->run);
+	dn_run_clear(&defaults);
+	if (build->run.args == NULL || build->run.args[0] == NULL) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "neither manifest nor image says what to run: set run.args");
+		return false;
+	}
+	if (build->image_known)
+		return true;
+	g_autoptr(GArray) files = dn_image_store_executables_now(
+		agent->store, manifest->image_commit, manifest->run.may_exec, error);
+	if (files == NULL)
+		return false;
+	g_autofree struct dn_sensor_file *allowed = g_new0(struct dn_sensor_file, files->len);
+	for (guint i = 0; i < files->len; i++) {
+		const DnFileIdentity *file = &g_array_index(files, DnFileIdentity, i);
+
+		allowed[i] = (struct dn_sensor_file){
+			.dev = file->dev, .ino = file->ino, .image = build->image};
+	}
+	return dn_sensor_allow(agent->sensor, build->image, allowed, files->len, error);
+}
+
+static bool make_root(Build *build, GError **error)
+{
+	Agent *agent = build->agent;
+	g_autofree char *checkout =
+		dn_image_store_checkout(agent->store, build->manifest->image_commit);
+	g_autofree char *root = dn_node_root_path(agent, build->id);
+	g_autofree char *hosts = dn_node_hosts_path(agent, build->id);
+	g_autofree char *log = dn_node_log_dir(agent, build->id);
+	g_autoptr(GBytes) text = g_bytes_new(build->hosts, strlen(build->hosts));
+
+	return dn_file_replace(hosts, text, 0644, error) &&
+	       dn_file_make_directory(log, 0700, error) &&
+	       dn_root_mount_now(checkout, root, uid_base(build), error);
+}
+
+static bool make_container(Build *build, GError **error)
+{
+	Agent *agent = build->agent;
+	g_autofree char *root = dn_node_root_path(agent, build->id);
+	g_autofree char *netns = dn_network_netns_path(agent->instance, build->id);
+	g_autofree char *hosts = dn_node_hosts_path(agent, build->id);
+	g_autofree char *log = dn_node_log_dir(agent, build->id);
+	DnContainerSpec spec = {
+		.node = build->id,
+		.uid_base = uid_base(build),
+		.root = root,
+		.netns = netns,
+		.hosts_file = hosts,
+		.manifest = build->manifest,
+		.run = &build->run,
+		.log_dir = log,
+	};
+
+	return dn_container_create_now(agent->instance, &spec, &build->container, error);
+}
+
+static bool add_to_sensor(Build *build, bool keep_mark, GError **error)
+{
+	uint16_t ports[DN_SENSOR_PORTS];
+	DnSensorNode node = {
+		.slot = build->slot,
+		.cgroup_id = build->container.cgroup_id,
+		.ifindex = build->network.ifindex,
+		.image = build->image,
+		.service = build->service,
+		.pid1 = (uint32_t)build->container.pid,
+		.exec = build->manifest->drift_exec,
+		.ports = ports,
+		.keep_mark = keep_mark,
+	};
+
+	for (guint i = 0; i < build->manifest->listen->len && node.n_ports < DN_SENSOR_PORTS; i++)
+		ports[node.n_ports++] = g_array_index(build->manifest->listen, DnListen, i).port;
+	return dn_sensor_add_node(build->agent->sensor, &node, error);
+}
+
+static bool build_all(Build *build, GError **error)
+{
+	DnInstance *instance = build->agent->instance;
+	DnNetworkSpec spec = network_spec(build);
+
+	if (!prepare_image(build, error))
+		return false;
+	build->has_network = true;
+	if (!dn_network_create_now(instance, &spec, &build->network, error))
+		return false;
+	build->has_root = true;
+	if (!make_root(build, error))
+		return false;
+	build->has_container = true;
+	if (!make_container(build, error) ||
+	    !dn_cgroup_open(instance, build->id, &build->cgroup, error))
+		return false;
+	build->container.cgroup_id = build->cgroup.id;
+	build->has_sensor = true;
+	if (!add_to_sensor(build, false, error))
+		return false;
+	if (build->agent->ability.fast_start) {
+		build->fifo_fd = dn_container_hold_fifo(instance, build->id, error);
+		return build->fifo_fd >= 0;
+	}
+	return true;
+}
+
+/* ---- worker: taking apart; goes on past a failure, the first is the caller's ---- */
+
+static void keep_first(GError **first, GError *next)
+{
+	if (next == NULL)
+		return;
+	if (*first == NULL)
+		*first = next;
+	else
+		g_error_free(next);
+}
+
+static bool take_apart(Build *build, GError **error)
+{
+	Agent *agent = build->agent;
+	DnNetworkSpec spec = network_spec(build);
+	DnSensorNode sensor = {
+		.slot = build->slot,
+		.cgroup_id = build->container.cgroup_id,
+		.ifindex = build->network.ifindex,
+	};
+	GError *first = NULL;
+	GError *next = NULL;
+
+	if (build->has_container && !dn_container_delete_now(agent->instance, build->id, &next))
+		keep_first(&first, g_steal_pointer(&next));
+	/* Only now: until its last process is gone, the node stays watched and cut. */
+	if (build->has_sensor && !dn_sensor_remove_node(agent->sensor, &sensor, &next))
+		keep_first(&first, g_steal_pointer(&next));
+	dn_network_close(&build->network);
+	if (build->has_network && !dn_network_delete_now(agent->instance, &spec, &next))
+		keep_first(&first, g_steal_pointer(&next));
+	if (build->has_root) {
+		g_autofree char *root = dn_node_root_path(agent, build->id);
+		g_autofree char *hosts = dn_node_hosts_path(agent, build->id);
+
+		if (!dn_root_unmount_now(root, &next))
+			keep_first(&first, g_steal_pointer(&next));
+		if (!dn_file_remove(hosts, &next))
+			keep_first(&first, g_steal_pointer(&next));
+	}
+	if (first != NULL)
+		g_propagate_error(error, first);
+	return first == NULL;
+}
+
+static void build_in_thread(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+	Build *build = data;
+	GError *error = NULL;
+	g_autoptr(GError) second = NULL;
+
+	if (build_all(build, &error)) {
+		g_task_return_boolean(task, TRUE);
+		return;
+	}
+	if (!take_apart(build, &second))
+		g_warning("node %s: after a failed start: %s", build->id, second->message);
+	g_task_return_error(task, error);
+}
+
+static void remove_in_thread(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+	GError *error = NULL;
+
+	if (take_apart(data, &error))
+		g_task_return_boolean(task, TRUE);
+	else
+		g_task_return_error(task, error);
+}
+
+/* ---- main thread ---- */
+
+/* The allow set of a commit under a list of what it may execute. */
+static char *image_key(const DnManifest *manifest)
+{
+	g_autofree char *paths = manifest->run.may_exec != NULL
+					 ? g_strjoinv("\n", manifest->run.may_exec)
+					 : g_strdup("");
+
+	return g_strdup_printf("%s\n%s", manifest->image_commit, paths);
+}
+
+static uint32_t image_number(Agent *agent, const DnManifest *manifest, bool *known)
+{
+	g_autofree char *key = image_key(manifest);
+	gpointer number = NULL;
+
+	*known = g_hash_table_lookup_extended(agent->images, key, NULL, &number);
+	return *known ? GPOINTER_TO_UINT(number) : ++agent->next_image;
+}
+
+static void remember_image(Agent *agent, const DnManifest *manifest, uint32_t number)
+{
+	g_hash_table_replace(agent->images, image_key(manifest), GUINT_TO_POINTER(number));
+	agent->next_image = MAX(agent->next_image, number);
+}
+
+static void adopt_parts(Node *node, Build *build)
+{
+	node->container = build->container;
+	node->network = build->network;
+	node->cgroup = build->cgroup;
+	node->fifo_fd = g_steal_fd(&build->fifo_fd);
+	build->network.diag_fd = -1;
+	build->cgroup.freeze_fd = build->cgroup.events_fd = -1;
+	dn_run_clear(&node->run);
+	dn_run_copy(&build->run, &node->run);
+}
+
+static void on_failed(Node *node, const char *why)
+{
+	Service *service = dn_node_service(node);
+
+	service->exits++;
+	service->not_before_ns = dn_clock_monotonic_ns() + dn_plan_backoff_ns(service->exits + 1);
+	dn_report_event(node->agent, "warning", "node.failed", service->name, node->id,
+			"node %s could not be made: %s", node->id, why);
+	dn_node_become(node, DN_NODE_FAILED);
+	dn_report_gone(node->agent, node->id);
+	dn_node_free(node);
+}
+
+static void on_built(GObject *source, GAsyncResult *result, gpointer data)
+{
+	Build *build = g_task_get_task_data(G_TASK(result));
+	Agent *agent = build->agent;
+	Node *node = agent->slots[build->slot];
+	g_autoptr(GError) error = NULL;
+
+	node->busy = false;
+	if (!g_task_propagate_boolean(G_TASK(result), &error)) {
+		on_failed(node, error->message);
+		dn_agent_settle(agent);
+		return;
+	}
+	remember_image(agent, node->manifest, node->image);
+	adopt_parts(node, build);
+	node->built = node->guarded = true;
+	dn_cut_add_node(agent, node);
+	dn_node_become(node, DN_NODE_CREATED);
+	if (!dn_node_watch(node, &error) || !dn_balance_apply(agent)) {
+		dn_report_event(agent, "warning", "node.failed", node->manifest->service, node->id,
+				"node %s: %s", node->id,
+				error != NULL ? error->message : "it could not be guarded");
+		dn_node_become(node, DN_NODE_FAILED);
+	} else if (node->role == DN_ROLE_ACTIVE || node->manifest->standby_started) {
+		dn_node_start(node);
+	}
+	dn_agent_settle(agent);
+}
+
+void dn_node_build(Node *node)
+{
+	Agent *agent = node->agent;
+	bool known = false;
+
+	node->address = dn_address_of_slot(agent->network, node->slot);
+	node->image = image_number(agent, node->manifest, &known);
+	Build *build = build_new(node);
+	build->image_known = known;
+	build->url = g_strdup(agent->repo);
+	build->hosts = dn_node_hosts_text(node);
+	node->busy = true;
+	dn_report_node(node);
+	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_built, NULL);
+	g_task_set_task_data(task, build, build_free);
+	g_task_run_in_thread(task, build_in_thread);
+}
+
+static void on_removed(GObject *source, GAsyncResult *result, gpointer data)
+{
+	const Build *build = g_task_get_task_data(G_TASK(result));
+	Agent *agent = build->agent;
+	Node *node = agent->slots[build->slot];
+	g_autoptr(GError) error = NULL;
+	g_autofree char *file = g_strconcat(node->id, ".json", NULL);
+	g_autofree char *saved = g_build_filename(agent->instance->run_dir, "nodes", file, NULL);
+
+	if (!g_task_propagate_boolean(G_TASK(result), &error))
+		dn_report_event(agent, "warning", "node.remains", node->manifest->service, node->id,
+				"parts of node %s remain: %s", node->id, error->message);
+	if (!dn_file_remove(saved, NULL))
+		g_warning("%s remains", saved);
+	node->busy = node->guarded = false;
+	dn_report_gone(agent, node->id);
+	dn_node_free(node);
+	dn_balance_apply(agent);
+	dn_agent_prune_logs(agent);
+	dn_agent_settle(agent);
+}
+
+void dn_node_remove(Node *node)
+{
+	Build *build = build_new(node);
+
+	g_return_if_fail(!node->busy);
+	build->container = node->container;
+	build->network = node->network;
+	node->network.diag_fd = -1;
+	build->has_network = build->has_root = build->has_container = build->has_sensor =
+		node->built;
+	node->busy = true;
+	/* From here on the reflex has nothing of this slot in hand. */
+	dn_cut_remove_node(node->agent, node->slot);
+	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_removed, NULL);
+	g_task_set_task_data(task, build, build_free);
+	g_task_run_in_thread(task, remove_in_thread);
+}
+
+void dn_node_remember_image(Node *node)
+{
+	remember_image(node->agent, node->manifest, node->image);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main/agent.h"
+
+#include <string.h>
+#include <sys/mount.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "runtime/root.h"
+
+/*
+ * Take away everything an agent of this instance made outside its state directory: nodes, also
+ * quarantined ones, table, programs, cgroups. For a host that leaves the fleet; the caller has
+ * seen to it that no agent runs.
+ */
+
+static void complain(GError *error)
+{
+	g_warning("%s", error->message);
+	g_error_free(error);
+}
+
+static void remove_node(const DnInstance *instance, const char *id)
+{
+	Agent agent = {.instance = (DnInstance *)instance};
+	DnNetworkSpec network = {.node = id, .slot = UINT32_MAX};
+	g_autofree char *root = dn_node_root_path(&agent, id);
+	GError *error = NULL;
+
+	if (!dn_container_delete_now(instance, id, &error))
+		complain(g_steal_pointer(&error));
+	if (!dn_network_delete_now(instance, &network, &error))
+		complain(g_steal_pointer(&error));
+	if (!dn_root_unmount_now(root, &error))
+		complain(g_steal_pointer(&error));
+}
+
+/* Node ids by what bears their name. */
+static void remove_nodes(const DnInstance *instance)
+{
+	static const char *const folders[] = {"nodes", "roots", "bundles"};
+	g_autoptr(GPtrArray) listed = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GHashTable) ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	GHashTableIter iter;
+	gpointer id = NULL;
+	GError *error = NULL;
+
+	if (!dn_container_list_now(instance, listed, &error))
+		complain(g_steal_pointer(&error));
+	for (guint i = 0; i < listed->len; i++)
+		g_hash_table_add(ids, g_strdup(g_ptr_array_index(listed, i)));
+	for (size_t f = 0; f < G_N_ELEMENTS(folders); f++) {
+		g_autofree char *path = g_build_filename(instance->run_dir, folders[f], NULL);
+		g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+		const char *name = NULL;
+
+		while (directory != NULL && (name = g_dir_read_name(directory)) != NULL)
+			g_hash_table_add(ids, g_strndup(name, strcspn(name, ".")));
+	}
+	g_hash_table_iter_init(&iter, ids);
+	while (g_hash_table_iter_next(&iter, &id, NULL))
+		remove_node(instance, id);
+}
+
+static void remove_table(const DnInstance *instance)
+{
+	DnFirewallConfig config = {
+		.uplink = instance->uplink, .node_cidr = "10.0.0.0/8", .vip_cidr = "10.0.0.0/8"};
+	GError *error = NULL;
+	g_autoptr(DnFirewall) firewall = dn_firewall_new(&config, &error);
+
+	if (firewall == NULL || !dn_firewall_remove(firewall, &error))
+		complain(error);
+}
+
+bool dn_agent_cleanup(const DnInstance *instance, GError **error)
+{
+	g_autoptr(GPtrArray) none = g_ptr_array_new();
+	GError *failed = NULL;
+
+	remove_nodes(instance);
+	remove_table(instance);
+	if (!dn_network_set_routes_now(none, &failed))
+		complain(g_steal_pointer(&failed));
+	if (!dn_sensor_remove(instance, error) || !dn_cgroup_remove_parent(instance, error))
+		return false;
+	return dn_file_remove_tree(instance->run_dir, error);
+}

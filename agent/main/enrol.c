@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main/agent.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "manifest/trust-file.h"
+#include "seal/digest.h"
+#include "seal/token.h"
+#include "wire/json.h"
+
+static char *state_path(const DnInstance *instance, const char *name)
+{
+	return g_build_filename(instance->state_dir, name, NULL);
+}
+
+static bool is_enrolled(const DnInstance *instance)
+{
+	g_autofree char *key = state_path(instance, "agent.key");
+
+	return g_file_test(key, G_FILE_TEST_EXISTS);
+}
+
+/* The digest in the token was read by a person; nothing else of the answer is believed. */
+static bool check_answer(const DnHostToken *token, const DnEnrolled *enrolled, GError **error)
+{
+	uint8_t digest[DN_DIGEST_BYTES];
+	gsize size = 0;
+	const void *bytes = g_bytes_get_data(enrolled->trust, &size);
+
+	dn_digest_of(bytes, size, digest);
+	if (memcmp(digest, token->trust_digest, sizeof(digest)) != 0) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "the supervisor's trust file is not the one the token names; make a "
+			    "new token if the file was changed since");
+		return false;
+	}
+	g_autoptr(DnTrustPolicy) trust = dn_trust_file_parse(enrolled->trust, "trust.yaml", error);
+	if (trust == NULL)
+		return false;
+	if (!g_str_equal(trust->cluster, token->cluster) ||
+	    !g_str_equal(enrolled->cluster, token->cluster)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "token and trust file are of different clusters");
+		return false;
+	}
+	return true;
+}
+
+static bool save_epochs(const DnInstance *instance, const DnEnrolled *enrolled, GError **error)
+{
+	Agent agent = {.instance = (DnInstance *)instance, .epochs = dn_epochs_new()};
+	g_autoptr(GHashTable) epochs = agent.epochs;
+	GHashTableIter iter;
+	gpointer service = NULL, epoch = NULL;
+
+	g_hash_table_iter_init(&iter, enrolled->epochs);
+	while (g_hash_table_iter_next(&iter, &service, &epoch))
+		dn_epochs_set(epochs, service, *(const uint64_t *)epoch, NULL, false);
+	return dn_state_save_epochs(&agent, error);
+}
+
+/* The key goes last: a host with a key is an enrolled one. */
+static bool save(const DnInstance *instance, const DnSecretKey *key, const DnEnrolled *enrolled,
+		 const uint8_t supervisor_key[32], GError **error)
+{
+	g_autofree char *trust = state_path(instance, "trust.yaml");
+	g_autofree char *supervisor = state_path(instance, "supervisor.pub");
+	g_autofree char *path = state_path(instance, "agent.key");
+	g_autofree char *text = g_base64_encode(supervisor_key, 32);
+	g_autoptr(GBytes) bytes = g_bytes_new(text, strlen(text));
+
+	return save_epochs(instance, enrolled, error) &&
+	       dn_file_replace(trust, enrolled->trust, 0644, error) &&
+	       dn_file_replace(supervisor, bytes, 0644, error) &&
+	       dn_secret_key_save(key, path, error);
+}
+
+static bool enrol(const DnInstance *instance, const char *text, GError **error)
+{
+	g_autoptr(DnHostToken) token = dn_host_token_decode(text, error);
+	uint8_t seed[DN_SEED_BYTES], supervisor_key[32];
+	DnEnrolled *enrolled = NULL;
+
+	if (token == NULL)
+		return false;
+	if (dn_host_token_is_expired(token, dn_clock_realtime_ns() / DN_NS_PER_S)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "this token has expired; make a new one with 'dnode host token %s'",
+			    token->host);
+		return false;
+	}
+	if (!g_str_equal(token->host, instance->name)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "this token is for host %s, this host is configured as %s", token->host,
+			    instance->name);
+		return false;
+	}
+	g_autoptr(DnSecretKey) key = dn_secret_key_generate();
+	g_autoptr(GBytes) secret = g_bytes_new(token->secret, sizeof(token->secret));
+	dn_secret_key_export_seed(key, seed);
+	bool done = dn_uplink_enrol_now(token->address, instance->name, seed,
+					token->supervisor_fingerprint, secret, &enrolled,
+					supervisor_key, error);
+	explicit_bzero(seed, sizeof(seed));
+	if (!done)
+		return false;
+	done = check_answer(token, enrolled, error) &&
+	       save(instance, key, enrolled, supervisor_key, error);
+	dn_enrolled_free(enrolled);
+	return done;
+}
+
+bool dn_agent_enrol(const DnInstance *instance, const char *text, GError **error)
+{
+	if (is_enrolled(instance)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "this host is enrolled already (%s/agent.key); remove that "
+			    "directory first if it should join anew",
+			    instance->state_dir);
+		return false;
+	}
+	return dn_file_make_directory(instance->state_dir, 0700, error) &&
+	       enrol(instance, text, error);
+}

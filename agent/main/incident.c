@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main/agent.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/id.h"
+#include "base/text.h"
+#include "network/verify.h"
+
+/* ---- the durable record ---- */
+
+typedef struct {
+	Agent *agent;
+	char *id;
+	char *path;
+	GBytes *bytes;
+	uint64_t done_ns;
+} Write;
+
+static void write_free(gpointer data)
+{
+	Write *job = data;
+
+	g_free(job->id);
+	g_free(job->path);
+	g_bytes_unref(job->bytes);
+	g_free(job);
+}
+
+/* worker */
+static void write_in_thread(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+	Write *job = data;
+	GError *error = NULL;
+	bool written = dn_file_replace(job->path, job->bytes, 0600, &error);
+
+	job->done_ns = dn_clock_monotonic_ns();
+	if (written)
+		g_task_return_boolean(task, TRUE);
+	else
+		g_task_return_error(task, error);
+}
+
+static void on_written(GObject *source, GAsyncResult *result, gpointer data)
+{
+	const Write *job = g_task_get_task_data(G_TASK(result));
+	DnIncident *incident = g_hash_table_lookup(job->agent->incidents, job->id);
+	g_autoptr(GError) error = NULL;
+
+	if (incident == NULL)
+		return;
+	if (!g_task_propagate_boolean(G_TASK(result), &error)) {
+		dn_report_event(job->agent, "critical", "incident.not-durable", incident->service,
+				incident->node, "incident %s is not on disk: %s", job->id,
+				error->message);
+		return;
+	}
+	if (incident->stages_us[DN_STAGE_DURABLE] < 0)
+		incident->stages_us[DN_STAGE_DURABLE] =
+			(int64_t)((job->done_ns - incident->event_monotonic_ns) / DN_NS_PER_US);
+	dn_report_incident(job->agent, incident);
+}
+
+static void save(Agent *agent, const DnIncident *incident)
+{
+	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_written, NULL);
+	Write *job = g_new0(Write, 1);
+
+	job->agent = agent;
+	job->id = g_strdup(incident->id);
+	job->path = dn_state_incident_path(agent, incident->id);
+	job->bytes = dn_state_incident_bytes(incident);
+	g_task_set_task_data(task, job, write_free);
+	g_task_run_in_thread(task, write_in_thread);
+}
+
+/* ---- opening: the mark was seen ---- */
+
+static char *describe(const Node *node, volatile struct dn_sensor_mark *mark, bool drill)
+{
+	char comm[sizeof(mark->comm) + 1] = "";
+	char path[sizeof(mark->path) + 1] = "";
+
+	memcpy(comm, (const void *)mark->comm, sizeof(mark->comm));
+	memcpy(path, (const void *)mark->path, sizeof(mark->path));
+	g_autofree char *shown_comm = dn_text_printable(comm, strlen(comm));
+	g_autofree char *shown_path = dn_text_printable(path, strlen(path));
+	if (mark->class == DN_SENSOR_MANUAL)
+		return g_strdup("by hand");
+	return g_strdup_printf(
+		"%sprocess %u (%s) %s %s (device %" G_GUINT64_FORMAT ", inode %" G_GUINT64_FORMAT
+		"), which image %s does not hold%s",
+		drill ? "drill: " : "", mark->pid, shown_comm,
+		mark->class == DN_SENSOR_EXEC_REFUSED ? "was refused to execute" : "executed",
+		*shown_path != '\0' ? shown_path : "a file without a name", (guint64)mark->dev,
+		(guint64)mark->ino, node->manifest->image_ref,
+		mark->class == DN_SENSOR_EXEC
+			? (uint32_t)node->container.pid == mark->pid
+				  ? "; it was stopped, being the node's first process"
+				  : "; it was killed before its first instruction"
+			: "");
+}
+
+static DnIncident *incident_of(Agent *agent, Node *node)
+{
+	volatile struct dn_sensor_mark *mark = &dn_sensor_marks(agent->sensor)[node->slot];
+	uint64_t since_ns = dn_clock_monotonic_ns() - mark->event_ns;
+	DnIncident *incident = dn_incident_new();
+
+	incident->id = dn_id_new(8);
+	incident->service = g_strdup(node->manifest->service);
+	incident->node = g_strdup(node->id);
+	incident->host = g_strdup(agent->instance->name);
+	incident->class = g_strdup(mark->class == DN_SENSOR_MANUAL ? "manual" : "exec");
+	incident->drill = node->drill != 0 && (pid_t)mark->pid == node->drill;
+	incident->detail = describe(node, mark, incident->drill);
+	incident->image_ref = g_strdup(node->manifest->image_ref);
+	incident->image_commit = g_strdup(node->manifest->image_commit);
+	incident->epoch = node->manifest->epoch;
+	incident->event_monotonic_ns = mark->event_ns;
+	incident->event_time_ns = dn_clock_realtime_ns() - since_ns;
+	return incident;
+}
+
+void dn_incident_open(Agent *agent, Node *node)
+{
+	if (node->cut_taken)
+		return;
+	DnIncident *incident = incident_of(agent, node);
+	node->cut_taken = true;
+	node->incident = g_strdup(incident->id);
+	g_hash_table_replace(agent->incidents, g_strdup(incident->id), incident);
+	save(agent, incident);
+}
+
+/* ---- finishing: the reflex has done its part ---- */
+
+static void stamp(DnIncident *incident, DnStage stage, uint64_t at_ns)
+{
+	if (at_ns >= incident->event_monotonic_ns && at_ns != 0)
+		incident->stages_us[stage] =
+			(int64_t)((at_ns - incident->event_monotonic_ns) / DN_NS_PER_US);
+}
+
+static void stamp_outcome(DnIncident *incident, const DnReflexOutcome *outcome)
+{
+	stamp(incident, DN_STAGE_VERDICT, outcome->verdict_ns);
+	stamp(incident, DN_STAGE_CUT, outcome->cut_ns);
+	stamp(incident, DN_STAGE_FROZEN, outcome->frozen_ns);
+	stamp(incident, DN_STAGE_LB_OUT_LOCAL, outcome->lb_out_ns);
+	stamp(incident, DN_STAGE_RESET, outcome->reset_ns);
+	stamp(incident, DN_STAGE_REPLACEMENT_READY, outcome->ready_ns);
+}
+
+static void read_counters(Agent *agent, const Node *node, DnIncident *incident)
+{
+	volatile struct dn_sensor_mark *mark = &dn_sensor_marks(agent->sensor)[node->slot];
+
+	incident->packets_after_cut = mark->packets_after_cut;
+	if (mark->first_drop_ns >= mark->event_ns && mark->first_drop_ns != 0)
+		incident->first_drop_us =
+			(int64_t)((mark->first_drop_ns - mark->event_ns) / DN_NS_PER_US);
+}
+
+/* The standby the reflex has put in the cut node's place. */
+static void take_over(Agent *agent, const DnReflexOutcome *outcome, DnIncident *incident)
+{
+	Node *standby =
+		outcome->standby == DN_STANDBY_NONE ? NULL : agent->slots[outcome->standby_slot];
+
+	if (standby == NULL || outcome->ready_ns == 0)
+		return;
+	standby->role = DN_ROLE_ACTIVE;
+	dn_cut_taken_over(agent, standby->slot);
+	if (outcome->standby == DN_STANDBY_CREATED) {
+		standby->started_monotonic_ns = outcome->ready_ns;
+		standby->started_ns = dn_clock_realtime_ns();
+		standby->health = (DnHealth){.good = 1, .healthy = true};
+		if (standby->fifo_fd >= 0)
+			close(g_steal_fd(&standby->fifo_fd));
+	}
+	g_ptr_array_add(incident->replacements, g_strdup(standby->id));
+	dn_node_become(standby, DN_NODE_READY);
+	dn_node_probe(standby);
+}
+
+/* Within the budget a cut node is replaced; past it, it is held and a person is called. */
+static void account(Agent *agent, const Node *node, const DnIncident *incident)
+{
+	Service *service = dn_node_service(node);
+	uint64_t within_ns = (uint64_t)node->manifest->respawn_within_ms * DN_NS_PER_MS;
+	g_autoptr(GError) error = NULL;
+
+	if (incident->drill || incident->replacements->len > 0 ||
+	    dn_service_within_budget(agent, service, node->manifest)) {
+		if (!incident->drill)
+			dn_budget_spend(&service->budget, within_ns, dn_clock_realtime_ns());
+	} else {
+		g_ptr_array_add(service->held, g_strdup(incident->id));
+		dn_report_event(agent, "critical", "respawn.held", service->name, node->id,
+				"node %s was cut and is not replaced: %s has spent its respawn "
+				"budget; look at incident %s",
+				node->id, service->name, incident->id);
+	}
+	if (!dn_state_save_service(agent, service, &error))
+		g_warning("budget of %s: %s", service->name, error->message);
+}
+
+typedef struct {
+	Agent *agent;
+	char *incident;
+	char *node;
+	char *address;
+	char *netns;
+	uint32_t slot;
+	uint16_t ports[DN_SENSOR_PORTS];
+	size_t n_ports;
+} Verify;
+
+static void verify_free(gpointer data)
+{
+	Verify *job = data;
+
+	g_free(job->incident);
+	g_free(job->node);
+	g_free(job->address);
+	g_free(job->netns);
+	g_free(job);
+}
+
+/* worker */
+static void verify_in_thread(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+	Verify *job = data;
+	GError *error = NULL;
+
+	if (dn_network_verify_cut_now(job->netns, job->address, job->ports, job->n_ports, &error)) {
+		g_task_return_boolean(task, TRUE);
+		return;
+	}
+	/* Never assume: a cut that cannot be verified becomes a link that is not there. */
+	g_autoptr(GError) second = NULL;
+	if (!dn_network_remove_link_now(job->agent->instance, job->slot, &second))
+		g_prefix_error(&error, "and its link could not be removed (%s): ", second->message);
+	g_task_return_error(task, error);
+}
+
+static void on_verified(GObject *source, GAsyncResult *result, gpointer data)
+{
+	const Verify *job = g_task_get_task_data(G_TASK(result));
+	Agent *agent = job->agent;
+	DnIncident *incident = g_hash_table_lookup(agent->incidents, job->incident);
+	g_autoptr(GError) error = NULL;
+
+	if (incident == NULL)
+		return;
+	if (g_task_propagate_boolean(G_TASK(result), &error))
+		stamp(incident, DN_STAGE_CUT_VERIFIED, dn_clock_monotonic_ns());
+	else
+		dn_report_event(agent, "critical", "cut.link-removed", incident->service,
+				incident->node,
+				"the cut of node %s could not be verified, so its link was taken "
+				"away: %s",
+				incident->node, error->message);
+	if (agent->slots[job->slot] != NULL &&
+	    g_str_equal(agent->slots[job->slot]->id, incident->node))
+		read_counters(agent, agent->slots[job->slot], incident);
+	save(agent, incident);
+}
+
+static void verify(Agent *agent, const Node *node, const DnIncident *incident)
+{
+	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_verified, NULL);
+	Verify *job = g_new0(Verify, 1);
+
+	job->agent = agent;
+	job->incident = g_strdup(incident->id);
+	job->node = g_strdup(node->id);
+	job->address = g_strdup(node->address);
+	job->netns = dn_network_netns_path(agent->instance, node->id);
+	job->slot = node->slot;
+	for (guint i = 0; i < node->manifest->listen->len && job->n_ports < DN_SENSOR_PORTS; i++)
+		job->ports[job->n_ports++] =
+			g_array_index(node->manifest->listen, DnListen, i).port;
+	g_task_set_task_data(task, job, verify_free);
+	g_task_run_in_thread(task, verify_in_thread);
+}
+
+void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
+{
+	Node *node = agent->slots[outcome->slot];
+
+	if (node == NULL)
+		return;
+	/* The outcome may overtake the verdict on its way to this thread. */
+	dn_incident_open(agent, node);
+	DnIncident *incident = g_hash_table_lookup(agent->incidents, node->incident);
+	bool first = node->state != DN_NODE_QUARANTINED;
+	bool was_active = node->role == DN_ROLE_ACTIVE;
+
+	stamp_outcome(incident, outcome);
+	read_counters(agent, node, incident);
+	if (!first) { /* late news of a slow freeze */
+		save(agent, incident);
+		return;
+	}
+	dn_cut_record(agent, node->slot, node, incident);
+	if (node->timer != NULL)
+		g_source_destroy(node->timer);
+	g_clear_pointer(&node->timer, g_source_unref);
+	dn_node_become(node, DN_NODE_QUARANTINED);
+	take_over(agent, outcome, incident);
+	if (was_active)
+		account(agent, node, incident);
+	dn_node_save(node);
+	g_message("node %s is cut and frozen: %s", node->id, incident->detail);
+	/* Taken over: now the other plans of the service can be made anew. */
+	dn_reflex_disarm(agent->reflex, node->slot);
+	dn_balance_apply(agent);
+	verify(agent, node, incident);
+	save(agent, incident);
+	dn_agent_settle(agent);
+}
+
+bool dn_incident_stamp(Agent *agent, const char *id, DnStage stage, GError **error)
+{
+	DnIncident *incident = g_hash_table_lookup(agent->incidents, id);
+
+	if (incident == NULL || (stage != DN_STAGE_REPORTED && stage != DN_STAGE_LB_OUT_ALL)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "no such incident or remote stage");
+		return false;
+	}
+	if (incident->stages_us[stage] < 0) {
+		stamp(incident, stage, dn_clock_monotonic_ns());
+		save(agent, incident);
+	}
+	return true;
+}
+
+/* A quarantined node that an earlier agent left: its record is on disk, or is made now. */
+void dn_incident_adopt(Agent *agent, Node *node)
+{
+	DnIncident *incident = node->incident == NULL
+				       ? NULL
+				       : g_hash_table_lookup(agent->incidents, node->incident);
+
+	if (incident != NULL) {
+		node->cut_taken = true;
+		dn_node_become(node, DN_NODE_QUARANTINED);
+		return;
+	}
+	g_clear_pointer(&node->incident, g_free);
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main/agent.h"
+
+#include <dnode/version.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glib-unix.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/utsname.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/id.h"
+
+enum { HEARTBEAT_S = 2 };
+
+static uint64_t get_term(void *data)
+{
+	Agent *agent = data;
+
+	return agent->envelope.term;
+}
+
+static const char *draw_session(void *data)
+{
+	Agent *agent = data;
+	g_autofree char *session = dn_id_new(16);
+
+	g_strlcpy(agent->session, session, sizeof(agent->session));
+	dn_envelope_begin(&agent->envelope, agent->session);
+	return agent->session;
+}
+
+static void on_link_closed(const char *reason, void *data)
+{
+	g_message("no link to the supervisor: %s", reason);
+}
+
+static gboolean on_heartbeat(gpointer data)
+{
+	Agent *agent = data;
+	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_HEARTBEAT);
+
+	dn_uplink_send_fact(agent->uplink, fact);
+	/* Deadlines that no event announces: start deadlines, replace_after. */
+	dn_agent_settle(agent);
+	return G_SOURCE_CONTINUE;
+}
+
+static gboolean on_terminate(gpointer data)
+{
+	Agent *agent = data;
+
+	g_main_loop_quit(agent->loop);
+	return G_SOURCE_CONTINUE;
+}
+
+/* One agent an instance; the lock goes with the process. */
+static bool lock(const DnInstance *instance, int *fd, GError **error)
+{
+	g_autofree char *path = g_build_filename(instance->run_dir, "agent.lock", NULL);
+
+	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (*fd < 0)
+		return dn_throw_errno(error, errno, "open %s", path);
+	if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT, "another agent of %s runs already",
+		    instance->name);
+	return false;
+}
+
+static void read_host(Agent *agent)
+{
+	struct utsname host = {0};
+	g_autofree char *boot = dn_file_read_kernel("/proc/sys/kernel/random/boot_id", 64, NULL);
+
+	(void)uname(&host);
+	agent->kernel = g_strdup(host.release);
+	agent->boot_id = boot != NULL ? g_strdup(g_strstrip(boot)) : g_strdup("unknown");
+}
+
+static void free_manifest(gpointer manifest)
+{
+	dn_manifest_unref(manifest);
+}
+
+static void free_service(gpointer service)
+{
+	dn_service_free(service);
+}
+
+static void free_incident(gpointer incident)
+{
+	dn_incident_free(incident);
+}
+
+static Agent *agent_new(DnInstance *instance)
+{
+	Agent *agent = g_new0(Agent, 1);
+
+	agent->instance = instance;
+	agent->epochs = dn_epochs_new();
+	agent->manifests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_manifest);
+	agent->services = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_service);
+	agent->incidents = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_incident);
+	agent->images = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	agent->loop = g_main_loop_new(NULL, FALSE);
+	g_mutex_init(&agent->store_lock);
+	read_host(agent);
+	return agent;
+}
+
+/* Nodes, programs and table stay: they outlive the agent. */
+static void agent_free(Agent *agent)
+{
+	g_clear_pointer(&agent->uplink, dn_uplink_free);
+	dn_cut_close(agent);
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		dn_node_free(agent->slots[i]);
+	if (agent->settle != NULL)
+		g_source_destroy(agent->settle);
+	g_clear_pointer(&agent->settle, g_source_unref);
+	g_hash_table_unref(agent->services);
+	g_hash_table_unref(agent->manifests);
+	g_hash_table_unref(agent->incidents);
+	g_hash_table_unref(agent->epochs);
+	g_hash_table_unref(agent->images);
+	dn_firewall_free(agent->firewall);
+	dn_image_store_free(agent->store);
+	dn_sensor_close(agent->sensor);
+	dn_runtime_ability_clear(&agent->ability);
+	dn_secret_key_free(agent->key);
+	dn_trust_policy_free(agent->trust);
+	dn_envelope_clear(&agent->envelope);
+	g_free(agent->host_cidr);
+	g_free(agent->node_cidr);
+	g_free(agent->vip_cidr);
+	g_free(agent->repo);
+	g_free(agent->kernel);
+	g_free(agent->boot_id);
+	g_mutex_clear(&agent->store_lock);
+	g_main_loop_unref(agent->loop);
+	dn_config_free(agent->instance);
+	g_free(agent);
+}
+
+/* Everything the host itself needs, before the first word with a supervisor. */
+static bool open_host(Agent *agent, GError **error)
+{
+	DnInstance *instance = agent->instance;
+
+	if (!dn_state_load(agent, error) ||
+	    !dn_cgroup_prepare(instance, &agent->cgroup_level, error) ||
+	    !dn_network_prepare_host(instance, error))
+		return false;
+	agent->sensor = dn_sensor_open(instance, agent->cgroup_level, error);
+	if (agent->sensor == NULL)
+		return false;
+	agent->store = dn_image_store_new(instance, agent->trust, error);
+	return agent->store != NULL && dn_cut_open(agent, error);
+}
+
+/* Marks made while no agent ran are answered now, before anything else is started. */
+static bool take_over(Agent *agent, GError **error)
+{
+	if (!dn_agent_adopt(agent, error))
+		return false;
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		if (agent->slots[i] != NULL)
+			dn_incident_adopt(agent, agent->slots[i]);
+	if (agent->host_cidr == NULL)
+		return true;
+	if (!dn_agent_open_firewall(agent, error) || !dn_balance_apply(agent))
+		return false;
+	dn_reflex_ring(agent->reflex);
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		if (agent->slots[i] != NULL)
+			dn_node_probe(agent->slots[i]);
+	return true;
+}
+
+static bool link_up(Agent *agent, GError **error)
+{
+	static const DnUplinkOps ops = {
+		.welcomed = dn_agent_welcome, .order = dn_agent_order, .closed = on_link_closed};
+	uint8_t seed[DN_SEED_BYTES];
+	DnUplinkConfig config = {
+		.address = agent->instance->supervisor_address,
+		.host = agent->instance->name,
+		.seed = seed,
+		.supervisor_key = agent->supervisor_key,
+		.term = get_term,
+		.session = draw_session,
+	};
+
+	dn_secret_key_export_seed(agent->key, seed);
+	agent->uplink = dn_uplink_new(&config, &ops, agent, error);
+	explicit_bzero(seed, sizeof(seed));
+	return agent->uplink != NULL;
+}
+
+static bool serve(Agent *agent, GError **error)
+{
+	DnInstance *instance = agent->instance;
+	dn_autofd int locked = -1;
+
+	if (instance->supervisor_address == NULL) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "the configuration names no supervisor: HOST:PORT");
+		return false;
+	}
+	/* o+x up to the nodes' roots, for their mapped users (PLATFORM: the runtime needs it). */
+	if (!dn_file_make_directory(instance->run_dir, 0711, error) ||
+	    !dn_file_make_directory(instance->runtime_root, 0711, error) ||
+	    !lock(instance, &locked, error) || !open_host(agent, error))
+		return false;
+	if (!dn_runtime_probe_now(instance, &agent->ability, error) || !take_over(agent, error) ||
+	    !link_up(agent, error))
+		return false;
+	g_unix_signal_add(SIGTERM, on_terminate, agent);
+	g_unix_signal_add(SIGINT, on_terminate, agent);
+	g_timeout_add_seconds(HEARTBEAT_S, on_heartbeat, agent);
+	dn_agent_settle(agent);
+	g_message("dnode-agent %s of host %s runs", DN_VERSION, instance->name);
+	g_main_loop_run(agent->loop);
+	return true;
+}
+
+static int fail(const GError *error)
+{
+	fprintf(stderr, "dnode-agent: %s\n", error->message);
+	if (error->domain != DN_ERROR)
+		return 1;
+	switch ((DnErrorCode)error->code) {
+	case DN_ERROR_INVALID:
+		return 2;
+	case DN_ERROR_UNTRUSTED:
+		return 3;
+	case DN_ERROR_CONFLICT:
+		return 4;
+	case DN_ERROR_UNAVAILABLE:
+		return 5;
+	case DN_ERROR_EXHAUSTED:
+		return 6;
+	case DN_ERROR_UNSUPPORTED:
+		return 7;
+	}
+	return 1;
+}
+
+static bool dispatch(DnInstance *instance, int argc, char **argv, GError **error)
+{
+	if (argc == 1) {
+		Agent *agent = agent_new(instance);
+		bool served = serve(agent, error);
+
+		agent_free(agent);
+		return served;
+	}
+	bool done = false;
+	if (argc == 3 && g_str_equal(argv[1], "enrol"))
+		done = dn_agent_enrol(instance, argv[2], error);
+	else if (argc == 2 && g_str_equal(argv[1], "cleanup"))
+		done = dn_agent_cleanup(instance, error);
+	else
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "unknown verb; there are 'enrol TOKEN' and 'cleanup', or none to run");
+	dn_config_free(instance);
+	return done;
+}
+
+int main(int argc, char **argv)
+{
+	g_autofree char *path = NULL;
+	gboolean version = FALSE;
+	const GOptionEntry entries[] = {
+		{"config", 'c', 0, G_OPTION_ARG_FILENAME, &path,
+		 "configuration (default /etc/dnode/agent.yaml)", "FILE"},
+		{"version", 0, 0, G_OPTION_ARG_NONE, &version, "print the version", NULL},
+		{NULL},
+	};
+	g_autoptr(GOptionContext) options = g_option_context_new("[enrol TOKEN | cleanup]");
+	g_autoptr(GError) error = NULL;
+
+	setlocale(LC_ALL, "C.UTF-8");
+	g_option_context_add_main_entries(options, entries, NULL);
+	if (!g_option_context_parse(options, &argc, &argv, &error)) {
+		fprintf(stderr, "dnode-agent: %s\n", error->message);
+		return 2;
+	}
+	if (version) {
+		printf("dnode-agent %s\n", DN_VERSION);
+		return 0;
+	}
+	DnInstance *instance =
+		dn_config_load(path != NULL ? path : "/etc/dnode/agent.yaml", &error);
+	if (instance == NULL || !dispatch(instance, argc, argv, &error))
+		return fail(error);
+	return 0;
+}

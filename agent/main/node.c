@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main/agent.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "wire/json.h"
+
+enum {
+	DRAIN_LOOK_MS = 100,
+	NODE_LOG_SHOWN = 256,
+};
+
+Node *dn_node_new(Agent *agent, uint32_t slot, const char *id, DnManifest *manifest, DnRole role)
+{
+	Node *self = g_new0(Node, 1);
+
+	g_assert(agent->slots[slot] == NULL);
+	self->agent = agent;
+	self->id = g_strdup(id);
+	self->slot = slot;
+	self->manifest = dn_manifest_ref(manifest);
+	self->run.uid = -1;
+	self->role = role;
+	self->state = DN_NODE_CREATING;
+	self->made_ns = dn_clock_monotonic_ns();
+	self->fifo_fd = self->pidfd = -1;
+	self->network.diag_fd = -1;
+	self->cgroup.freeze_fd = self->cgroup.events_fd = -1;
+	agent->slots[slot] = self;
+	return self;
+}
+
+static void clear_source(GSource **source)
+{
+	if (*source != NULL) {
+		g_source_destroy(*source);
+		g_clear_pointer(source, g_source_unref);
+	}
+}
+
+void dn_node_free(Node *self)
+{
+	if (self == NULL)
+		return;
+	if (self->agent->slots[self->slot] == self)
+		self->agent->slots[self->slot] = NULL;
+	clear_source(&self->exited);
+	clear_source(&self->timer);
+	dn_cgroup_close(&self->cgroup);
+	dn_network_close(&self->network);
+	dn_fd_clear(&self->fifo_fd);
+	dn_fd_clear(&self->pidfd);
+	dn_run_clear(&self->run);
+	dn_manifest_unref(self->manifest);
+	g_free(self->id);
+	g_free(self->address);
+	g_free(self->incident);
+	g_free(self);
+}
+
+Node *dn_agent_find_node(Agent *agent, const char *id)
+{
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		if (agent->slots[i] != NULL && g_str_equal(agent->slots[i]->id, id))
+			return agent->slots[i];
+	return NULL;
+}
+
+Service *dn_node_service(const Node *self)
+{
+	return dn_service_get(self->agent, self->manifest->service);
+}
+
+DnNodeRecord *dn_node_record(const Node *self)
+{
+	DnNodeRecord *record = dn_node_record_new();
+
+	record->id = g_strdup(self->id);
+	record->service = g_strdup(self->manifest->service);
+	record->host = g_strdup(self->agent->instance->name);
+	record->address = g_strdup(self->address);
+	record->state = self->state;
+	record->role = self->role;
+	record->healthy = self->health.healthy;
+	record->image_ref = g_strdup(self->manifest->image_ref);
+	record->image_commit = g_strdup(self->manifest->image_commit);
+	record->epoch = self->manifest->epoch;
+	record->digest = g_strdup(self->manifest->digest);
+	record->started_ns = self->started_ns;
+	record->incident = g_strdup(self->incident);
+	return record;
+}
+
+static char *save_path(const Node *self)
+{
+	g_autofree char *file = g_strconcat(self->id, ".json", NULL);
+
+	return g_build_filename(self->agent->instance->run_dir, "nodes", file, NULL);
+}
+
+/* What the next agent needs beside what the kernel tells: see adopt.c. */
+void dn_node_save(const Node *self)
+{
+	g_autofree char *path = save_path(self);
+	g_autoptr(GError) error = NULL;
+	JsonObject *object = json_object_new();
+
+	dn_json_set_string(object, "id", self->id);
+	json_object_set_int_member(object, "slot", self->slot);
+	dn_json_set_string(object, "digest", self->manifest->digest);
+	dn_json_set_string(object, "state", dn_node_state_name(self->state));
+	json_object_set_boolean_member(object, "standby", self->role == DN_ROLE_STANDBY);
+	json_object_set_boolean_member(object, "healthy", self->health.healthy);
+	json_object_set_int_member(object, "started", (gint64)self->started_ns);
+	json_object_set_int_member(object, "image", self->image);
+	dn_json_set_string(object, "incident", self->incident);
+	g_autoptr(GBytes) bytes = dn_json_print(object);
+	/* The run directory does not outlive the boot, so there is nothing to make durable. */
+	if (!g_file_set_contents_full(path, g_bytes_get_data(bytes, NULL),
+				      (gssize)g_bytes_get_size(bytes),
+				      G_FILE_SET_CONTENTS_CONSISTENT, 0600, &error))
+		g_warning("node %s would not be found again by a new agent: %s", self->id,
+			  error->message);
+}
+
+void dn_node_become(Node *self, DnNodeState state)
+{
+	if (self->state == state)
+		return;
+	g_debug("node %s: %s -> %s", self->id, dn_node_state_name(self->state),
+		dn_node_state_name(state));
+	self->state = state;
+	if (self->built)
+		dn_node_save(self);
+	dn_report_node(self);
+}
+
+void dn_node_set_timer(Node *self, unsigned after_ms, GSourceFunc call)
+{
+	clear_source(&self->timer);
+	self->timer = g_timeout_source_new(after_ms);
+	g_source_set_callback(self->timer, call, self, NULL);
+	g_source_attach(self->timer, NULL);
+}
+
+/* The last thing it said is usually why. */
+static void tell_exit(Node *self)
+{
+	g_autofree char *folder = dn_node_log_dir(self->agent, self->id);
+	g_autofree char *log = dn_logs_read_now(folder, 1, NULL, NULL);
+
+	dn_report_event(self->agent, "warning", "node.exited", self->manifest->service, self->id,
+			"node %s ended by itself%s%.*s", self->id,
+			log != NULL && *log != '\0' ? "; it last said: " : "", NODE_LOG_SHOWN,
+			log != NULL ? g_strchomp(log) : "");
+}
+
+static gboolean on_exited(int fd, GIOCondition condition, gpointer data)
+{
+	Node *self = data;
+	Service *service = dn_node_service(self);
+	volatile struct dn_sensor_mark *mark = &dn_sensor_marks(self->agent->sensor)[self->slot];
+
+	/* A marked node is evidence, whatever became of its first process. */
+	if (mark->event_ns != 0 || self->state == DN_NODE_QUARANTINED)
+		return G_SOURCE_REMOVE;
+	clear_source(&self->timer);
+	if (self->state == DN_NODE_STOPPING) {
+		dn_node_become(self, DN_NODE_STOPPED);
+	} else {
+		service->exits++;
+		service->not_before_ns =
+			dn_clock_monotonic_ns() + dn_plan_backoff_ns(service->exits);
+		tell_exit(self);
+		dn_node_become(self, DN_NODE_FAILED);
+	}
+	dn_agent_settle(self->agent);
+	return G_SOURCE_REMOVE;
+}
+
+bool dn_node_watch(Node *self, GError **error)
+{
+	self->pidfd = (int)syscall(SYS_pidfd_open, self->container.pid, 0);
+	if (self->pidfd < 0)
+		return dn_throw_errno(error, errno, "pidfd_open of node %s", self->id);
+	self->exited = g_unix_fd_source_new(self->pidfd, G_IO_IN);
+	g_source_set_callback(self->exited, G_SOURCE_FUNC(on_exited), self, NULL);
+	g_source_attach(self->exited, NULL);
+	return true;
+}
+
+static void started(Node *self)
+{
+	self->started_ns = dn_clock_realtime_ns();
+	self->started_monotonic_ns = dn_clock_monotonic_ns();
+	self->health = (DnHealth){.unhealthy_since_ns = self->started_monotonic_ns};
+	dn_node_become(self, DN_NODE_STARTING);
+	dn_node_probe(self);
+}
+
+typedef struct {
+	Agent *agent;
+	char *id; /* also the result's address: the node may be gone by then */
+} Start;
+
+static void start_free(gpointer data)
+{
+	Start *start = data;
+
+	g_free(start->id);
+	g_free(start);
+}
+
+/* worker */
+static void start_in_thread(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+	Start *start = data;
+	GError *error = NULL;
+
+	if (dn_container_start_now(start->agent->instance, &start->agent->ability, start->id,
+				   &error))
+		g_task_return_boolean(task, TRUE);
+	else
+		g_task_return_error(task, error);
+}
+
+static void on_started(GObject *source, GAsyncResult *result, gpointer data)
+{
+	const Start *start = g_task_get_task_data(G_TASK(result));
+	Node *self = dn_agent_find_node(start->agent, start->id);
+	g_autoptr(GError) error = NULL;
+
+	if (self == NULL)
+		return;
+	self->busy = false;
+	if (g_task_propagate_boolean(G_TASK(result), &error)) {
+		started(self);
+	} else {
+		dn_report_event(self->agent, "warning", "node.start-failed",
+				self->manifest->service, self->id, "%s", error->message);
+		dn_node_become(self, DN_NODE_FAILED);
+	}
+	dn_agent_settle(self->agent);
+}
+
+void dn_node_start(Node *self)
+{
+	if (self->fifo_fd >= 0 && self->agent->ability.fast_start) {
+		int fifo = g_steal_fd(&self->fifo_fd);
+		bool released = dn_container_release_fifo(fifo);
+
+		dn_fd_clear(&fifo);
+		if (released) {
+			started(self);
+			return;
+		}
+	}
+	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_started, NULL);
+	Start *start = g_new0(Start, 1);
+	start->agent = self->agent;
+	start->id = g_strdup(self->id);
+	self->busy = true;
+	g_task_set_task_data(task, start, start_free);
+	g_task_run_in_thread(task, start_in_thread);
+}
+
+void dn_node_promote(Node *self)
+{
+	self->role = DN_ROLE_ACTIVE;
+	if (self->state == DN_NODE_STANDBY)
+		dn_node_become(self, DN_NODE_READY);
+	else if (self->state == DN_NODE_CREATED && !self->busy)
+		dn_node_start(self);
+	dn_node_save(self);
+	dn_balance_apply(self->agent);
+}
+
+/* Connections the node still has on its declared ports, from /proc/PID/net/tcp. */
+static bool has_connections(const Node *self)
+{
+	static const char *const tables[] = {"tcp", "tcp6"};
+
+	for (size_t t = 0; t < G_N_ELEMENTS(tables); t++) {
+		g_autofree char *path =
+			g_strdup_printf("/proc/%d/net/%s", (int)self->container.pid, tables[t]);
+		g_autofree char *text = dn_file_read_kernel(path, 8 * 1024 * 1024, NULL);
+		g_auto(GStrv) lines = g_strsplit(text != NULL ? text : "", "\n", -1);
+
+		for (guint i = 1; text != NULL && lines[i] != NULL; i++) {
+			char local[64] = "";
+			unsigned state = 0;
+			const char *colon = NULL;
+
+			/* "sl: LOCAL:PORT REMOTE:PORT ST …", hexadecimal (proc(5)); 1 = ESTABLISHED
+			 */
+			if (sscanf(lines[i], " %*d: %63s %*s %x", local, &state) != 2 ||
+			    state != 1 || (colon = strchr(local, ':')) == NULL)
+				continue;
+			unsigned long port = strtoul(colon + 1, NULL, 16);
+			for (guint p = 0; p < self->manifest->listen->len; p++)
+				if (g_array_index(self->manifest->listen, DnListen, p).port == port)
+					return true;
+		}
+	}
+	return false;
+}
+
+static gboolean on_drain_look(gpointer data)
+{
+	Node *self = data;
+
+	if (dn_clock_monotonic_ns() < self->drain_until_ns && has_connections(self))
+		return G_SOURCE_CONTINUE;
+	self->drain_until_ns = 0;
+	dn_agent_settle(self->agent);
+	return G_SOURCE_REMOVE;
+}
+
+void dn_node_drain(Node *self)
+{
+	self->drain_until_ns =
+		dn_clock_monotonic_ns() + (uint64_t)self->manifest->roll_drain_ms * DN_NS_PER_MS;
+	dn_node_become(self, DN_NODE_DRAINING);
+	dn_balance_apply(self->agent);
+	dn_node_set_timer(self, DRAIN_LOOK_MS, on_drain_look);
+}
+
+static gboolean on_grace_over(gpointer data)
+{
+	Node *self = data;
+
+	(void)syscall(SYS_pidfd_send_signal, self->pidfd, SIGKILL, NULL, 0);
+	return G_SOURCE_REMOVE;
+}
+
+void dn_node_stop(Node *self)
+{
+	bool running = self->started_ns != 0 && self->pidfd >= 0;
+	/* One that never started, or is beyond hope, is owed no grace. */
+	bool polite = running && self->health.healthy;
+
+	dn_node_become(self, DN_NODE_STOPPING);
+	dn_balance_apply(self->agent);
+	(void)syscall(SYS_pidfd_send_signal, self->pidfd,
+		      polite ? self->manifest->run.stop_signal : SIGKILL, NULL, 0);
+	dn_node_set_timer(self, polite ? self->manifest->run.stop_grace_ms : 1000, on_grace_over);
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main/agent.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/id.h"
+#include "core/address.h"
+#include "manifest/manifest.h"
+#include "runtime/logs.h"
+#include "seal/trust.h"
+#include "wire/codec.h"
+
+/* ---- the link begins ---- */
+
+static bool take_network(Agent *agent, const DnWelcome *welcome, GError **error)
+{
+	uint32_t network = 0;
+
+	if (!dn_address_parse_host_cidr(welcome->host_cidr, &network, error))
+		return false;
+	if (agent->host_cidr != NULL && !g_str_equal(agent->host_cidr, welcome->host_cidr)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "this host has range %s and is now told %s", agent->host_cidr,
+			    welcome->host_cidr);
+		return false;
+	}
+	g_free(agent->host_cidr);
+	g_free(agent->node_cidr);
+	g_free(agent->vip_cidr);
+	g_free(agent->repo);
+	agent->network = network;
+	agent->host_cidr = g_strdup(welcome->host_cidr);
+	agent->node_cidr = g_strdup(welcome->node_cidr);
+	agent->vip_cidr = g_strdup(welcome->vip_cidr);
+	agent->repo = g_strdup(welcome->repo);
+	return dn_state_save_welcome(agent, error);
+}
+
+bool dn_agent_open_firewall(Agent *agent, GError **error)
+{
+	DnFirewallConfig config = {
+		.uplink = agent->instance->uplink,
+		.node_cidr = agent->node_cidr,
+		.vip_cidr = agent->vip_cidr,
+	};
+
+	agent->firewall = dn_firewall_new(&config, error);
+	return agent->firewall != NULL && dn_cut_start(agent, error);
+}
+
+bool dn_agent_welcome(const DnWelcome *welcome, void *data)
+{
+	Agent *agent = data;
+	g_autoptr(GError) error = NULL;
+	bool raised = false;
+
+	if (!dn_envelope_welcome(&agent->envelope, welcome->cluster, welcome->session,
+				 welcome->term, &raised, &error) ||
+	    (raised && !dn_state_save_term(agent, &error)) ||
+	    !take_network(agent, welcome, &error) ||
+	    (agent->firewall == NULL && !dn_agent_open_firewall(agent, &error))) {
+		g_warning("the supervisor's welcome is refused: %s", error->message);
+		return false;
+	}
+	g_message("linked to the supervisor, term %" G_GUINT64_FORMAT, welcome->term);
+	dn_report_all(agent);
+	dn_agent_settle(agent);
+	return true;
+}
+
+/* ---- orders ---- */
+
+static uint64_t minimum_epoch(const Agent *agent, const char *service)
+{
+	const uint64_t *minimum = g_hash_table_lookup(agent->trust->minimum_epochs, service);
+
+	return minimum != NULL ? *minimum : 0;
+}
+
+/* Signatures first, over the bytes; only then is a word of it read. */
+static DnManifest *check_manifest(Agent *agent, const DnOrder *order, GError **error)
+{
+	g_autofree char *service = NULL;
+	uint64_t epoch = 0;
+
+	if (!dn_trust_verify_manifest(agent->trust, order->manifest, order->signatures, &service,
+				      &epoch, error))
+		return NULL;
+	g_autoptr(DnManifest) manifest = dn_manifest_parse(order->manifest, service, error);
+	if (manifest == NULL)
+		return NULL;
+	if (!g_str_equal(manifest->service, service) || manifest->epoch != epoch) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "the signature is for service %s epoch %" G_GUINT64_FORMAT
+			    ", the manifest is of service %s epoch %" G_GUINT64_FORMAT,
+			    service, epoch, manifest->service, manifest->epoch);
+		return NULL;
+	}
+	if (!dn_epochs_may_accept(agent->epochs, manifest, minimum_epoch(agent, service),
+				  dn_clock_realtime_ns(), error))
+		return NULL;
+	return g_steal_pointer(&manifest);
+}
+
+static bool obey_manifest(Agent *agent, const DnOrder *order, GError **error)
+{
+	g_autoptr(GError) refused = NULL;
+	g_autoptr(DnManifest) manifest = check_manifest(agent, order, &refused);
+
+	if (manifest == NULL) {
+		dn_report_event(agent, "critical", "manifest.refused", NULL, NULL, "%s",
+				refused->message);
+		g_propagate_error(error, g_steal_pointer(&refused));
+		return false;
+	}
+	/* The bytes before the epoch: a crash between them leaves a file nobody asks for. */
+	if (!dn_state_save_manifest(agent, manifest, order->manifest, error))
+		return false;
+	dn_epochs_set(agent->epochs, manifest->service, manifest->epoch, manifest->digest,
+		      manifest->removed);
+	if (!dn_state_save_epochs(agent, error))
+		return false;
+	if (!g_hash_table_contains(agent->manifests, manifest->digest))
+		g_hash_table_replace(agent->manifests, g_strdup(manifest->digest),
+				     dn_manifest_ref(manifest));
+	return true;
+}
+
+static bool is_used(Agent *agent, const DnManifest *manifest)
+{
+	const DnEpoch *epoch = g_hash_table_lookup(agent->epochs, manifest->service);
+	const Service *service = dn_service_find(agent, manifest->service);
+
+	if (epoch != NULL && g_strcmp0(epoch->digest, manifest->digest) == 0)
+		return true;
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		if (agent->slots[i] != NULL &&
+		    g_str_equal(agent->slots[i]->manifest->digest, manifest->digest))
+			return true;
+	for (guint i = 0;
+	     service != NULL && service->assign != NULL && i < service->assign->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(service->assign->parts, i);
+
+		if (g_str_equal(part->digest, manifest->digest))
+			return true;
+	}
+	return false;
+}
+
+/* Manifests that no node, share or epoch names any more. */
+static void forget_unused(Agent *agent)
+{
+	GHashTableIter iter;
+	gpointer digest = NULL, manifest = NULL;
+
+	g_hash_table_iter_init(&iter, agent->manifests);
+	while (g_hash_table_iter_next(&iter, &digest, &manifest)) {
+		g_autoptr(GError) error = NULL;
+
+		if (is_used(agent, manifest))
+			continue;
+		if (!dn_state_forget_manifest(agent, digest, &error))
+			g_warning("%s", error->message);
+		g_hash_table_iter_remove(&iter);
+	}
+}
+
+static bool parts_are_known(Agent *agent, const DnAssign *assign, GError **error)
+{
+	for (guint i = 0; i < assign->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(assign->parts, i);
+		const DnManifest *manifest = g_hash_table_lookup(agent->manifests, part->digest);
+
+		if (manifest != NULL && g_str_equal(manifest->service, assign->service) &&
+		    manifest->epoch == part->epoch)
+			continue;
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "share of %s names manifest %.12s…, which this host has not accepted",
+			    assign->service, part->digest);
+		return false;
+	}
+	return true;
+}
+
+static bool obey_assign(Agent *agent, const DnOrder *order, GError **error)
+{
+	const DnAssign *next = order->assign;
+	Service *service = dn_service_find(agent, next->service);
+	const DnAssign *before = service != NULL ? service->assign : NULL;
+
+	if (!parts_are_known(agent, next, error) ||
+	    !dn_epochs_may_assign(agent->epochs, before, next, error)) {
+		dn_report_event(agent, "critical", "assign.refused", next->service, NULL, "%s",
+				*error != NULL ? (*error)->message : "");
+		return false;
+	}
+	service = dn_service_get(agent, next->service);
+	dn_assign_free(service->assign);
+	service->assign = dn_assign_copy(next);
+	if (!dn_state_save_service(agent, service, error))
+		return false;
+	/* Before the answer: it says that this host's balancer knows. */
+	if (!dn_balance_apply(agent)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE,
+			    "the balancer could not be changed");
+		return false;
+	}
+	dn_nodes_refresh_hosts(agent);
+	forget_unused(agent);
+	dn_agent_settle(agent);
+	return true;
+}
+
+static bool obey_forget(Agent *agent, const DnOrder *order, GError **error)
+{
+	const DnEpoch *epoch = g_hash_table_lookup(agent->epochs, order->service);
+
+	if (epoch == NULL || !epoch->removed) {
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "service %s is not removed by a signed manifest", order->service);
+		return false;
+	}
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		if (agent->slots[i] != NULL &&
+		    g_str_equal(agent->slots[i]->manifest->service, order->service)) {
+			g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+				    "service %s still has node %s here", order->service,
+				    agent->slots[i]->id);
+			return false;
+		}
+	g_hash_table_remove(agent->services, order->service);
+	forget_unused(agent);
+	dn_balance_apply(agent);
+	return dn_state_forget_service(agent, order->service, error);
+}
+
+static bool obey_routes(Agent *agent, const DnOrder *order, GError **error)
+{
+	g_autoptr(GPtrArray) routes = g_ptr_array_new();
+	g_autofree DnHostRoute *rows = g_new0(DnHostRoute, order->routes->len);
+
+	for (guint i = 0; i < order->routes->len; i++) {
+		const DnRoute *route = g_ptr_array_index(order->routes, i);
+
+		if (g_strcmp0(route->cidr, agent->host_cidr) == 0)
+			continue;
+		rows[i] = (DnHostRoute){.cidr = route->cidr, .via = route->via};
+		g_ptr_array_add(routes, &rows[i]);
+	}
+	return dn_network_set_routes_now(routes, error);
+}
+
+static bool obey_logs(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError **error)
+{
+	if (!g_str_equal(order->node, ".") && strchr(order->node, '/') == NULL) {
+		g_autofree char *folder = dn_node_log_dir(agent, order->node);
+		uint64_t offset = order->offset;
+
+		if (g_file_test(folder, G_FILE_TEST_IS_DIR)) {
+			answer->text = dn_logs_read_now(folder, order->lines, &offset, error);
+			answer->offset = offset;
+			return answer->text != NULL;
+		}
+	}
+	g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "this host has no log of node %s",
+		    order->node);
+	return false;
+}
+
+static bool obey(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError **error)
+{
+	if (agent->firewall == NULL) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "this host is not ready yet");
+		return false;
+	}
+	switch (order->kind) {
+	case DN_ORDER_MANIFEST:
+		return obey_manifest(agent, order, error);
+	case DN_ORDER_ASSIGN:
+		return obey_assign(agent, order, error);
+	case DN_ORDER_FORGET:
+		return obey_forget(agent, order, error);
+	case DN_ORDER_ROUTES:
+		return obey_routes(agent, order, error);
+	case DN_ORDER_QUARANTINE:
+		return dn_agent_quarantine(agent, order->node, order->reason, error);
+	case DN_ORDER_DRILL:
+		return dn_agent_drill(agent, order->node, order->class, error);
+	case DN_ORDER_DESTROY:
+		return dn_incident_destroy(agent, order, error);
+	case DN_ORDER_STAMP:
+		return dn_incident_stamp(agent, order->incident, order->stage, error);
+	case DN_ORDER_LOGS:
+		return obey_logs(agent, order, answer, error);
+	case DN_ORDER_N:
+		break;
+	}
+	g_assert_not_reached();
+}
+
+void dn_agent_order(const DnOrder *order, void *data)
+{
+	Agent *agent = data;
+	g_autoptr(DnAnswerTo) answer = dn_answer_to_new(order->sequence);
+	g_autoptr(GError) error = NULL;
+
+	if (!dn_envelope_accept(&agent->envelope, order, &error))
+		dn_report_event(agent, "critical", "order.refused", NULL, NULL, "order %s: %s",
+				dn_order_kind_name(order->kind), error->message);
+	else
+		answer->done = obey(agent, order, answer, &error);
+	if (!answer->done) {
+		answer->code = error->domain == DN_ERROR ? error->code : 0;
+		answer->error = g_strdup(error->message);
+	}
+	dn_uplink_send_answer(agent->uplink, answer);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main/agent.h"
+
+#include <dnode/version.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+
+static void send_fact(Agent *agent, DnFact *fact)
+{
+	if (agent->uplink != NULL)
+		dn_uplink_send_fact(agent->uplink, fact);
+}
+
+static void say(DnHostReport *report, const char *name, const char *value)
+{
+	g_hash_table_replace(report->capabilities, g_strdup(name), g_strdup(value));
+}
+
+static void say_yes_no(DnHostReport *report, const char *name, bool yes)
+{
+	say(report, name, yes ? "yes" : "no");
+}
+
+void dn_report_all(Agent *agent)
+{
+	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_REPORT);
+	DnHostReport *report = fact->report = dn_host_report_new();
+	GHashTableIter iter;
+	gpointer name = NULL, value = NULL;
+
+	report->host = g_strdup(agent->instance->name);
+	report->version = g_strdup(DN_VERSION);
+	report->kernel = g_strdup(agent->kernel);
+	report->boot_id = g_strdup(agent->boot_id);
+	say(report, "runtime", agent->ability.version);
+	say_yes_no(report, "fast_start", agent->ability.fast_start);
+	say_yes_no(report, "sensor", agent->sensor != NULL);
+	report->slots = DN_SLOTS;
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		if (agent->slots[i] != NULL) {
+			report->slots_used++;
+			g_ptr_array_add(report->nodes, dn_node_record(agent->slots[i]));
+		}
+	g_hash_table_iter_init(&iter, agent->incidents);
+	while (g_hash_table_iter_next(&iter, NULL, &value))
+		g_ptr_array_add(report->incidents, dn_incident_copy(value));
+	g_hash_table_iter_init(&iter, agent->epochs);
+	while (g_hash_table_iter_next(&iter, &name, &value)) {
+		const DnEpoch *epoch = value;
+
+		g_hash_table_insert(report->epochs, g_strdup(name),
+				    g_memdup2(&epoch->epoch, sizeof(epoch->epoch)));
+	}
+	send_fact(agent, fact);
+}
+
+void dn_report_node(Node *node)
+{
+	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_NODE);
+
+	fact->node = dn_node_record(node);
+	send_fact(node->agent, fact);
+}
+
+void dn_report_gone(Agent *agent, const char *id)
+{
+	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_NODE_GONE);
+
+	fact->id = g_strdup(id);
+	send_fact(agent, fact);
+}
+
+void dn_report_incident(Agent *agent, const DnIncident *incident)
+{
+	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_INCIDENT);
+
+	/* Nothing is reported before it is durable (DESIGN 4 g). */
+	if (incident->stages_us[DN_STAGE_DURABLE] < 0)
+		return;
+	fact->incident = dn_incident_copy(incident);
+	send_fact(agent, fact);
+}
+
+void dn_report_event(Agent *agent, const char *severity, const char *kind, const char *service,
+		     const char *node, const char *format, ...)
+{
+	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_EVENT);
+	va_list args;
+
+	va_start(args, format);
+	g_autofree char *text = g_strdup_vprintf(format, args);
+	va_end(args);
+	g_autofree char *line = dn_text_printable(text, strnlen(text, 1024));
+	g_message("%s: %s", kind, line);
+	fact->event = dn_event_new(kind, severity, line);
+	fact->event->seq = ++agent->event_sequence;
+	fact->event->time_ns = dn_clock_realtime_ns();
+	fact->event->host = g_strdup(agent->instance->name);
+	fact->event->service = g_strdup(service);
+	fact->event->node = g_strdup(node);
+	send_fact(agent, fact);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main/agent.h"
+
+#include "base/clock.h"
+#include "base/id.h"
+
+enum { IMAGE_RETRY_MS = 1000 };
+
+Service *dn_service_find(Agent *agent, const char *name)
+{
+	return g_hash_table_lookup(agent->services, name);
+}
+
+Service *dn_service_get(Agent *agent, const char *name)
+{
+	Service *self = dn_service_find(agent, name);
+
+	if (self != NULL)
+		return self;
+	self = g_new0(Service, 1);
+	self->name = g_strdup(name);
+	self->number = ++agent->next_service;
+	self->held = g_ptr_array_new_with_free_func(g_free);
+	dn_budget_init(&self->budget);
+	g_hash_table_insert(agent->services, g_strdup(name), self);
+	return self;
+}
+
+void dn_service_free(Service *self)
+{
+	if (self == NULL)
+		return;
+	g_free(self->name);
+	dn_assign_free(self->assign);
+	g_ptr_array_unref(self->held);
+	dn_budget_clear(&self->budget);
+	g_free(self);
+}
+
+bool dn_service_within_budget(Agent *agent, Service *service, const DnManifest *manifest)
+{
+	uint32_t grant = service->assign != NULL ? service->assign->respawn_grant : 0;
+
+	return dn_budget_allows(&service->budget, grant,
+				(uint64_t)manifest->respawn_within_ms * DN_NS_PER_MS,
+				dn_clock_realtime_ns());
+}
+
+static bool is_hopeless(const Node *node, uint64_t now_ns)
+{
+	uint64_t deadline_ns = (uint64_t)node->manifest->run.start_deadline_ms * DN_NS_PER_MS;
+
+	if (node->state == DN_NODE_STARTING)
+		return now_ns - node->started_monotonic_ns > deadline_ns;
+	if (node->state == DN_NODE_READY || node->state == DN_NODE_STANDBY)
+		return dn_health_is_hopeless(&node->health, &node->manifest->health, now_ns);
+	return false;
+}
+
+/* The nodes of @service as the plan sees them; also counts the free slots of the host. */
+static GArray *plan_nodes(Agent *agent, const Service *service, uint64_t now_ns,
+			  uint32_t *free_slots)
+{
+	GArray *nodes = g_array_new(FALSE, FALSE, sizeof(DnPlanNode));
+
+	*free_slots = 0;
+	for (unsigned i = 0; i < DN_SLOTS; i++) {
+		const Node *node = agent->slots[i];
+
+		if (node == NULL) {
+			++*free_slots;
+			continue;
+		}
+		if (!g_str_equal(node->manifest->service, service->name))
+			continue;
+		DnPlanNode seen = {
+			.id = node->id,
+			.digest = node->manifest->digest,
+			.epoch = node->manifest->epoch,
+			/* What a worker holds is left alone until it comes back. */
+			.state = node->busy && node->state != DN_NODE_CREATING &&
+						 node->state != DN_NODE_QUARANTINED
+					 ? DN_NODE_STOPPING
+					 : node->state,
+			.role = node->role,
+			.hopeless = is_hopeless(node, now_ns),
+			.drained = node->state == DN_NODE_DRAINING && node->drain_until_ns == 0,
+			.made_ns = node->made_ns,
+		};
+		g_array_append_val(nodes, seen);
+	}
+	return nodes;
+}
+
+static void create(Agent *agent, const Service *service, const DnAct *act)
+{
+	DnManifest *manifest = g_hash_table_lookup(agent->manifests, act->digest);
+	uint32_t slot = 0;
+
+	if (manifest == NULL) {
+		g_warning("share of %s names manifest %s, which is not here", service->name,
+			  act->digest);
+		return;
+	}
+	while (slot < DN_SLOTS && agent->slots[slot] != NULL)
+		slot++;
+	if (slot == DN_SLOTS)
+		return;
+	g_autofree char *suffix = dn_id_new(4);
+	g_autofree char *id = g_strdup_printf("%s-%s", service->name, suffix);
+	Node *node = dn_node_new(agent, slot, id, manifest, act->role);
+	dn_node_build(node);
+}
+
+static void carry_out(Agent *agent, Service *service, const DnAct *act)
+{
+	Node *node = act->node != NULL ? dn_agent_find_node(agent, act->node) : NULL;
+
+	if (act->kind == DN_ACT_CREATE) {
+		create(agent, service, act);
+		return;
+	}
+	if (node == NULL)
+		return;
+	if (act->kind == DN_ACT_STOP && is_hopeless(node, dn_clock_monotonic_ns())) {
+		bool starting = node->state == DN_NODE_STARTING;
+
+		service->exits++;
+		service->not_before_ns =
+			dn_clock_monotonic_ns() + dn_plan_backoff_ns(service->exits);
+		dn_report_event(agent, "warning", "node.replaced", service->name, node->id,
+				"node %s %s; its log is kept", node->id,
+				starting ? "did not answer within run.start_deadline"
+					 : "stayed unhealthy for health.replace_after");
+	}
+	switch (act->kind) {
+	case DN_ACT_PROMOTE:
+		dn_node_promote(node);
+		break;
+	case DN_ACT_DRAIN:
+		dn_node_drain(node);
+		break;
+	case DN_ACT_STOP:
+		dn_node_stop(node);
+		break;
+	case DN_ACT_REMOVE:
+		dn_node_remove(node);
+		break;
+	case DN_ACT_CREATE:
+		break;
+	}
+}
+
+static gboolean on_retry(gpointer data)
+{
+	dn_agent_settle(data);
+	return G_SOURCE_REMOVE;
+}
+
+static void settle_service(Agent *agent, Service *service)
+{
+	uint64_t now_ns = dn_clock_monotonic_ns();
+	DnPlanInput input = {
+		.assign = service->assign,
+		.held = service->held->len,
+		.not_before_ns = service->not_before_ns,
+		.now_ns = now_ns,
+	};
+	g_autoptr(GArray) nodes = plan_nodes(agent, service, now_ns, &input.free_slots);
+
+	if (service->assign == NULL)
+		return;
+	input.nodes = (const DnPlanNode *)(const void *)nodes->data;
+	input.n_nodes = nodes->len;
+	g_autoptr(GArray) acts = dn_plan(&input);
+	for (guint i = 0; i < acts->len; i++)
+		carry_out(agent, service, &g_array_index(acts, DnAct, i));
+	if (service->not_before_ns > now_ns) {
+		uint64_t wait_ms = (service->not_before_ns - now_ns) / DN_NS_PER_MS + 1;
+
+		g_timeout_add((guint)MIN(wait_ms, 60 * IMAGE_RETRY_MS), on_retry, agent);
+	}
+}
+
+static gboolean on_settle(gpointer data)
+{
+	Agent *agent = data;
+	g_autoptr(GList) services = g_hash_table_get_values(agent->services);
+
+	g_clear_pointer(&agent->settle, g_source_unref);
+	for (GList *i = services; i != NULL; i = i->next)
+		settle_service(agent, i->data);
+	return G_SOURCE_REMOVE;
+}
+
+void dn_agent_settle(Agent *agent)
+{
+	if (agent->settle != NULL || agent->firewall == NULL)
+		return;
+	agent->settle = g_idle_source_new();
+	g_source_set_priority(agent->settle, G_PRIORITY_DEFAULT);
+	g_source_set_callback(agent->settle, on_settle, agent, NULL);
+	g_source_attach(agent->settle, NULL);
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* From the core's acts to the world: store first, then speak. */
+
+#include "main/internal.h"
+#include "main/records.h"
+
+/* An order that could not be sent, answered from the main loop and not from inside a step. */
+typedef struct {
+	DnSupervisor *supervisor;
+	char *host;
+	uint64_t tag;
+} Unsent;
+
+static void free_dispatch(gpointer data)
+{
+	DnDispatch *dispatch = data;
+
+	g_free(dispatch->host);
+	dn_order_free(dispatch->order);
+	g_free(dispatch);
+}
+
+static void free_event(gpointer event)
+{
+	dn_event_free(event);
+}
+
+DnBatch *dn_batch_new(DnSupervisor *supervisor)
+{
+	DnBatch *self = g_new0(DnBatch, 1);
+
+	self->supervisor = supervisor;
+	self->txn = dn_store_txn_new(supervisor->term);
+	self->dispatches = g_ptr_array_new_with_free_func(free_dispatch);
+	self->events = g_ptr_array_new_with_free_func(free_event);
+	self->waiters = g_array_new(FALSE, FALSE, sizeof(DnAfter));
+	return self;
+}
+
+void dn_batch_free(DnBatch *self)
+{
+	if (self == NULL)
+		return;
+	dn_store_txn_free(self->txn);
+	g_ptr_array_unref(self->dispatches);
+	g_ptr_array_unref(self->events);
+	g_array_unref(self->waiters);
+	g_free(self);
+}
+
+DnNow dn_supervisor_now(void)
+{
+	return (DnNow){
+		.monotonic_ns = dn_clock_monotonic_ns(),
+		.realtime_ns = dn_clock_realtime_ns(),
+	};
+}
+
+static gboolean on_unsent(gpointer data)
+{
+	Unsent *unsent = data;
+	g_autoptr(DnAnswerTo) answer = dn_answer_to_new(0);
+
+	answer->code = DN_ERROR_UNAVAILABLE;
+	answer->error = g_strdup_printf("%s is not connected; try again", unsent->host);
+	if (!unsent->supervisor->ending)
+		dn_supervisor_sessions_ops.answered(unsent->host, unsent->tag, answer,
+						    unsent->supervisor);
+	return G_SOURCE_REMOVE;
+}
+
+static void free_unsent(gpointer data)
+{
+	g_free(((Unsent *)data)->host);
+	g_free(data);
+}
+
+static void send(DnSupervisor *self, DnDispatch *dispatch)
+{
+	if (dn_sessions_send(self->sessions, dispatch->host, g_steal_pointer(&dispatch->order),
+			     dispatch->tag))
+		return;
+	Unsent *unsent = g_new0(Unsent, 1);
+	unsent->supervisor = self;
+	unsent->host = g_strdup(dispatch->host);
+	unsent->tag = dispatch->tag;
+	g_idle_add_full(G_PRIORITY_DEFAULT, on_unsent, unsent, free_unsent);
+}
+
+static void begin_writing(DnSupervisor *self);
+
+static void speak(DnSupervisor *self, DnBatch *batch)
+{
+	for (guint i = 0; i < batch->dispatches->len; i++)
+		send(self, g_ptr_array_index(batch->dispatches, i));
+	for (guint i = 0; i < batch->events->len; i++) {
+		const DnEvent *event = g_ptr_array_index(batch->events, i);
+
+		dn_ring_add(self->ring, dn_event_copy(event));
+		if (self->api != NULL)
+			dn_api_publish(self->api, event);
+	}
+	for (guint i = 0; i < batch->waiters->len; i++) {
+		DnAfter after = g_array_index(batch->waiters, DnAfter, i);
+
+		after.call(self, after.data);
+	}
+}
+
+static void on_written(GObject *source, GAsyncResult *result, gpointer data)
+{
+	DnSupervisor *self = data;
+	DnBatch *batch = g_steal_pointer(&self->writing);
+
+	if (dn_store_txn_finish(self->store, result, NULL, NULL, &self->failed))
+		speak(self, batch);
+	else if (self->loop != NULL)
+		g_main_loop_quit(self->loop);
+	dn_batch_free(batch);
+	if (self->failed == NULL)
+		begin_writing(self);
+}
+
+static bool is_empty(const DnBatch *batch)
+{
+	return !batch->has_writes && batch->dispatches->len == 0 && batch->waiters->len == 0;
+}
+
+static void begin_writing(DnSupervisor *self)
+{
+	if (self->writing != NULL || is_empty(self->filling))
+		return;
+	self->writing = self->filling;
+	self->filling = dn_batch_new(self);
+	dn_store_txn_async(self->store, g_steal_pointer(&self->writing->txn), on_written, self);
+}
+
+static bool names_host(const DnBatch *batch, const char *host)
+{
+	for (guint i = 0; batch != NULL && i < batch->dispatches->len; i++)
+		if (g_str_equal(((const DnDispatch *)g_ptr_array_index(batch->dispatches, i))->host,
+				host))
+			return true;
+	return false;
+}
+
+/* Orders for one host keep their order, so a quick one waits behind a slow one of that host. */
+static bool must_wait(const DnSupervisor *self, const DnDispatch *dispatch)
+{
+	return dispatch->after_store || names_host(self->writing, dispatch->host) ||
+	       names_host(self->filling, dispatch->host);
+}
+
+static void add_event(DnSupervisor *self, DnEvent *event)
+{
+	event->id = ++self->last_event;
+	g_autofree char *key = dn_record_event_key(event->id);
+	g_autoptr(GBytes) value = dn_record_encode_event(event);
+
+	dn_store_txn_put(self->filling->txn, key, value);
+	if (event->id > DN_RING_LIMIT) {
+		g_autofree char *old = dn_record_event_key(event->id - DN_RING_LIMIT);
+
+		dn_store_txn_delete(self->filling->txn, old);
+	}
+	self->filling->has_writes = true;
+	g_ptr_array_add(self->filling->events, event);
+}
+
+void dn_supervisor_carry_out(DnSupervisor *self, DnActs *acts)
+{
+	for (guint i = 0; i < acts->records->len; i++) {
+		const DnRecordChange *change = g_ptr_array_index(acts->records, i);
+		g_autofree char *key = dn_record_key(change->kind, change->name);
+		g_autoptr(GBytes) value = dn_record_encode(self->core, change->kind, change->name);
+
+		if (value != NULL)
+			dn_store_txn_put(self->filling->txn, key, value);
+		else
+			dn_store_txn_delete(self->filling->txn, key);
+		self->filling->has_writes = true;
+	}
+	while (acts->dispatches->len > 0) {
+		DnDispatch *dispatch = g_ptr_array_steal_index(acts->dispatches, 0);
+
+		if (must_wait(self, dispatch)) {
+			g_ptr_array_add(self->filling->dispatches, dispatch);
+			continue;
+		}
+		send(self, dispatch);
+		free_dispatch(dispatch);
+	}
+	while (acts->events->len > 0)
+		add_event(self, g_ptr_array_steal_index(acts->events, 0));
+	begin_writing(self);
+}
+
+void dn_supervisor_after(DnSupervisor *self, DnAfterFunc call, gpointer data)
+{
+	DnAfter after = {.call = call, .data = data};
+
+	g_array_append_val(self->filling->waiters, after);
+	begin_writing(self);
+}

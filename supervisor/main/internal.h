@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the files of the main share. */
+
+#include "base/clock.h"
+#include "main/supervisor.h"
+#include "model/cluster.h"
+
+/* One transaction and what waits for it. */
+typedef struct {
+	DnSupervisor *supervisor; /* borrowed */
+	DnStoreTxn *txn;          /* owned until it is handed to the store */
+	bool has_writes;
+	GPtrArray *dispatches; /* of DnDispatch */
+	GPtrArray *events;     /* of DnEvent, numbered */
+	GArray *waiters;       /* of DnAfter */
+} DnBatch;
+
+typedef void (*DnAfterFunc)(DnSupervisor *self, gpointer data);
+
+typedef struct {
+	DnAfterFunc call;
+	gpointer data;
+} DnAfter;
+
+/* A person who waits for a host's answer. */
+typedef struct DnPersonWait DnPersonWait;
+
+struct DnSupervisor {
+	GMainLoop *loop;
+	DnCluster *cluster;
+	DnTrustPolicy *trust;
+	GBytes *trust_bytes;
+	char *repo_url;
+	uint8_t key[DN_PUBLIC_KEY_BYTES];
+	DnLinkIdentity *identity;
+	int lock_fd;
+	uint64_t term;
+
+	DnFleetCore *core;
+	DnStore *store;
+	DnRing *ring;
+	DnRepo *repo;
+	DnRepoServer *repo_server;
+	DnSessions *sessions;
+	DnApi *api;
+
+	uint64_t last_event;
+	DnBatch *filling;  /* what the next transaction will hold */
+	DnBatch *writing;  /* the transaction under way, or NULL */
+	GHashTable *waits; /* uint64_t * tag → DnPersonWait * */
+	unsigned imaging;  /* requests that a thread works on in the image repository */
+	GSource *tick, *stop_term, *stop_int;
+	GError *failed; /* why the loop has ended */
+	bool ending;
+};
+
+DnNow dn_supervisor_now(void);
+
+/* Take @acts, the outcome of one step of the core. */
+void dn_supervisor_carry_out(DnSupervisor *self, DnActs *acts);
+/* Call @call once everything decided so far is on disk. */
+void dn_supervisor_after(DnSupervisor *self, DnAfterFunc call, gpointer data);
+DnBatch *dn_batch_new(DnSupervisor *supervisor);
+void dn_batch_free(DnBatch *self);
+
+/* Load the store into the core; blocks. */
+bool dn_supervisor_restore(DnSupervisor *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The calls of the other modules into this one. */
+extern const DnSessionsOps dn_supervisor_sessions_ops;
+extern const DnApiOps dn_supervisor_api_ops;
+
+/* A host has answered an order under @tag: tell who waits for it, if anybody. */
+void dn_people_answered(DnSupervisor *self, uint64_t tag, const DnAnswerTo *answer);
+void dn_person_wait_free(DnPersonWait *self);
+
+/* The image half of dn_supervisor_api_ops. */
+void dn_images_list(DnApiReply *reply, void *data);
+void dn_images_missing(GPtrArray *objects, DnApiReply *reply, void *data);
+void dn_images_object(const char *name, int fd, DnApiReply *reply, void *data);
+void dn_images_set(const char *ref, const char *commit, GBytes *metadata, DnApiReply *reply,
+		   void *data);
