@@ -65,6 +65,9 @@ struct DnReflex {
 
 enum { DN_REFLEX_NOBODY = UINT32_MAX };
 
+/* When the slot was marked; 0: it is not. */
+uint64_t dn_steps_event_ns(const DnReflex *self, uint32_t slot);
+
 /* (b) and (c): freeze, verdict, balancer. */
 void dn_steps_cut(DnReflex *self, uint32_t slot);
 

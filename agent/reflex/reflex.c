@@ -68,8 +68,7 @@ static uint32_t take_marked(DnReflex *self)
 	for (uint32_t i = 0; i < self->source.n_slots; i++) {
 		DnReflexSlot *slot = &self->slots[i];
 
-		if (!slot->armed || slot->taken ||
-		    __atomic_load_n(&self->source.marks[i].event_ns, __ATOMIC_ACQUIRE) == 0)
+		if (!slot->armed || slot->taken || dn_steps_event_ns(self, i) == 0)
 			continue;
 		slot->taken = true;
 		slot->step = DN_STEP_FREEZING; /* so that nobody takes it for idle */
@@ -350,7 +349,7 @@ bool dn_reflex_arm(DnReflex *self, const DnReflexPlan *plan)
 	}
 	pthread_mutex_unlock(&self->lock);
 	clear_plan(&old);
-	if (self->source.marks[plan->slot].event_ns != 0)
+	if (dn_steps_event_ns(self, plan->slot) != 0)
 		dn_reflex_ring(self);
 	return fits;
 }
@@ -366,7 +365,7 @@ void dn_reflex_disarm(DnReflex *self, uint32_t number)
 	old.cut = g_steal_pointer(&slot->cut);
 	old.promote = g_steal_pointer(&slot->promote);
 	slot->armed = slot->taken = slot->stale = slot->holds_standby = false;
-	if (slot->step != DN_STEP_LATE || self->source.marks[number].event_ns == 0) {
+	if (slot->step != DN_STEP_LATE || dn_steps_event_ns(self, number) == 0) {
 		slot->step = DN_STEP_IDLE;
 		slot->posted = false;
 	}

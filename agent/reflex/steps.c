@@ -19,10 +19,14 @@ static const uint64_t probe_pause_ns = 50 * DN_NS_PER_US;
 static const uint64_t probe_long_pause_ns = 5 * DN_NS_PER_MS;
 static const uint64_t probe_hurry_ns = 20 * DN_NS_PER_MS;
 
+uint64_t dn_steps_event_ns(const DnReflex *self, uint32_t slot)
+{
+	return __atomic_load_n(&self->source.marks[slot].event_ns, __ATOMIC_ACQUIRE);
+}
+
 static bool is_marked(const DnReflex *self, uint32_t slot)
 {
-	return slot < self->source.n_slots &&
-	       __atomic_load_n(&self->source.marks[slot].event_ns, __ATOMIC_ACQUIRE) != 0;
+	return slot < self->source.n_slots && dn_steps_event_ns(self, slot) != 0;
 }
 
 /* Is the standby free: neither marked itself nor used for another slot? Under the lock. */
@@ -115,7 +119,7 @@ void dn_steps_cut(DnReflex *self, uint32_t number)
 
 	slot->outcome = (DnReflexOutcome){
 		.slot = number,
-		.event_ns = mark->event_ns,
+		.event_ns = dn_steps_event_ns(self, number),
 		.verdict_ns = now,
 		.cut_ns = cut != 0 ? cut : now, /* seen here, so visible to the packet paths */
 	};
