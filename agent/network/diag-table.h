@@ -45,10 +45,11 @@ struct DnDiag {
 
 /*
  * Send the dump @request of @size bytes and give every answer to @take, until the kernel is done
- * or @deadline_ns (CLOCK_MONOTONIC). False on an error; *@complete says whether the end came.
+ * or until the thread's CPU clock reaches @limit_ns. False on an error; *@complete says whether the
+ * end came.
  */
 typedef void (*DnDiagTake)(DnDiag *self, const struct nlmsghdr *header, void *data);
-bool dn_diag_dump(DnDiag *self, int fd, const void *request, size_t size, uint64_t deadline_ns,
+bool dn_diag_dump(DnDiag *self, int fd, const void *request, size_t size, uint64_t limit_ns,
 		  DnDiagTake take, void *data, bool *complete);
 
 /* Answers nobody asked for: read them away without waiting. */

@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <linux/sock_diag.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -22,17 +21,6 @@ void dn_diag_drain(DnDiag *self, int fd)
 {
 	while (recv(fd, self->answer, sizeof(self->answer), MSG_DONTWAIT) > 0)
 		;
-}
-
-static bool wait_readable(int fd, uint64_t deadline_ns)
-{
-	uint64_t now = dn_clock_monotonic_ns();
-	struct pollfd poll = {.fd = fd, .events = POLLIN};
-
-	if (now >= deadline_ns)
-		return false;
-	struct timespec left = {.tv_nsec = (long)(deadline_ns - now)};
-	return ppoll(&poll, 1, &left, NULL) == 1;
 }
 
 /* One datagram of a dump. True when the dump goes on. */
@@ -60,23 +48,27 @@ static bool take_all(DnDiag *self, size_t length, DnDiagTake take, void *data, i
 	return true;
 }
 
-bool dn_diag_dump(DnDiag *self, int fd, const void *request, size_t size, uint64_t deadline_ns,
+/*
+ * A dump is work of the calling thread: sendto() makes the first part, each recv() the next one,
+ * nothing is ever waited for. So the limit is one of CPU time. A limit of the clock would cut
+ * the dump short whenever other threads come first, and leave clients without their reset.
+ */
+bool dn_diag_dump(DnDiag *self, int fd, const void *request, size_t size, uint64_t limit_ns,
 		  DnDiagTake take, void *data, bool *complete)
 {
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	int failure = 0;
+	ssize_t length;
 
 	*complete = false;
 	if (sendto(fd, request, size, MSG_DONTWAIT, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
 		return false;
-	while (wait_readable(fd, deadline_ns)) {
-		ssize_t length = recv(fd, self->answer, sizeof(self->answer), MSG_DONTWAIT);
-
+	do {
+		length = recv(fd, self->answer, sizeof(self->answer), MSG_DONTWAIT);
 		if (length < 0)
 			return false;
-		if (!take_all(self, (size_t)length, take, data, &failure, complete))
-			break;
-	}
+	} while (take_all(self, (size_t)length, take, data, &failure, complete) &&
+		 dn_clock_thread_ns() < limit_ns);
 	return failure == 0;
 }
 
@@ -116,7 +108,7 @@ int dn_diag_dump_sockets(DnDiag *self, int diag_fd)
 		{AF_INET, IPPROTO_UDP},
 		{AF_INET6, IPPROTO_UDP},
 	};
-	uint64_t deadline = dn_clock_monotonic_ns() + DN_DIAG_DUMP_MS * DN_NS_PER_MS;
+	uint64_t limit = dn_clock_thread_ns() + DN_DIAG_DUMP_MS * DN_NS_PER_MS;
 	bool complete = true;
 
 	self->n_sockets = 0;
@@ -136,7 +128,7 @@ int dn_diag_dump_sockets(DnDiag *self, int diag_fd)
 			 .idiag_states = ~0U},
 		};
 
-		if (!dn_diag_dump(self, diag_fd, &request, sizeof(request), deadline, take_socket,
+		if (!dn_diag_dump(self, diag_fd, &request, sizeof(request), limit, take_socket,
 				  &protocol, &complete))
 			return -1;
 	}

@@ -15,7 +15,7 @@
 enum {
 	DN_DIAG_SOCKETS = 4096,
 	DN_DIAG_FLOWS = 4096,
-	DN_DIAG_DUMP_MS = 20,   /* longest a dump takes; what was read by then counts */
+	DN_DIAG_DUMP_MS = 20,   /* CPU time of a dump at most; what was read by then counts */
 	DN_DIAG_SWEEP_MS = 500, /* the same for a sweep */
 };
 

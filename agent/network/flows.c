@@ -296,7 +296,7 @@ static void fill_sweep(Sweep *sweep, uint16_t which, struct in_addr address, uin
 int dn_diag_sweep_flows(DnDiag *self, const char *v4)
 {
 	static const uint16_t tuples[] = {CTA_TUPLE_REPLY, CTA_TUPLE_ORIG};
-	uint64_t deadline = dn_clock_monotonic_ns() + DN_DIAG_SWEEP_MS * DN_NS_PER_MS;
+	uint64_t limit = dn_clock_thread_ns() + DN_DIAG_SWEEP_MS * DN_NS_PER_MS;
 	struct in_addr address;
 	bool complete = true;
 
@@ -308,8 +308,8 @@ int dn_diag_sweep_flows(DnDiag *self, const char *v4)
 		Sweep sweep;
 
 		fill_sweep(&sweep, tuples[i], address, ++self->sequence);
-		if (!dn_diag_dump(self, self->conntrack_fd, &sweep, sizeof(sweep), deadline,
-				  take_flow, &address, &complete))
+		if (!dn_diag_dump(self, self->conntrack_fd, &sweep, sizeof(sweep), limit, take_flow,
+				  &address, &complete))
 			return -1;
 	}
 	if (!complete) {

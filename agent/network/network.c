@@ -228,6 +228,17 @@ static bool configure_host_end(Work *work, GError **error)
 	       dn_rtnl_add_route(work->host, &route, error);
 }
 
+/* Within the host's namespace; @node_socket_fd belongs to the node's. */
+static bool settle(Work *work, int node_socket_fd, GError **error)
+{
+	dn_autofd int host_socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (host_socket < 0)
+		return dn_throw_errno(error, errno, "open a socket");
+	return dn_rtnl_settle(host_socket, work->ifname, error) &&
+	       dn_rtnl_settle(node_socket_fd, NODE_LINK, error);
+}
+
 static void report(Work *work, int *diag_fd)
 {
 	work->network->ifindex = work->host_link.ifindex;
@@ -239,9 +250,11 @@ static bool build(Work *work, GError **error)
 {
 	if (!make_namespace(work, error))
 		return false;
+	/* While the thread is in there: what is opened now stays the node's. */
 	dn_autofd int diag_fd = open_diag(error);
+	dn_autofd int node_socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (diag_fd < 0 || !make_veth(work, error) || !configure_host_end(work, error) ||
-	    !configure_node_end(work, error))
+	    !configure_node_end(work, error) || !settle(work, node_socket, error))
 		return false;
 	report(work, &diag_fd);
 	return true;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "network/rtnl.h"
 
+#include <linux/ethtool.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netlink/errno.h>
 #include <netlink/route/addr.h>
@@ -10,6 +12,7 @@
 #include <netlink/route/neighbour.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
+#include <sys/ioctl.h>
 
 typedef struct nl_addr Addr;
 typedef struct rtnl_link Link;
@@ -120,6 +123,21 @@ bool dn_rtnl_set_up(DnRtnl *self, unsigned ifindex, GError **error)
 	rtnl_link_set_flags(change, IFF_UP);
 	int answer = rtnl_link_change(self, link, change, 0);
 	return answer == 0 || dn_rtnl_throw(error, answer, "set link %u up", ifindex);
+}
+
+bool dn_rtnl_settle(int socket_fd, const char *name, GError **error)
+{
+	/* Asking for the carrier first brings it up to date, see ethtool_op_get_link(). */
+	struct ethtool_value value = {.cmd = ETHTOOL_GLINK};
+	struct ifreq request = {.ifr_data = (void *)&value};
+
+	g_strlcpy(request.ifr_name, name, sizeof(request.ifr_name));
+	if (ioctl(socket_fd, SIOCETHTOOL, &request) < 0)
+		return dn_throw_errno(error, errno, "ask link %s for its carrier", name);
+	if (value.data != 0)
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "link %s has no carrier", name);
+	return false;
 }
 
 bool dn_rtnl_add_address(DnRtnl *self, unsigned ifindex, const char *address, GError **error)

@@ -41,6 +41,13 @@ bool dn_rtnl_add_veth(DnRtnl *self, const DnRtnlVeth *veth, GError **error);
 bool dn_rtnl_delete_link(DnRtnl *self, const char *name, GError **error);
 bool dn_rtnl_set_up(DnRtnl *self, unsigned ifindex, GError **error);
 
+/*
+ * After both ends of a veth were set up: make the kernel act on the carrier now. It would do so in
+ * a work queue, and drop what is sent until then; a dropped SYN costs its client a second.
+ * @socket_fd is any socket of the link's namespace.
+ */
+bool dn_rtnl_settle(int socket_fd, const char *name, GError **error);
+
 bool dn_rtnl_add_address(DnRtnl *self, unsigned ifindex, const char *address, GError **error);
 bool dn_rtnl_has_address(DnRtnl *self, unsigned ifindex, const char *address, bool *has,
 			 GError **error);

@@ -16,6 +16,11 @@ uint64_t dn_clock_monotonic_ns(void)
 	return read_ns(CLOCK_MONOTONIC);
 }
 
+uint64_t dn_clock_thread_ns(void)
+{
+	return read_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
 uint64_t dn_clock_realtime_ns(void)
 {
 	return read_ns(CLOCK_REALTIME);

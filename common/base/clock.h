@@ -14,6 +14,12 @@
 /* Nanoseconds of CLOCK_MONOTONIC, the clock of bpf_ktime_get_ns(). */
 uint64_t dn_clock_monotonic_ns(void);
 
+/*
+ * Nanoseconds of CPU that the calling thread has used: bounds work that must be done whole however
+ * busy the machine is.
+ */
+uint64_t dn_clock_thread_ns(void);
+
 /* Nanoseconds since 1970 of CLOCK_REALTIME. */
 uint64_t dn_clock_realtime_ns(void);
 

@@ -35,7 +35,7 @@ static void expect_answers(const char *address)
 
 static char *everything(void)
 {
-	return world_sh(world_host_a, "ip -br link | cut -d' ' -f1; ip addr show up0; ip route; "
+	return world_sh(world_host_a, "ip -br link | cut -d' ' -f1; ip -4 addr show up0; ip route; "
 				      "ip route show table local; ip neigh show nud permanent; "
 				      "ls /run/netns; grep -c netns /proc/self/mountinfo");
 }

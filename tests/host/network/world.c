@@ -92,6 +92,66 @@ static void wire(int ns_fd, const char *name, const char *address, const char *p
 	g_free(world_sh(ns_fd, own));
 }
 
+static bool make_socket(void *data, GError **error)
+{
+	Errand *errand = data;
+
+	if (!dn_netns_enter(errand->ns_fd, error))
+		return false;
+	errand->fd = socket(errand->domain, errand->type | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			    errand->protocol);
+	return errand->fd >= 0 || dn_throw_errno(error, errno, "socket");
+}
+
+static int new_socket(int ns_fd, int domain, int type, int protocol)
+{
+	g_autoptr(GError) error = NULL;
+	Errand errand = {
+		.ns_fd = ns_fd, .domain = domain, .type = type, .protocol = protocol, .fd = -1};
+
+	world_must(dn_netns_run(make_socket, &errand, &error), &error);
+	return errand.fd;
+}
+
+static struct sockaddr_in to(const char *address, uint16_t port)
+{
+	struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(port)};
+
+	cr_assert(inet_pton(AF_INET, address, &name.sin_addr) == 1);
+	return name;
+}
+
+static int dial_for(int timeout_ms, int ns_fd, const char *address, uint16_t port)
+{
+	dn_autofd int fd = new_socket(ns_fd, AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in name = to(address, port);
+	int problem = 0;
+	socklen_t size = sizeof(problem);
+
+	if (connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0 && errno != EINPROGRESS)
+		return -errno;
+	struct pollfd ready = {.fd = fd, .events = POLLOUT};
+	if (poll(&ready, 1, timeout_ms) == 0)
+		return -ETIMEDOUT;
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size);
+	return problem != 0 ? -problem : g_steal_fd(&fd);
+}
+
+int world_dial(int ns_fd, const char *address, uint16_t port)
+{
+	return dial_for(1000, ns_fd, address, port);
+}
+
+/* Nobody listens there: being refused is an answer. */
+static void wait_for_answer(int ns_fd, const char *address)
+{
+	int answer = -ETIMEDOUT;
+
+	for (int i = 0; i < 200 && answer != -ECONNREFUSED; i++)
+		answer = dial_for(50, ns_fd, address, 9);
+	cr_assert(answer == -ECONNREFUSED, "%s: %s", address, g_strerror(-answer));
+}
+
 void world_begin(void)
 {
 	g_autoptr(GError) error = NULL;
@@ -115,6 +175,9 @@ void world_begin(void)
 	/* As hosts have: without any route to a VIP the kernel answers before the firewall can. */
 	g_free(world_sh(world_host_a, "ip route add default via " WORLD_CLIENT));
 	world_must(dn_network_prepare_host(&world_instance, &error), &error);
+	/* The switch forwards once the kernel has seen the carriers. */
+	wait_for_answer(world_client, WORLD_HOST_A);
+	wait_for_answer(world_client, WORLD_HOST_B);
 }
 
 WorldNode *world_node(unsigned slot)
@@ -163,35 +226,6 @@ void world_end(void)
 	dn_fd_clear(&world_switch);
 }
 
-static bool make_socket(void *data, GError **error)
-{
-	Errand *errand = data;
-
-	if (!dn_netns_enter(errand->ns_fd, error))
-		return false;
-	errand->fd = socket(errand->domain, errand->type | SOCK_CLOEXEC | SOCK_NONBLOCK,
-			    errand->protocol);
-	return errand->fd >= 0 || dn_throw_errno(error, errno, "socket");
-}
-
-static int new_socket(int ns_fd, int domain, int type, int protocol)
-{
-	g_autoptr(GError) error = NULL;
-	Errand errand = {
-		.ns_fd = ns_fd, .domain = domain, .type = type, .protocol = protocol, .fd = -1};
-
-	world_must(dn_netns_run(make_socket, &errand, &error), &error);
-	return errand.fd;
-}
-
-static struct sockaddr_in to(const char *address, uint16_t port)
-{
-	struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(port)};
-
-	cr_assert(inet_pton(AF_INET, address, &name.sin_addr) == 1);
-	return name;
-}
-
 int world_listen(int ns_fd, uint16_t port)
 {
 	int fd = new_socket(ns_fd, AF_INET, SOCK_STREAM, 0), on = 1;
@@ -223,22 +257,6 @@ int world_udp(int ns_fd, const char *address, uint16_t port)
 
 	cr_assert(bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0);
 	return fd;
-}
-
-int world_dial(int ns_fd, const char *address, uint16_t port)
-{
-	dn_autofd int fd = new_socket(ns_fd, AF_INET, SOCK_STREAM, 0);
-	struct sockaddr_in name = to(address, port);
-	int problem = 0;
-	socklen_t size = sizeof(problem);
-
-	if (connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0 && errno != EINPROGRESS)
-		return -errno;
-	struct pollfd ready = {.fd = fd, .events = POLLOUT};
-	if (poll(&ready, 1, 1000) == 0)
-		return -ETIMEDOUT;
-	getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size);
-	return problem != 0 ? -problem : g_steal_fd(&fd);
 }
 
 int world_accept(int listener, char peer[16])
