@@ -40,8 +40,9 @@ static bool list_daemons(const DnLab *lab, const DnLabPrograms *programs, const 
 	g_autoptr(GPtrArray) daemons =
 		g_ptr_array_new_with_free_func((GDestroyNotify)dn_lab_daemon_free);
 	g_autofree char *state = g_build_filename(lab->state_dir, "supervisor", NULL);
-	const char *supervisor[] = {programs->supervisor, "--home",    lab->home, "--state", state,
-				    "--socket",           lab->socket, NULL};
+	g_autofree char *run = g_path_get_dirname(lab->socket);
+	const char *supervisor[] = {
+		programs->supervisor, "--config", lab->home, "--state", state, "--run", run, NULL};
 
 	g_ptr_array_add(daemons,
 			dn_lab_daemon_new("supervisor", lab->supervisor_netns, supervisor));
@@ -67,7 +68,8 @@ static bool await_supervisor(const DnLab *lab, DnHttp *http, GError **error)
 		if (dn_clock_monotonic_ns() > deadline) {
 			g_propagate_prefixed_error(
 				error, g_steal_pointer(&cause),
-				"the supervisor did not start (see %s): ", lab->log_dir);
+				"the supervisor did not start, see %s/supervisor.log: ",
+				lab->log_dir);
 			return false;
 		}
 		g_usleep(POLL_US);
