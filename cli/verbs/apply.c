@@ -57,7 +57,7 @@ static bool run(DnCall *call, GError **error)
 
 	if (bytes == NULL || (!sign && signatures == NULL))
 		return false;
-	if (!sign && signatures->len == 0 && !dn_call_has(call, "plan")) {
+	if (!sign && signatures->len == 0) {
 		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
 			    "%s is not signed: give --key, or sign it first with 'dnode manifest "
 			    "sign %s --key KEY'",

@@ -27,30 +27,40 @@ static void show_stages(DnOutput *output, JsonObject *incident)
 	dn_output_table(output, table, "stages yet");
 }
 
+static void add_socket(DnTable *table, JsonObject *socket)
+{
+	bool listens = strcmp(dn_answer_word(socket, "state"), "listen") == 0;
+	const char *opener = dn_answer_bool(socket, "accepted") ? "a client" : "the node";
+
+	dn_table_add(table, dn_answer_text(socket, "protocol"));
+	dn_table_add(table, dn_answer_text(socket, "state"));
+	dn_table_add(table, dn_answer_text(socket, "local"));
+	dn_table_add(table, dn_answer_text(socket, "peer"));
+	dn_table_add(table, listens ? "-" : opener);
+}
+
+/* Connections that were over already are only counted: they would hide the others. */
 static void show_sockets(DnOutput *output, JsonObject *incident)
 {
 	static const char *const titles[] = {"SOCKET", "STATE", "LOCAL", "PEER", "OPENED BY", NULL};
 	JsonArray *sockets = dn_answer_array(incident, "sockets");
 	g_autoptr(DnTable) table = dn_table_new(titles);
-	unsigned n = dn_answer_length(sockets);
+	unsigned n = dn_answer_length(sockets), shown = 0, over = 0;
 
-	for (unsigned i = 0; i < MIN(n, SOCKETS_SHOWN); i++) {
+	for (unsigned i = 0; i < n; i++) {
 		JsonObject *socket = dn_answer_at(sockets, i);
-		bool listens = strcmp(dn_answer_word(socket, "state"), "listen") == 0;
-		dn_table_add(table, dn_answer_text(socket, "protocol"));
-		dn_table_add(table, dn_answer_text(socket, "state"));
-		dn_table_add(table, dn_answer_text(socket, "local"));
-		dn_table_add(table, dn_answer_text(socket, "peer"));
-		dn_table_add(table, listens                              ? "-"
-				    : dn_answer_bool(socket, "accepted") ? "a client"
-									 : "the node");
+		if (strcmp(dn_answer_word(socket, "state"), "time_wait") == 0)
+			over++;
+		else if (shown++ < SOCKETS_SHOWN)
+			add_socket(table, socket);
 	}
 	if (n == 0)
 		return;
 	dn_output_line(output, "%s", "");
-	dn_output_table(output, table, "sockets");
-	if (n > SOCKETS_SHOWN)
-		dn_output_line(output, "and %u more; --json has all of them", n - SOCKETS_SHOWN);
+	dn_output_table(output, table, "open sockets");
+	if (over > 0 || shown > SOCKETS_SHOWN)
+		dn_output_line(output, "and %u open, %u closed ones; --json has all of them",
+			       shown - MIN(shown, SOCKETS_SHOWN), over);
 }
 
 void dn_incident_show(DnOutput *output, JsonObject *incident)
