@@ -320,15 +320,20 @@ static void tell_people(const DnFleetCore *core, DnService *service, DnNow now, 
 	g_autoptr(DnServiceView) view = dn_fleet_core_service(core, service->name);
 	const char *name = dn_service_state_name(view->state);
 	g_autofree char *kind = g_strdup_printf("service.%s", name);
+	DnEvent *event = NULL;
 
 	if (service->shown_state == (int)view->state || !knows_hosts(core, service, now))
 		return;
 	service->shown_state = (int)view->state;
-	dn_acts_event(acts, now.realtime_ns, kind,
-		      view->state == DN_SERVICE_DEGRADED ? "warning" : "info",
-		      "%s is %s: %u of %u nodes ready", service->name, name, view->ready,
-		      view->current->manifest->replicas)
-		->service = g_strdup(service->name);
+	if (view->current->manifest->removed)
+		event = dn_acts_event(acts, now.realtime_ns, kind, "info", "%s is %s",
+				      service->name, name);
+	else
+		event = dn_acts_event(acts, now.realtime_ns, kind,
+				      view->state == DN_SERVICE_DEGRADED ? "warning" : "info",
+				      "%s is %s: %u nodes ready, %u wanted", service->name, name,
+				      view->ready, view->current->manifest->replicas);
+	event->service = g_strdup(service->name);
 }
 
 static void reconcile_service(DnFleetCore *core, DnService *service, DnNow now, DnActs *acts)
