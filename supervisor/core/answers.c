@@ -4,8 +4,8 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "core/lifecycle.h"
 #include "core/reconcile.h"
+#include "core/rollout.h"
 
 enum { RETRY_S = 2, LINE_LIMIT = 512 };
 
@@ -61,47 +61,6 @@ static void manifest_answered(DnFleetCore *core, DnHost *host, const char *diges
 	g_hash_table_insert(host->manifests, g_strdup(digest), GINT_TO_POINTER(held));
 }
 
-static uint32_t count(const DnHost *host, const char *digest, DnRole role)
-{
-	GHashTableIter iter;
-	gpointer value;
-	uint32_t found = 0;
-
-	g_hash_table_iter_init(&iter, host->nodes);
-	while (g_hash_table_iter_next(&iter, NULL, &value)) {
-		const DnNodeRecord *node = value;
-
-		if (node->role == role && dn_lifecycle_is_live(node->state) &&
-		    node->state != DN_NODE_DRAINING && g_strcmp0(node->digest, digest) == 0)
-			found++;
-	}
-	return found;
-}
-
-/*
- * The host will not make new nodes of an epoch that is not its last, e.g. when it never heard of
- * a share before the next manifest came: ask for no more of those than it has.
- */
-static bool ask_for_less(DnService *service, const DnHost *host)
-{
-	bool changed = false;
-
-	for (guint i = 1; i < service->releases->len; i++) {
-		const DnRelease *release = g_ptr_array_index(service->releases, i);
-		const char *digest = release->declaration->manifest->digest;
-		DnShare *share = g_hash_table_lookup(release->shares, host->name);
-
-		if (share == NULL)
-			continue;
-		uint32_t running = MIN(share->running, count(host, digest, DN_ROLE_ACTIVE));
-		uint32_t standby = MIN(share->standby, count(host, digest, DN_ROLE_STANDBY));
-		changed |= running != share->running || standby != share->standby;
-		share->running = running;
-		share->standby = standby;
-	}
-	return changed;
-}
-
 static void assign_answered(DnFleetCore *core, DnHost *host, const DnPending *pending,
 			    const DnAnswerTo *answer, DnNow now, DnActs *acts)
 {
@@ -114,8 +73,8 @@ static void assign_answered(DnFleetCore *core, DnHost *host, const DnPending *pe
 		told->acked = MAX(told->acked, pending->revision);
 		return;
 	}
-	bool less =
-		service != NULL && answer->code == DN_ERROR_CONFLICT && ask_for_less(service, host);
+	bool less = service != NULL && answer->code == DN_ERROR_CONFLICT &&
+		    dn_rollout_ask_for_less(service, 1, host);
 	if (less)
 		dn_acts_record(acts, DN_RECORD_SERVICE, service->name);
 	else if (answer->code != DN_ERROR_UNAVAILABLE)

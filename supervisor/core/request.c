@@ -186,9 +186,11 @@ static void drop_untold(DnFleetCore *core, DnService *service)
 		const DnTold *told =
 			host == NULL ? NULL : g_hash_table_lookup(host->told, service->name);
 
-		/* Before the first word of a link nothing is known: answers.c sorts it out. */
-		if (told == NULL || told->sent == NULL)
+		if (told == NULL || told->sent == NULL) {
+			if (host != NULL && dn_host_is_up(host))
+				dn_rollout_ask_for_less(service, 0, host);
 			continue;
+		}
 		DnShare *share = g_hash_table_lookup(release->shares, at->data);
 		const DnPart *part =
 			dn_state_part(told->sent, release->declaration->manifest->digest);

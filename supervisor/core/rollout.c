@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/rollout.h"
 
+#include "core/lifecycle.h"
 #include "core/placement.h"
 
 typedef struct {
@@ -153,6 +154,43 @@ static bool move(const DnFleetCore *core, DnService *service)
 	if (tally.ready_new == tally.given_new && given >= limit)
 		return lower_one(core, service, true);
 	return false;
+}
+
+static uint32_t count(const DnHost *host, const char *digest, DnRole role)
+{
+	GHashTableIter iter;
+	gpointer value;
+	uint32_t found = 0;
+
+	g_hash_table_iter_init(&iter, host->nodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnNodeRecord *node = value;
+
+		if (node->role == role && dn_lifecycle_is_live(node->state) &&
+		    node->state != DN_NODE_DRAINING && g_strcmp0(node->digest, digest) == 0)
+			found++;
+	}
+	return found;
+}
+
+bool dn_rollout_ask_for_less(DnService *service, guint first, const DnHost *host)
+{
+	bool changed = false;
+
+	for (guint i = first; i < service->releases->len; i++) {
+		const DnRelease *release = g_ptr_array_index(service->releases, i);
+		const char *digest = release->declaration->manifest->digest;
+		DnShare *share = g_hash_table_lookup(release->shares, host->name);
+
+		if (share == NULL)
+			continue;
+		uint32_t running = MIN(share->running, count(host, digest, DN_ROLE_ACTIVE));
+		uint32_t standby = MIN(share->standby, count(host, digest, DN_ROLE_STANDBY));
+		changed |= running != share->running || standby != share->standby;
+		share->running = running;
+		share->standby = standby;
+	}
+	return changed;
 }
 
 void dn_rollout_begin(DnService *service, DnNow now)

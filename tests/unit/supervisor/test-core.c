@@ -213,6 +213,7 @@ Test(core, manifests_that_follow_each_other_at_once_end_with_the_last)
 	for (const char *host = "abc"; *host != '\0'; host++)
 		cr_assert(eq(uint, world_ready_on(world, (char[]){*host, '\0'}, "web", 6), 1));
 	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+	cr_assert(eq(uint, world_refusals(world), 0));
 }
 
 Test(core, a_manifest_applied_in_the_middle_of_a_roll_takes_it_over)
@@ -255,6 +256,41 @@ Test(core, a_host_that_drops_its_link_in_the_middle_of_a_roll_is_rolled_when_it_
 		cr_assert(eq(uint, world_ready(world, "web"), 3));
 		cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
 	}
+}
+
+Test(core, a_share_that_a_host_never_heard_of_is_given_up_when_it_refuses)
+{
+	/* No other host could carry the roll past it. */
+	world_disconnect(world, "a");
+	world_disconnect(world, "c");
+	/* The order with its first share is lost with the link; the next epoch comes meanwhile. */
+	world_mute(world, "b", true);
+	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 3, 0)), 0));
+	world_disconnect(world, "b");
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
+	world_mute(world, "b", false);
+	world_connect(world, "b");
+	world_settle(world);
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+	cr_assert(eq(uint, world_ready_on(world, "b", "web", 2), 3));
+	cr_assert(not(world_heard(world, "roll.stopped")));
+}
+
+Test(core, hosts_that_do_not_answer_keep_their_old_nodes_in_a_roll)
+{
+	deploy(1, 3, 0);
+	world_disconnect(world, "b");
+	world_disconnect(world, "c");
+	for (unsigned i = 0; i < 12; i++)
+		world_step(world, 1000);
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
+	for (unsigned i = 0; i < 20; i++)
+		world_step(world, 100);
+	g_autoptr(DnServiceRecord) record = dn_fleet_core_service_record(world_core(world), "web");
+	const DnReleaseRecord *old = g_ptr_array_index(record->releases, 1);
+	cr_assert(eq(uint, old->shares->len, 3));
+	cr_assert(eq(uint, world_ready_on(world, "a", "web", 2), 1));
 }
 
 /* ---- epochs ---- */

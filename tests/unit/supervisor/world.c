@@ -34,6 +34,7 @@ struct World {
 	GPtrArray *kinds;          /* of char *: events */
 	GHashTable *fewest, *most; /* char * service → unsigned */
 	unsigned number;
+	unsigned refusals;
 };
 
 static void free_node(gpointer node)
@@ -164,9 +165,10 @@ static void take_order(World *self, FakeHost *host, const DnOrder *order, uint64
 	due->tag = tag;
 	if (order->kind == DN_ORDER_MANIFEST)
 		due->code = take_manifest(host, order->manifest);
-	if (order->kind == DN_ORDER_ASSIGN && !may_assign(host, order->assign))
+	if (order->kind == DN_ORDER_ASSIGN && !may_assign(host, order->assign)) {
 		due->code = DN_ERROR_CONFLICT;
-	else if (order->kind == DN_ORDER_ASSIGN)
+		self->refusals++;
+	} else if (order->kind == DN_ORDER_ASSIGN)
 		g_hash_table_insert(host->assigns, g_strdup(order->assign->service),
 				    dn_assign_copy(order->assign));
 	if (order->kind == DN_ORDER_FORGET)
@@ -638,6 +640,11 @@ unsigned world_endpoints(const World *self, const char *host, const char *servic
 	const DnAssign *assign = world_assign(self, host, service);
 
 	return assign == NULL ? 0 : assign->endpoints->len;
+}
+
+unsigned world_refusals(const World *self)
+{
+	return self->refusals;
 }
 
 bool world_heard(const World *self, const char *kind)

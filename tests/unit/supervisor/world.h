@@ -58,6 +58,8 @@ unsigned world_most_asked(const World *self, const char *service);
 unsigned world_orders(const World *self, const char *host, DnOrderKind kind);
 unsigned world_endpoints(const World *self, const char *host, const char *service);
 const DnAssign *world_assign(const World *self, const char *host, const char *service);
+/* How many assignments hosts had to refuse. */
+unsigned world_refusals(const World *self);
 /* Whether an event of this kind was told. */
 bool world_heard(const World *self, const char *kind);
 /* Hand @acts to the hosts. */
