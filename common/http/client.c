@@ -78,8 +78,17 @@ static SoupMessage *new_message(DnHttp *self, const char *method, const char *pa
 	g_autofree char *url = g_strconcat(self->origin, path, NULL);
 	SoupMessage *message = soup_message_new(method, url);
 
-	if (message == NULL)
+	if (message == NULL) {
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "'%s' is not an address", url);
+		return NULL;
+	}
+	/*
+	 * A connection for each request. A kept one may be closed by the other side just as the
+	 * next request is written; libsoup then sends it again, but with its body used up.
+	 */
+	soup_message_add_flags(message, SOUP_MESSAGE_NEW_CONNECTION);
+	soup_message_headers_replace(soup_message_get_request_headers(message), "Connection",
+				     "close");
 	return message;
 }
 

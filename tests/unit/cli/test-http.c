@@ -164,6 +164,75 @@ Test(http, an_answer_that_is_no_object_is_refused)
 	}
 }
 
+/* One request, answered with the size of its body, and the end without a warning. */
+static void answer_and_hang_up(GSocketConnection *connection)
+{
+	GInputStream *in = g_io_stream_get_input_stream(G_IO_STREAM(connection));
+	GOutputStream *out = g_io_stream_get_output_stream(G_IO_STREAM(connection));
+	g_autoptr(GDataInputStream) lines = g_data_input_stream_new(in);
+	char body[64] = {0};
+	gint64 size = 0;
+	gsize length = 0;
+
+	for (;;) {
+		g_autofree char *line = g_data_input_stream_read_line(lines, &length, NULL, NULL);
+		if (line == NULL)
+			return;
+		g_strchomp(line);
+		if (line[0] == '\0')
+			break;
+		if (g_ascii_strncasecmp(line, "content-length:", 15) == 0)
+			size = MIN(g_ascii_strtoll(line + 15, NULL, 10), (gint64)sizeof(body));
+	}
+	g_input_stream_read_all(G_INPUT_STREAM(lines), body, (gsize)size, &length, NULL, NULL);
+	g_autofree char *text = g_strdup_printf("{\"size\":%zu}", length);
+	g_output_stream_printf(out, NULL, NULL, NULL,
+			       "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s", strlen(text),
+			       text);
+}
+
+typedef struct {
+	GSocketListener *listener;
+	GCancellable *end;
+} Hasty;
+
+static gpointer serve_hastily(gpointer data)
+{
+	Hasty *self = data;
+
+	for (;;) {
+		g_autoptr(GSocketConnection) connection =
+			g_socket_listener_accept(self->listener, NULL, self->end, NULL);
+		if (connection == NULL)
+			return NULL;
+		answer_and_hang_up(connection);
+	}
+}
+
+Test(http, no_body_is_lost_when_the_server_hangs_up_after_each_answer)
+{
+	g_autofree char *other = g_build_filename(directory, "hasty", NULL);
+	g_autoptr(GSocketAddress) address = g_unix_socket_address_new(other);
+	g_autoptr(GSocketListener) listener = g_socket_listener_new();
+	g_autoptr(GCancellable) end = g_cancellable_new();
+	g_autoptr(GError) error = NULL;
+	g_autoptr(DnHttp) hasty = dn_http_new(other, &error);
+	g_autoptr(GBytes) body = g_bytes_new("twelve bytes", 12);
+
+	cr_assert(g_socket_listener_add_address(listener, address, G_SOCKET_TYPE_STREAM,
+						G_SOCKET_PROTOCOL_DEFAULT, NULL, NULL, &error));
+	GThread *server = g_thread_new("hasty", serve_hastily, &(Hasty){listener, end});
+	for (unsigned i = 0; i < 300; i++) {
+		g_autoptr(JsonObject) reply = dn_http_put(hasty, "/x", body, &error);
+		cr_assert_not_null(reply, "%s", error != NULL ? error->message : "");
+		cr_assert_eq(json_object_get_int_member(reply, "size"), 12, "request %u", i);
+	}
+	g_cancellable_cancel(end);
+	g_thread_join(server);
+	g_socket_listener_close(listener);
+	(void)g_unlink(other);
+}
+
 static bool count(const char *id, JsonObject *data, gpointer user_data)
 {
 	gint64 *sum = user_data;
