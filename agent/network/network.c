@@ -388,9 +388,11 @@ bool dn_network_delete_now(const DnInstance *instance, const DnNetworkSpec *spec
 		g_prefix_error(error, "network: delete node %s: ", spec->node);
 		return false;
 	}
-	/* The next node with this address must not inherit connections that passed as established.
+	/*
+	 * The next node with this address must not inherit connections that passed as established.
+	 * Who takes a host down knows no addresses, and there is no next node.
 	 */
-	if (!dn_diag_forget_flows(spec->address.v4, &flows))
+	if (spec->address.v4 != NULL && !dn_diag_forget_flows(spec->address.v4, &flows))
 		g_warning("network: delete node %s: %s", spec->node, flows->message);
 	return true;
 }
