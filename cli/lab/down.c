@@ -9,6 +9,7 @@
 #include "lab/monitor.h"
 #include "lab/mounts.h"
 #include "lab/record.h"
+#include "lab/sweep.h"
 #include "lab/wires.h"
 
 #include <sys/stat.h>
@@ -99,7 +100,7 @@ static void undo_mounts(const DnLabRecord *record, DnOutput *output, GError **fi
 bool dn_lab_down(const DnLab *lab, DnOutput *output, GError **error)
 {
 	static bool (*const steps[])(const DnLab *lab, GError **error) = {
-		dn_lab_wires_remove, remove_cgroups, remove_pins, remove_directories};
+		dn_lab_sweep, dn_lab_wires_remove, remove_cgroups, remove_pins, remove_directories};
 	GError *first = NULL, *cause = NULL;
 	g_autoptr(DnLabPrograms) programs = dn_lab_programs_find(error);
 	g_autoptr(DnLabRecord) record = programs != NULL ? dn_lab_record_load(lab, error) : NULL;
