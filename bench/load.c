@@ -245,7 +245,7 @@ static void on_tick(uint64_t at_ns)
 			}
 		}
 		if ((self->phase == CONNECTING || self->phase == ASKING) && !self->late &&
-		    at_ns - self->began_ns > LATE_MS * UINT64_C(1000000)) {
+		    at_ns > self->began_ns + LATE_MS * UINT64_C(1000000)) {
 			self->late = true;
 			load.late++;
 			tell(self, self->phase == CONNECTING ? "late-connect" : "late-answer",

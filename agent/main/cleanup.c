@@ -8,6 +8,8 @@
 #include "base/file.h"
 #include "runtime/root.h"
 
+enum { TRIES = 50, PAUSE_US = 100000 };
+
 /*
  * Take away everything an agent of this instance made outside its state directory: nodes, also
  * quarantined ones, table, programs, cgroups. For a host that leaves the fleet; the caller has
@@ -73,16 +75,33 @@ static void remove_table(const DnInstance *instance)
 		complain(error);
 }
 
+/*
+ * A runtime that the agent had called when it died may still be making a container, so what is in
+ * use now is tried again for a while.
+ */
+static bool remove_groups(const DnInstance *instance, GError **error)
+{
+	for (unsigned left = TRIES; left > 0; left--) {
+		g_autoptr(GError) busy = NULL;
+
+		if (dn_cgroup_remove_parent(instance, left > 1 ? &busy : error))
+			return true;
+		g_usleep(PAUSE_US);
+		remove_nodes(instance);
+	}
+	return false;
+}
+
 bool dn_agent_cleanup(const DnInstance *instance, GError **error)
 {
 	g_autoptr(GPtrArray) none = g_ptr_array_new();
 	GError *failed = NULL;
 
 	remove_nodes(instance);
+	if (!remove_groups(instance, error))
+		return false;
 	remove_table(instance);
 	if (!dn_network_set_routes_now(none, &failed))
 		complain(g_steal_pointer(&failed));
-	if (!dn_sensor_remove(instance, error) || !dn_cgroup_remove_parent(instance, error))
-		return false;
-	return dn_file_remove_tree(instance->run_dir, error);
+	return dn_sensor_remove(instance, error) && dn_file_remove_tree(instance->run_dir, error);
 }
