@@ -127,6 +127,13 @@ static void on_got_headers(SoupServerMessage *message, gpointer data)
 
 	inbound->spool_fd = -1;
 	g_object_set_data_full(G_OBJECT(message), inbound_key, inbound, free_inbound);
+	/*
+	 * libsoup ends connections it did not listen for itself after one request. Unless that is
+	 * said, clients send the next one into the closing connection, and libsoup's own repeats
+	 * it without its body.
+	 */
+	soup_message_headers_replace(soup_server_message_get_response_headers(message),
+				     "Connection", "close");
 	find_route(inbound, soup_server_message_get_method(message),
 		   g_uri_get_path(soup_server_message_get_uri(message)));
 	if (inbound->route == NULL || inbound->route->body != DN_BODY_JSON)

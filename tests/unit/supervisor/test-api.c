@@ -19,7 +19,7 @@
 #include "support/suite.h"
 #include "world.h"
 
-enum { NOBODY = 65534, OBJECT_BYTES = 3 * 1024 * 1024 };
+enum { NOBODY = 65534, OBJECT_BYTES = 3 * 1024 * 1024, MANY = 100 };
 
 static World *world;
 static DnApi *api;
@@ -346,6 +346,44 @@ Test(api, an_object_larger_than_any_document_arrives_whole)
 	cr_assert(call.answer != NULL, "%s", call.error == NULL ? "" : call.error->message);
 	cr_assert_str_eq(asked->str, wanted);
 	json_object_unref(call.answer);
+}
+
+static gpointer put_many(gpointer data)
+{
+	g_autofree char *target = g_strconcat("unix:", socket_path, NULL);
+	g_autoptr(DnHttp) http = dn_http_new(target, NULL);
+
+	for (unsigned i = 0; i < MANY; i++) {
+		g_autofree char *text = g_strdup_printf("object %u", i);
+		g_autoptr(GBytes) object = g_bytes_new(text, strlen(text));
+		JsonObject *answer =
+			dn_http_put(http, "/v1/images/objects/abc.dirmeta", object, NULL);
+
+		if (answer != NULL)
+			json_object_unref(answer);
+	}
+	g_atomic_int_set((int *)data, 1);
+	g_main_context_wakeup(NULL);
+	return NULL;
+}
+
+Test(api, of_many_objects_from_one_client_none_arrives_empty)
+{
+	g_autoptr(GString) wanted = g_string_new(NULL);
+	int done = 0;
+	GThread *thread = g_thread_new("client", put_many, &done);
+
+	for (unsigned i = 0; i < MANY; i++) {
+		g_autofree char *text = g_strdup_printf("object %u", i);
+		g_autofree char *digest =
+			g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
+
+		g_string_append_printf(wanted, "object:abc.dirmeta:%s ", digest);
+	}
+	while (!g_atomic_int_get(&done))
+		g_main_context_iteration(NULL, TRUE);
+	g_thread_join(thread);
+	cr_assert_str_eq(asked->str, wanted->str);
 }
 
 /* ---- the event stream ---- */
