@@ -57,7 +57,7 @@ static bool memory_list(gpointer backend, const char *prefix, bool exact, uint64
 			GPtrArray *entries, GError **error)
 {
 	Memory *memory = backend;
-	g_autoptr(GMutexLocker) locker = enter(memory);
+	G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = enter(memory);
 
 	for (guint i = 0; i < memory->history->len; i++) {
 		const DnStoreEntry *entry = g_ptr_array_index(memory->history, i);
@@ -73,7 +73,7 @@ static bool memory_list(gpointer backend, const char *prefix, bool exact, uint64
 static bool memory_revisions(gpointer backend, uint64_t *last, uint64_t *oldest, GError **error)
 {
 	Memory *memory = backend;
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&memory->lock);
+	G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&memory->lock);
 
 	*last = memory->last;
 	*oldest = memory->oldest;
@@ -84,7 +84,7 @@ static bool memory_txn(gpointer backend, const DnStoreTxn *txn, bool *applied, u
 		       GError **error)
 {
 	Memory *memory = backend;
-	g_autoptr(GMutexLocker) locker = enter(memory);
+	G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = enter(memory);
 
 	if (txn->term == 0 || txn->term != memory->term)
 		return dn_store_lost(error);
@@ -113,7 +113,7 @@ static bool memory_changes(gpointer backend, const char *prefix, uint64_t since,
 			   GError **error)
 {
 	Memory *memory = backend;
-	g_autoptr(GMutexLocker) locker = enter(memory);
+	G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = enter(memory);
 
 	for (guint i = 0; i < memory->history->len; i++) {
 		const DnStoreEntry *entry = g_ptr_array_index(memory->history, i);
@@ -128,7 +128,7 @@ static bool memory_changes(gpointer backend, const char *prefix, uint64_t since,
 static bool memory_campaign(gpointer backend, const char *candidate, uint64_t *term, GError **error)
 {
 	Memory *memory = backend;
-	g_autoptr(GMutexLocker) locker = enter(memory);
+	G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = enter(memory);
 
 	*term = ++memory->term;
 	return true;
@@ -164,7 +164,7 @@ DnStore *dn_store_open_memory(void)
 void dn_store_memory_delay(DnStore *self, unsigned delay_ms)
 {
 	Memory *memory = dn_store_backend(self, &ops);
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&memory->lock);
+	G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&memory->lock);
 
 	memory->delay_ms = delay_ms;
 }
@@ -172,7 +172,7 @@ void dn_store_memory_delay(DnStore *self, unsigned delay_ms)
 void dn_store_memory_lose_leadership(DnStore *self)
 {
 	Memory *memory = dn_store_backend(self, &ops);
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&memory->lock);
+	G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&memory->lock);
 
 	memory->term++;
 }
@@ -181,7 +181,7 @@ void dn_store_memory_compact(DnStore *self)
 {
 	Memory *memory = dn_store_backend(self, &ops);
 	g_autoptr(GHashTable) met = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&memory->lock);
+	G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&memory->lock);
 
 	/* Backwards: the first entry of a key that is met is its present, or its removal. */
 	for (guint i = memory->history->len; i-- > 0;) {

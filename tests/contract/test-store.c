@@ -236,6 +236,7 @@ CONTRACT(the_past_can_be_read_until_it_is_compacted)
 	cr_assert(eq(uint, past->len, 1));
 	cr_assert(eq(uint, present->len, 0));
 	g_autoptr(GPtrArray) future = list("k", 1000000, NULL, &code);
+	cr_assert(eq(ptr, future, NULL));
 	cr_assert(eq(int, code, DN_ERROR_EXHAUSTED));
 
 	for (unsigned i = 0; kind == SQLITE && i < 2 * DN_STORE_KEEP; i++)
@@ -243,6 +244,7 @@ CONTRACT(the_past_can_be_read_until_it_is_compacted)
 	if (kind != SQLITE)
 		dn_store_memory_compact(store);
 	g_autoptr(GPtrArray) gone = list("k", then, NULL, &code);
+	cr_assert(eq(ptr, gone, NULL));
 	cr_assert(eq(int, code, DN_ERROR_EXHAUSTED));
 	g_autoptr(DnStoreEntry) still = get("k");
 	cr_assert(eq(ptr, still, NULL));
@@ -329,11 +331,10 @@ static void on_changed(GPtrArray *changes, uint64_t revision, gpointer data)
 static void let_it_come(void)
 {
 	/* A read that was asked for after the change comes back after the watch's. */
-	g_autoptr(DnStoreEntry) entry = get("nothing");
-
+	dn_store_entry_free(get("nothing"));
 	while (g_main_context_iteration(NULL, FALSE))
 		continue;
-	g_autoptr(DnStoreEntry) again = get("nothing");
+	dn_store_entry_free(get("nothing"));
 	while (g_main_context_iteration(NULL, FALSE))
 		continue;
 }

@@ -379,7 +379,7 @@ Test(core, a_host_with_a_quarantined_node_is_not_told_to_forget)
 	g_autofree char *incident = NULL;
 
 	deploy(1, 3, 0);
-	g_autofree char *node = world_cut(world, "b", "web", &incident);
+	g_free(world_cut(world, "b", "web", &incident));
 	world_settle(world);
 	cr_assert(eq(int, world_apply(world, removal(2)), 0));
 	world_settle(world);

@@ -384,7 +384,7 @@ Test(sessions, a_repeated_fact_ends_the_link)
 
 	say_fact(agent, 3);
 	say_fact(agent, 3);
-	g_autoptr(DnFrame) refused = next_frame(agent, DN_FRAME_REFUSED);
+	dn_frame_free(next_frame(agent, DN_FRAME_REFUSED));
 	cr_assert(wait_until(has_heard, "disconnected"));
 	cr_assert_str_eq(heard->str, "connected:a:127.0.0.1 fact:5 disconnected ");
 }
