@@ -63,7 +63,8 @@ static void on_drill_exit(GPid pid, gint status, gpointer data)
 					node->manifest->drift_exec == DN_ANSWER_QUARANTINE
 						? " and was not killed"
 						: "; this service does not quarantine exec");
-		if (!node->cut_taken)
+		/* A killed helper has left its mark; the verdict may still be on its way here. */
+		if (!WIFSIGNALED(status))
 			node->drill = 0;
 	}
 }

@@ -181,11 +181,15 @@ class Load:
     """bench/load in the clients' namespace; its lines are kept in self.lines."""
 
     def __init__(self, fleet, vip, port, busy, idle, rate):
-        self.out = open(fleet.scratch / f"load-{time.monotonic_ns()}", "w+b")
+        # Two descriptions of one file: reading must not move the place where the clients write.
+        path = fleet.scratch / f"load-{time.monotonic_ns()}"
+        writer = open(path, "ab")
+        self.out = open(path, "rb")
         net = f"--net=/run/netns/{fleet.status['client_netns']}"
         self.process = subprocess.Popen(
             ["nsenter", net, str(fleet.build / "bench/load"), vip, str(port), str(busy),
-             str(idle), str(rate)], stdin=subprocess.PIPE, stdout=self.out)
+             str(idle), str(rate)], stdin=subprocess.PIPE, stdout=writer)
+        writer.close()
         self.summary = None
         self.position = 0
 
