@@ -48,6 +48,7 @@ struct Service {
 	DnAssign *assign; /* NULL until the first assignment */
 	DnBudget budget;
 	GPtrArray *held; /* of char *: incidents whose node was not replaced */
+	GPtrArray *owed; /* of char *: incidents whose node is still to be replaced by a new one */
 	uint32_t exits;  /* in a row */
 	uint64_t not_before_ns;
 	uint32_t image_failures; /* in a row: back-off of builds */
@@ -82,6 +83,7 @@ struct Node {
 	int pidfd;
 	GSource *exited; /* owned */
 	GSource *timer;  /* owned: probe, drain or grace */
+	char *replaces;  /* incident whose node this one was made to replace, or NULL */
 	char *incident;
 	pid_t drill; /* the helper that was sent in; 0: none */
 };
@@ -200,6 +202,7 @@ void dn_cut_record(Agent *agent, uint32_t slot, const Node *node, DnIncident *in
 void dn_incident_open(Agent *agent, Node *node);
 void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome);
 void dn_incident_adopt(Agent *agent, Node *node);
+void dn_incident_replaced(Node *node);
 bool dn_incident_stamp(Agent *agent, const char *id, DnStage stage,
 		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

@@ -319,6 +319,8 @@ static void on_failed(Node *node, const char *why)
 {
 	Service *service = dn_node_service(node);
 
+	if (node->replaces != NULL)
+		g_ptr_array_add(service->owed, g_steal_pointer(&node->replaces));
 	service->exits++;
 	service->not_before_ns = dn_clock_monotonic_ns() + dn_plan_backoff_ns(service->exits + 1);
 	dn_report_event(node->agent, "warning", "node.failed", service->name, node->id,

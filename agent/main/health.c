@@ -39,6 +39,8 @@ static void on_first_answer(Node *self)
 	g_message("node %s answers after %" G_GUINT64_FORMAT " us", self->id,
 		  (now - self->started_monotonic_ns) / DN_NS_PER_US);
 	dn_balance_apply(self->agent);
+	if (self->replaces != NULL)
+		dn_incident_replaced(self);
 }
 
 static void count(Node *self, bool answered)

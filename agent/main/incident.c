@@ -199,6 +199,8 @@ static void account(Agent *agent, const Node *node, const DnIncident *incident)
 	    dn_service_within_budget(agent, service, node->manifest)) {
 		if (!incident->drill)
 			dn_budget_spend(&service->budget, within_ns, dn_clock_realtime_ns());
+		if (incident->replacements->len == 0)
+			g_ptr_array_add(service->owed, g_strdup(incident->id));
 	} else {
 		g_ptr_array_add(service->held, g_strdup(incident->id));
 		dn_report_event(agent, "critical", "respawn.held", service->name, node->id,
@@ -324,6 +326,19 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 	verify(agent, node, incident);
 	save(agent, incident);
 	dn_agent_settle(agent);
+}
+
+/* A node built after the cut serves in the place of the cut one. */
+void dn_incident_replaced(Node *node)
+{
+	DnIncident *incident = g_hash_table_lookup(node->agent->incidents, node->replaces);
+
+	g_clear_pointer(&node->replaces, g_free);
+	if (incident == NULL)
+		return;
+	g_ptr_array_add(incident->replacements, g_strdup(node->id));
+	stamp(incident, DN_STAGE_REPLACEMENT_READY, dn_clock_monotonic_ns());
+	save(node->agent, incident);
 }
 
 bool dn_incident_stamp(Agent *agent, const char *id, DnStage stage, GError **error)

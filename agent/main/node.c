@@ -64,6 +64,7 @@ void dn_node_free(Node *self)
 	g_free(self->id);
 	g_free(self->address);
 	g_free(self->incident);
+	g_free(self->replaces);
 	g_free(self);
 }
 

@@ -21,6 +21,7 @@ Service *dn_service_get(Agent *agent, const char *name)
 	self->name = g_strdup(name);
 	self->number = ++agent->next_service;
 	self->held = g_ptr_array_new_with_free_func(g_free);
+	self->owed = g_ptr_array_new_with_free_func(g_free);
 	dn_budget_init(&self->budget);
 	g_hash_table_insert(agent->services, g_strdup(name), self);
 	return self;
@@ -33,6 +34,7 @@ void dn_service_free(Service *self)
 	g_free(self->name);
 	dn_assign_free(self->assign);
 	g_ptr_array_unref(self->held);
+	g_ptr_array_unref(self->owed);
 	dn_budget_clear(&self->budget);
 	g_free(self);
 }
@@ -92,7 +94,7 @@ static GArray *plan_nodes(Agent *agent, const Service *service, uint64_t now_ns,
 	return nodes;
 }
 
-static void create(Agent *agent, const Service *service, const DnAct *act)
+static void create(Agent *agent, Service *service, const DnAct *act)
 {
 	DnManifest *manifest = g_hash_table_lookup(agent->manifests, act->digest);
 	uint32_t slot = 0;
@@ -109,6 +111,8 @@ static void create(Agent *agent, const Service *service, const DnAct *act)
 	g_autofree char *suffix = dn_id_new(4);
 	g_autofree char *id = g_strdup_printf("%s-%s", service->name, suffix);
 	Node *node = dn_node_new(agent, slot, id, manifest, act->role);
+	if (act->role == DN_ROLE_ACTIVE && service->owed->len > 0)
+		node->replaces = g_ptr_array_steal_index(service->owed, 0);
 	dn_node_build(node);
 }
 
