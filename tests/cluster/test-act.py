@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,22 @@ import time
 from fleet import Failed, Fleet, wait_for
 from tap import run
 
+# Notes who sent a byte and when, a line each.
+EAR = '''
+import selectors, socket, sys, time
+ear = socket.create_server((sys.argv[1], int(sys.argv[2])), reuse_port=True)
+notes = open(sys.argv[3], "w", buffering=1)
+poll = selectors.DefaultSelector()
+poll.register(ear, selectors.EVENT_READ)
+while True:
+    for key, _ in poll.select():
+        if key.fileobj is ear:
+            poll.register(ear.accept()[0], selectors.EVENT_READ)
+        elif key.fileobj.recv(4096):
+            notes.write(f"{key.fileobj.getpeername()[0]} {time.monotonic_ns()}\\n")
+        else:
+            poll.unregister(key.fileobj)
+'''
 DRILLS_UNDER_LOAD = int(os.environ.get("DNODE_TEST_DRILLS", "5"))
 
 
@@ -163,6 +180,48 @@ def drift_with_the_agent_dead_is_cut_by_the_kernel_and_finished_later(fleet):
     fleet.destroy(incident["id"])
 
 
+def the_peer_of_a_reverse_connection_is_on_record_and_hears_no_more(fleet):
+    peer, port = "10.88.0.2", 9999
+    heard = fleet.scratch / "heard"
+    folder = fleet.scratch / "caller"
+    folder.mkdir()
+    shutil.copy(fleet.build / "tests/cluster/caller", folder)
+    (folder / "image.yaml").write_text(
+        "{dnode: image/v1, ref: apps/caller, files: [{source: caller, path: /bin/caller, "
+        f'mode: "0755"}}], run: {{args: [/bin/caller, {peer}, "{port}"], user: 1000}}}}\n')
+    ear = subprocess.Popen(
+        ["nsenter", f"--net=/run/netns/{fleet.status['client_netns']}", sys.executable, "-c", EAR,
+         peer, str(port), str(heard)])
+    try:
+        wait_for("somebody to call", heard.exists)
+        fleet.apply(service="caller", commit=fleet.image(folder), ref="apps/caller", replicas=1,
+                    standby=0, started=False,
+                    more=f"egress: [{{cidr: {peer}/32, port: {port}}}]\n")
+        fleet.wait_ready("caller", ready=1)
+        wait_for("the call", lambda: heard.read_text().count("\n") > 20)
+        incident = fleet.ask("drill", "exec", "caller")["incident"]
+        wait_for("the cut", lambda: "reset" in fleet.ask(
+            "incident", "show", incident["id"])["incident"]["stages"])
+        time.sleep(0.3)
+        incident = fleet.ask("incident", "show", incident["id"])["incident"]
+        calls = [s for s in incident["sockets"] if s["peer"] == f"{peer}:{port}"]
+        assert calls and not calls[0]["accepted"] and calls[0]["state"] == "established", \
+            incident["sockets"]
+        assert any(peer in line for line in incident["conntrack"]), incident["conntrack"]
+        address = calls[0]["local"].split(":")[0]
+        late = [line for line in heard.read_text().splitlines()
+                if line.split()[0] == address and
+                int(line.split()[1]) > incident["event_monotonic"] + 20_000_000]
+        assert any(line.startswith(address + " ") for line in heard.read_text().splitlines())
+        assert not late, f"{len(late)} bytes after the cut"
+        fleet.destroy(incident["id"])
+        fleet.run("remove", "caller", "--key", "deploy")
+        wait_for("no caller", lambda: not fleet.nodes("caller"))
+    finally:
+        ear.kill()
+        ear.wait()
+
+
 def a_second_service_runs_beside_and_neither_sees_the_others_trouble(fleet):
     commit = fleet.image(fleet.build / "images/busybox")
     text = fleet.manifest(service="site", commit=commit, ref="apps/busybox", replicas=2, standby=0,
@@ -216,6 +275,7 @@ def main():
         a_roll_under_load_fails_no_request,
         an_agent_killed_under_load_costs_no_request_and_adopts_its_nodes,
         drift_with_the_agent_dead_is_cut_by_the_kernel_and_finished_later,
+        the_peer_of_a_reverse_connection_is_on_record_and_hears_no_more,
         a_second_service_runs_beside_and_neither_sees_the_others_trouble,
         a_removed_service_is_gone_and_can_come_back_with_the_next_epoch,
         the_plan_of_a_change_changes_nothing,
