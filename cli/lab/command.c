@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 
@@ -16,6 +17,15 @@ int dn_command_open_netns(const char *netns, GError **error)
 	if (fd < 0)
 		dn_throw_errno(error, errno, "open %s", path);
 	return fd;
+}
+
+bool dn_command_need_root(GError **error)
+{
+	if (geteuid() == 0)
+		return true;
+	g_set_error_literal(error, DN_ERROR, DN_ERROR_UNSUPPORTED,
+			    "a lab is made of namespaces, mounts and cgroups: run it as root");
+	return false;
 }
 
 /* Runs between fork and exec: only calls that are safe there. */

@@ -16,6 +16,9 @@
 bool dn_command_run(const char *netns, const char *const *argv, const char *input, char **output,
 		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* DN_ERROR_UNSUPPORTED unless we are root. */
+bool dn_command_need_root(GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* A descriptor of the named namespace, or -1. */
 int dn_command_open_netns(const char *netns, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

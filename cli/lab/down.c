@@ -102,6 +102,9 @@ bool dn_lab_down(const DnLab *lab, DnOutput *output, GError **error)
 	static bool (*const steps[])(const DnLab *lab, GError **error) = {
 		dn_lab_sweep, dn_lab_wires_remove, remove_cgroups, remove_pins, remove_directories};
 	GError *first = NULL, *cause = NULL;
+
+	if (!dn_command_need_root(error))
+		return false;
 	g_autoptr(DnLabPrograms) programs = dn_lab_programs_find(error);
 	g_autoptr(DnLabRecord) record = programs != NULL ? dn_lab_record_load(lab, error) : NULL;
 

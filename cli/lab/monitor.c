@@ -74,7 +74,7 @@ static void write_pids(Monitor *self)
 		json_object_set_object_member(document, charge->daemon->name, item);
 	}
 	g_autoptr(GBytes) bytes = dn_json_print(document);
-	if (!dn_file_replace(self->lab->pids, bytes, 0600, &error))
+	if (!dn_file_replace(self->lab->pids, bytes, 0644, &error))
 		g_warning("%s", error->message);
 }
 

@@ -52,7 +52,7 @@ static bool save(const char *path, JsonObject *document, GError **error)
 {
 	g_autoptr(GBytes) bytes = dn_json_print(document);
 
-	return dn_file_replace(path, bytes, 0600, error);
+	return dn_file_replace(path, bytes, 0644, error);
 }
 
 static void read_texts(JsonObject *object, const char *name, GPtrArray *texts, GError **error)

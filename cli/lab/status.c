@@ -38,7 +38,8 @@ static JsonObject *describe(const DnLab *lab, const char *name, const char *netn
 {
 	JsonObject *object = json_object_new();
 	unsigned restarts = 0;
-	pid_t pid = dn_lab_pid(lab, name, &restarts);
+	/* Daemons end with their monitor; what is left of it may be a number somebody else has. */
+	pid_t pid = dn_lab_monitor_pid(lab) != 0 ? dn_lab_pid(lab, name, &restarts) : 0;
 
 	json_object_set_string_member(object, "name", name);
 	json_object_set_string_member(object, "netns", netns);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -190,20 +189,17 @@ static bool run_daemons(const DnLab *lab, const DnLabPrograms *programs, DnLabRe
 
 bool dn_lab_up(const DnLab *lab, DnOutput *output, GError **error)
 {
-	if (geteuid() != 0) {
-		g_set_error_literal(error, DN_ERROR, DN_ERROR_UNSUPPORTED,
-				    "a lab is made of namespaces, mounts and cgroups: run it as "
-				    "root");
+	if (!dn_command_need_root(error))
 		return false;
-	}
 	g_autoptr(DnLabPrograms) programs = dn_lab_programs_find(error);
 	g_autoptr(DnLabRecord) record = programs != NULL ? dn_lab_record_load(lab, error) : NULL;
 	if (record == NULL)
 		return false;
 	if (dn_lab_monitor_pid(lab) != 0 && record->n_hosts != lab->hosts->len) {
 		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
-			    "the lab %s is up with %u hosts; take it down first: dnode lab down",
-			    lab->name, record->n_hosts);
+			    "the lab is up with %u hosts; take it down first: dnode lab down "
+			    "--name %s",
+			    record->n_hosts, lab->name);
 		return false;
 	}
 	record->n_hosts = lab->hosts->len;

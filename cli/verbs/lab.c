@@ -40,6 +40,10 @@ static void show(DnOutput *output, JsonObject *status)
 		return;
 	dn_output_line(output, "home %s, logs %s", dn_answer_word(status, "home"),
 		       dn_answer_word(status, "logs"));
+	if (g_strcmp0(dn_answer_text(status, "name"), DN_LAB_NAME) != 0)
+		dn_output_line(output, "use it with: export DNODE_HOME=%s DNODE_SUPERVISOR=unix:%s",
+			       dn_answer_word(status, "home"),
+			       dn_answer_word(dn_answer_object(status, "supervisor"), "socket"));
 	dn_output_line(output, "try VIPs with: nsenter --net=/run/netns/%s curl http://VIP/",
 		       dn_answer_word(status, "client_netns"));
 	dn_output_table(output, table, "daemons");
