@@ -12,18 +12,45 @@
 
 /* ---- the link begins ---- */
 
+static bool is_same_range(const char *what, const char *known, const char *told, GError **error)
+{
+	if (known == NULL || g_str_equal(known, told))
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+		    "this host has %s %s and is now told %s; if the cluster's ranges were changed, "
+		    "enrol the host anew",
+		    what, known, told);
+	return false;
+}
+
+/*
+ * The ranges come once and stay: they decide which routes this host takes from a supervisor. What
+ * the firewall cannot use must not get to the disk, or the agent would not start again.
+ */
+static bool check_network(const Agent *agent, const DnWelcome *welcome, uint32_t *network,
+			  GError **error)
+{
+	DnFirewallConfig config = {
+		.uplink = agent->instance->uplink,
+		.node_cidr = welcome->node_cidr,
+		.vip_cidr = welcome->vip_cidr,
+	};
+
+	if (!dn_address_parse_host_cidr(welcome->host_cidr, network, error) ||
+	    !is_same_range("range", agent->host_cidr, welcome->host_cidr, error) ||
+	    !is_same_range("node_cidr", agent->node_cidr, welcome->node_cidr, error) ||
+	    !is_same_range("vip_cidr", agent->vip_cidr, welcome->vip_cidr, error))
+		return false;
+	g_autoptr(DnFirewall) trial = dn_firewall_new(&config, error);
+	return trial != NULL;
+}
+
 static bool take_network(Agent *agent, const DnWelcome *welcome, GError **error)
 {
 	uint32_t network = 0;
 
-	if (!dn_address_parse_host_cidr(welcome->host_cidr, &network, error))
+	if (!check_network(agent, welcome, &network, error))
 		return false;
-	if (agent->host_cidr != NULL && !g_str_equal(agent->host_cidr, welcome->host_cidr)) {
-		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
-			    "this host has range %s and is now told %s", agent->host_cidr,
-			    welcome->host_cidr);
-		return false;
-	}
 	g_free(agent->host_cidr);
 	g_free(agent->node_cidr);
 	g_free(agent->vip_cidr);
@@ -234,6 +261,25 @@ static bool obey_forget(Agent *agent, const DnOrder *order, GError **error)
 	return dn_state_forget_service(agent, order->service, error);
 }
 
+/* Of another host's nodes, and nothing else: a supervisor has no say in the host's own routes. */
+static bool check_route(const Agent *agent, const DnRoute *route, GError **error)
+{
+	g_autoptr(GInetAddressMask) nodes =
+		g_inet_address_mask_new_from_string(agent->node_cidr, NULL);
+	uint32_t network = 0;
+
+	if (!dn_address_parse_host_cidr(route->cidr, &network, error))
+		return false;
+	g_autofree char *first = dn_address_of_slot(network, 0);
+	g_autoptr(GInetAddress) address = g_inet_address_new_from_string(first);
+	if (nodes != NULL && g_inet_address_mask_matches(nodes, address))
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+		    "route to %s leads out of the cluster's nodes %s", route->cidr,
+		    agent->node_cidr);
+	return false;
+}
+
 static bool obey_routes(Agent *agent, const DnOrder *order, GError **error)
 {
 	g_autoptr(GPtrArray) routes = g_ptr_array_new();
@@ -242,6 +288,11 @@ static bool obey_routes(Agent *agent, const DnOrder *order, GError **error)
 	for (guint i = 0; i < order->routes->len; i++) {
 		const DnRoute *route = g_ptr_array_index(order->routes, i);
 
+		if (!check_route(agent, route, error)) {
+			dn_report_event(agent, "critical", "order.refused", NULL, NULL,
+					"order routes: %s", (*error)->message);
+			return false;
+		}
 		if (g_strcmp0(route->cidr, agent->host_cidr) == 0)
 			continue;
 		rows[i] = (DnHostRoute){.cidr = route->cidr, .via = route->via};
