@@ -113,6 +113,11 @@ static void end(DnLinkConnection *self, const GError *reason)
 {
 	if (self->is_opened)
 		self->server->ops.closed(self, reason, self->server->data);
+	/* A child between fork and exec keeps the socket open: closing alone would not end events.
+	 */
+	if (self->channel != NULL)
+		(void)epoll_ctl(self->server->epoll_fd, EPOLL_CTL_DEL, dn_channel_fd(self->channel),
+				NULL);
 	g_clear_pointer(&self->channel, dn_channel_free);
 	become(self, GONE);
 }
