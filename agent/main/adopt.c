@@ -74,8 +74,7 @@ static DnSensorNode sensor_node(const Node *node, uint16_t *ports)
 		.keep_mark = true,
 	};
 
-	for (guint i = 0; i < node->manifest->listen->len && made.n_ports < DN_SENSOR_PORTS; i++)
-		ports[made.n_ports++] = g_array_index(node->manifest->listen, DnListen, i).port;
+	made.n_ports = dn_node_ports(node->manifest, ports);
 	return made;
 }
 
@@ -99,25 +98,6 @@ static bool find_parts(Agent *agent, Node *node, bool *created_only, GError **er
 	node->container.cgroup_id = node->cgroup.id;
 	DnSensorNode sensor = sensor_node(node, ports);
 	return dn_sensor_add_node(agent->sensor, &sensor, error) && dn_node_watch(node, error);
-}
-
-static bool allow_image(Agent *agent, Node *node, GError **error)
-{
-	g_autoptr(GArray) files = dn_image_store_executables_now(
-		agent->store, node->manifest->image_commit, node->manifest->run.may_exec, error);
-	if (files == NULL)
-		return false;
-	g_autofree struct dn_sensor_file *allowed = g_new0(struct dn_sensor_file, files->len);
-	for (guint i = 0; i < files->len; i++) {
-		const DnFileIdentity *file = &g_array_index(files, DnFileIdentity, i);
-
-		allowed[i] = (struct dn_sensor_file){
-			.dev = file->dev, .ino = file->ino, .image = node->image};
-	}
-	if (!dn_sensor_allow(agent->sensor, node->image, allowed, files->len, error))
-		return false;
-	dn_node_remember_image(node);
-	return true;
 }
 
 static void resume(Node *node, const Saved *saved, bool created_only)
@@ -154,10 +134,12 @@ static bool adopt_one(Agent *agent, const Saved *saved, GError **error)
 				 saved->standby ? DN_ROLE_STANDBY : DN_ROLE_ACTIVE);
 	node->address = dn_address_of_slot(agent->network, saved->slot);
 	node->image = saved->image;
-	if (!allow_image(agent, node, error) || !find_parts(agent, node, &created_only, error)) {
+	if (!dn_agent_allow_image(agent, manifest, node->image, error) ||
+	    !find_parts(agent, node, &created_only, error)) {
 		dn_node_free(node);
 		return false;
 	}
+	dn_node_remember_image(node);
 	resume(node, saved, created_only);
 	return true;
 }

@@ -178,6 +178,9 @@ void dn_agent_prune_logs(Agent *agent);
 void dn_node_build(Node *self);
 void dn_node_remove(Node *self);
 void dn_node_remember_image(Node *self);
+bool dn_agent_allow_image(Agent *agent, const DnManifest *manifest, uint32_t number,
+			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+size_t dn_node_ports(const DnManifest *manifest, uint16_t ports[DN_SENSOR_PORTS]);
 
 /* health.c */
 void dn_node_probe(Node *self);

@@ -85,6 +85,24 @@ static DnNetworkSpec network_spec(const Build *build)
 
 /* ---- worker: building ---- */
 
+/* Tell the sensor what nodes of this image and manifest may execute; any thread. */
+bool dn_agent_allow_image(Agent *agent, const DnManifest *manifest, uint32_t number, GError **error)
+{
+	g_autoptr(GArray) files = dn_image_store_executables_now(
+		agent->store, manifest->image_commit, manifest->run.may_exec, error);
+
+	if (files == NULL)
+		return false;
+	g_autofree struct dn_sensor_file *allowed = g_new0(struct dn_sensor_file, files->len);
+	for (guint i = 0; i < files->len; i++) {
+		const DnFileIdentity *file = &g_array_index(files, DnFileIdentity, i);
+
+		allowed[i] = (struct dn_sensor_file){
+			.dev = file->dev, .ino = file->ino, .image = number};
+	}
+	return dn_sensor_allow(agent->sensor, number, allowed, files->len, error);
+}
+
 static bool prepare_image(Build *build, GError **error)
 {
 	Agent *agent = build->agent;
@@ -107,18 +125,7 @@ static bool prepare_image(Build *build, GError **error)
 	}
 	if (build->image_known)
 		return true;
-	g_autoptr(GArray) files = dn_image_store_executables_now(
-		agent->store, manifest->image_commit, manifest->run.may_exec, error);
-	if (files == NULL)
-		return false;
-	g_autofree struct dn_sensor_file *allowed = g_new0(struct dn_sensor_file, files->len);
-	for (guint i = 0; i < files->len; i++) {
-		const DnFileIdentity *file = &g_array_index(files, DnFileIdentity, i);
-
-		allowed[i] = (struct dn_sensor_file){
-			.dev = file->dev, .ino = file->ino, .image = build->image};
-	}
-	return dn_sensor_allow(agent->sensor, build->image, allowed, files->len, error);
+	return dn_agent_allow_image(agent, manifest, build->image, error);
 }
 
 static bool make_root(Build *build, GError **error)
@@ -157,6 +164,15 @@ static bool make_container(Build *build, GError **error)
 	return dn_container_create_now(agent->instance, &spec, &build->container, error);
 }
 
+size_t dn_node_ports(const DnManifest *manifest, uint16_t ports[DN_SENSOR_PORTS])
+{
+	size_t n = MIN(manifest->listen->len, DN_SENSOR_PORTS);
+
+	for (size_t i = 0; i < n; i++)
+		ports[i] = g_array_index(manifest->listen, DnListen, i).port;
+	return n;
+}
+
 static bool add_to_sensor(Build *build, bool keep_mark, GError **error)
 {
 	uint16_t ports[DN_SENSOR_PORTS];
@@ -172,8 +188,7 @@ static bool add_to_sensor(Build *build, bool keep_mark, GError **error)
 		.keep_mark = keep_mark,
 	};
 
-	for (guint i = 0; i < build->manifest->listen->len && node.n_ports < DN_SENSOR_PORTS; i++)
-		ports[node.n_ports++] = g_array_index(build->manifest->listen, DnListen, i).port;
+	node.n_ports = dn_node_ports(build->manifest, ports);
 	return dn_sensor_add_node(build->agent->sensor, &node, error);
 }
 

@@ -407,9 +407,7 @@ void dn_cut_add_node(Agent *agent, const Node *node)
 	slot->diag_fd = node->network.diag_fd;
 	slot->fifo_fd = node->fifo_fd;
 	g_strlcpy(slot->address, node->address, sizeof(slot->address));
-	for (guint i = 0; i < node->manifest->listen->len && slot->n_ports < DN_SENSOR_PORTS; i++)
-		slot->ports[slot->n_ports++] =
-			g_array_index(node->manifest->listen, DnListen, i).port;
+	slot->n_ports = dn_node_ports(node->manifest, slot->ports);
 	slot->health = node->manifest->health;
 	slot->health.timeout_ms = MIN(slot->health.timeout_ms, 50);
 	slot->health_port = slot->health.port != 0 ? slot->health.port

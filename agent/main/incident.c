@@ -285,9 +285,7 @@ static void verify(Agent *agent, const Node *node, const DnIncident *incident)
 	job->address = g_strdup(node->address);
 	job->netns = dn_network_netns_path(agent->instance, node->id);
 	job->slot = node->slot;
-	for (guint i = 0; i < node->manifest->listen->len && job->n_ports < DN_SENSOR_PORTS; i++)
-		job->ports[job->n_ports++] =
-			g_array_index(node->manifest->listen, DnListen, i).port;
+	job->n_ports = dn_node_ports(node->manifest, job->ports);
 	g_task_set_task_data(task, job, verify_free);
 	g_task_run_in_thread(task, verify_in_thread);
 }
