@@ -15,7 +15,13 @@
 typedef struct {
 	uint8_t family, protocol, state;
 	struct inet_diag_sockid id;
+	/* of tcp_info (tcp(7)); 0 where there is none */
+	uint64_t bytes_sent, bytes_received;
+	uint32_t rtt_us;
 } DnDiagSocket;
+
+/* Read the tcp_info that came with @header, if one did. No allocation. */
+void dn_diag_read_tcp_info(const struct nlmsghdr *header, DnDiagSocket *found);
 
 typedef struct {
 	struct in_addr source, destination;

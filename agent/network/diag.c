@@ -94,6 +94,8 @@ static void take_socket(DnDiag *self, const struct nlmsghdr *header, void *data)
 				.protocol = *protocol,
 				.state = message->idiag_state,
 				.id = message->id};
+	if (*protocol == IPPROTO_TCP)
+		dn_diag_read_tcp_info(header, found);
 	if (self->n_sockets < DN_DIAG_SOCKETS / 2 || !is_loopback(found))
 		self->n_sockets++;
 }
@@ -125,6 +127,7 @@ int dn_diag_dump_sockets(DnDiag *self, int diag_fd)
 			 .nlmsg_seq = ++self->sequence},
 			{.sdiag_family = kinds[i].family,
 			 .sdiag_protocol = protocol,
+			 .idiag_ext = 1 << (INET_DIAG_INFO - 1),
 			 .idiag_states = ~0U},
 		};
 

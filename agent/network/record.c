@@ -61,9 +61,13 @@ static DnSocketRecord *describe_socket(const DnDiagSocket *found, const uint16_t
 	bool accepted =
 		is_tcp && found->state != TCP_LISTEN && dn_diag_is_declared(port, ports, n_ports);
 
-	return dn_socket_record_new(is_tcp ? "tcp" : "udp",
-				    word(tcp_states, G_N_ELEMENTS(tcp_states), found->state), local,
-				    peer, accepted);
+	DnSocketRecord *record = dn_socket_record_new(
+		is_tcp ? "tcp" : "udp", word(tcp_states, G_N_ELEMENTS(tcp_states), found->state),
+		local, peer, accepted);
+	record->bytes_sent = found->bytes_sent;
+	record->bytes_received = found->bytes_received;
+	record->rtt_us = found->rtt_us;
+	return record;
 }
 
 static void print_way(GString *line, const DnDiagWay *way, bool has_ports)

@@ -118,8 +118,13 @@ static gpointer copy_socket(gconstpointer socket, gpointer unused)
 {
 	const DnSocketRecord *from = socket;
 
-	return dn_socket_record_new(from->protocol, from->state, from->local, from->peer,
-				    from->accepted);
+	DnSocketRecord *copy = dn_socket_record_new(from->protocol, from->state, from->local,
+						    from->peer, from->accepted);
+
+	copy->bytes_sent = from->bytes_sent;
+	copy->bytes_received = from->bytes_received;
+	copy->rtt_us = from->rtt_us;
+	return copy;
 }
 
 DnIncident *dn_incident_copy(const DnIncident *self)

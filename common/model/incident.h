@@ -48,6 +48,9 @@ typedef struct {
 	char *local; /* ADDRESS:PORT, IPv6 in brackets */
 	char *peer;
 	bool accepted; /* came in on a declared listen port */
+	/* tcp_info: acknowledged by the peer, taken from it, smoothed round trip; else 0 */
+	uint64_t bytes_sent, bytes_received;
+	uint32_t rtt_us;
 } DnSocketRecord;
 
 typedef struct {

@@ -107,6 +107,10 @@ static JsonArray *from_sockets(const GPtrArray *sockets)
 		dn_json_set_string(object, "local", socket->local);
 		dn_json_set_string(object, "peer", socket->peer);
 		json_object_set_boolean_member(object, "accepted", socket->accepted);
+		json_object_set_int_member(object, "bytes_sent", (gint64)socket->bytes_sent);
+		json_object_set_int_member(object, "bytes_received",
+					   (gint64)socket->bytes_received);
+		json_object_set_int_member(object, "rtt", socket->rtt_us);
 		json_array_add_object_element(array, object);
 	}
 	return array;
@@ -168,6 +172,9 @@ static void to_sockets(JsonObject *object, GPtrArray *sockets, GError **error)
 		socket->local = dn_json_string(from, "local", NAME_LIMIT, error);
 		socket->peer = dn_json_string(from, "peer", NAME_LIMIT, error);
 		socket->accepted = dn_json_bool(from, "accepted", error);
+		socket->bytes_sent = (uint64_t)dn_json_i64_or(from, "bytes_sent", 0, error);
+		socket->bytes_received = (uint64_t)dn_json_i64_or(from, "bytes_received", 0, error);
+		socket->rtt_us = (uint32_t)dn_json_i64_or(from, "rtt", 0, error);
 	}
 }
 

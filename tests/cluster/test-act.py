@@ -207,6 +207,7 @@ def the_peer_of_a_reverse_connection_is_on_record_and_hears_no_more(fleet):
         calls = [s for s in incident["sockets"] if s["peer"] == f"{peer}:{port}"]
         assert calls and not calls[0]["accepted"] and calls[0]["state"] == "established", \
             incident["sockets"]
+        assert calls[0]["bytes_sent"] > 20, calls[0]
         assert any(peer in line for line in incident["conntrack"]), incident["conntrack"]
         # By its port: a host may lend a node its own address on the way out.
         own = calls[0]["local"].rsplit(":", 1)[1]
