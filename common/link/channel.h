@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * One TLS stream that carries frames, without a main loop: server.c and client.c drive it.
+ * One TLS stream that carries frames, without a main loop: connections.c and client.c drive it.
  *
  * A frame is four bytes of length, big-endian, then 1 byte to 1 MiB. No call blocks; each does a
  * bounded amount of work, so that one busy peer cannot keep the others waiting.
