@@ -2,7 +2,8 @@
 
 /*
  * A program that shows that it ran with its very first instructions: one byte to descriptor 3,
- * then exit code 99. No C library, whose start-up would run before.
+ * one to descriptor 4 (a socket, where a test wants to know whether it could talk), then exit
+ * code 99. No C library, whose start-up would run before.
  */
 
 #if defined(__x86_64__)
@@ -11,6 +12,9 @@ __asm__(".globl _start\n"
 	"	lea _start(%rip), %rsi\n"
 	"	mov $3, %edi\n"
 	"	mov $1, %edx\n"
+	"	mov $1, %eax\n"
+	"	syscall\n"
+	"	mov $4, %edi\n"
 	"	mov $1, %eax\n"
 	"	syscall\n"
 	"	mov $99, %edi\n"
@@ -23,6 +27,8 @@ __asm__(".globl _start\n"
 	"	mov x0, #3\n"
 	"	mov x2, #1\n"
 	"	mov x8, #64\n"
+	"	svc #0\n"
+	"	mov x0, #4\n"
 	"	svc #0\n"
 	"	mov x0, #99\n"
 	"	mov x8, #93\n"

@@ -261,42 +261,6 @@ Test(exec, a_node_that_was_removed_is_not_watched_any_more)
 	cr_assert(dn_sensor_remove_node(host.sensor, &node, &error));
 }
 
-/* Waits for a byte on descriptor 4, then becomes the foreign program. */
-static void exec_when_told(const Host *self, void *data)
-{
-	int *go = data;
-	char byte;
-
-	if (read(go[0], &byte, 1) == 1)
-		exec_foreign(self, NULL);
-}
-
-Test(exec, the_first_process_of_a_node_is_stopped_and_not_killed)
-{
-	g_autoptr(GError) error = NULL;
-	DnSensorNode node = host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
-	int go[2], status = 0;
-	dn_autofd int pipe_fd = -1;
-
-	cr_assert(pipe2(go, O_CLOEXEC) == 0);
-	pid_t pid = host_spawn_in(&host, "n0", exec_when_told, go, &pipe_fd);
-	node.pid1 = (uint32_t)pid;
-	cr_assert(dn_sensor_add_node(host.sensor, &node, &error));
-	cr_assert(write(go[1], "g", 1) == 1);
-	cr_assert(waitpid(pid, &status, WUNTRACED) == pid);
-	bool stopped = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP;
-	cr_assert(stopped, "status %x", (unsigned)status);
-	(void)fcntl(pipe_fd, F_SETFL, O_NONBLOCK);
-	char byte;
-	ssize_t written = read(pipe_fd, &byte, 1);
-	cr_assert(ne(long, written, 1), "it ran before it was stopped");
-	cr_assert(ne(u64, mark_of(0)->event_ns, 0));
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	close(go[0]);
-	close(go[1]);
-}
-
 typedef struct {
 	unsigned count;
 	struct dn_sensor_observation last;
