@@ -26,6 +26,7 @@ typedef struct {
 	char *hosts;
 	uint32_t image, service;
 	bool image_known; /* its executables are in the sensor already */
+	bool image_refused;
 	DnRun run;
 	DnContainer container;
 	DnNetwork network;
@@ -109,11 +110,16 @@ static bool prepare_image(Build *build, GError **error)
 	const DnManifest *manifest = build->manifest;
 	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&agent->store_lock);
 	DnRun defaults = {.uid = -1};
+	GError *failed = NULL;
 
 	if (!build->image_known &&
 	    !dn_image_store_ensure_now(agent->store, build->url, manifest->image_ref,
-				       manifest->image_commit, NULL, error))
+				       manifest->image_commit, NULL, &failed)) {
+		build->image_refused = g_error_matches(failed, DN_ERROR, DN_ERROR_UNTRUSTED) ||
+				       g_error_matches(failed, DN_ERROR, DN_ERROR_INVALID);
+		g_propagate_error(error, failed);
 		return false;
+	}
 	if (!dn_image_store_defaults_now(agent->store, manifest->image_commit, &defaults, error))
 		return false;
 	dn_run_effective(&manifest->run, &defaults, &build->run);
@@ -330,7 +336,8 @@ static void adopt_parts(Node *node, Build *build)
 	dn_run_copy(&build->run, &node->run);
 }
 
-static void on_failed(Node *node, const char *why)
+/* An image that is refused is no mishap: somebody has to look at who serves or signs it. */
+static void on_failed(Node *node, bool image_refused, const char *why)
 {
 	Service *service = dn_node_service(node);
 
@@ -338,7 +345,8 @@ static void on_failed(Node *node, const char *why)
 		g_ptr_array_add(service->owed, g_steal_pointer(&node->replaces));
 	service->exits++;
 	service->not_before_ns = dn_clock_monotonic_ns() + dn_plan_backoff_ns(service->exits + 1);
-	dn_report_event(node->agent, "warning", "node.failed", service->name, node->id,
+	dn_report_event(node->agent, image_refused ? "critical" : "warning",
+			image_refused ? "image.refused" : "node.failed", service->name, node->id,
 			"node %s could not be made: %s", node->id, why);
 	dn_node_become(node, DN_NODE_FAILED);
 	dn_report_gone(node->agent, node->id);
@@ -354,7 +362,7 @@ static void on_built(GObject *source, GAsyncResult *result, gpointer data)
 
 	node->busy = false;
 	if (!g_task_propagate_boolean(G_TASK(result), &error)) {
-		on_failed(node, error->message);
+		on_failed(node, build->image_refused, error->message);
 		dn_agent_settle(agent);
 		return;
 	}
