@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * A supervisor that was taken over holds the link's key, but no key that signs manifests: what it
+ * may pass on, and what it may ask a host to do with it.
+ */
+
+#include <string.h>
+
+#include "base/error.h"
+#include "case.h"
+#include "seal/digest.h"
+#include "seal/minisign.h"
+
+#define LATER "valid_until: 2099-01-01T00:00:00Z\n"
+#define PAST "valid_until: 2020-01-01T00:00:00Z\n"
+
+static DnOrder *forget_order(Case *self, const char *service)
+{
+	DnOrder *order = dn_order_new(DN_ORDER_FORGET);
+
+	order->service = g_strdup(service);
+	evil_address(&self->evil, order);
+	return order;
+}
+
+/* ---- manifests ---- */
+
+static void flip(GBytes **bytes, const char *after)
+{
+	gsize size = 0;
+	char *copy = g_bytes_unref_to_data(*bytes, &size);
+	char *at = g_strstr_len(copy, (gssize)size, after);
+
+	at[strlen(after)] ^= 1;
+	*bytes = g_bytes_new_take(copy, size);
+}
+
+static void refuse_forged(Case *self)
+{
+	DnOrder *order = case_good_order(self, "web", 5);
+
+	flip(&order->manifest, "pids: ");
+	case_is_refused(self, order, DN_ERROR_UNTRUSTED, "manifest.refused", "0 of 1 signatures",
+			"a manifest with one bit changed is refused");
+
+	order = case_good_order(self, "web", 5);
+	GBytes *signature = g_ptr_array_steal_index(order->signatures, 0);
+	/* Behind the comment, the algorithm and the key's number: the signature's own bytes. */
+	gsize size = 0;
+	char *text = g_bytes_unref_to_data(signature, &size);
+	char *line = strchr(text, '\n') + 1;
+	line[40] = line[40] == 'A' ? 'B' : 'A';
+	g_ptr_array_add(order->signatures, g_bytes_new_take(text, size));
+	case_is_refused(self, order, DN_ERROR_UNTRUSTED, "manifest.refused", "0 of 1 signatures",
+			"a manifest whose signature has a bit changed is refused");
+
+	order = case_good_order(self, "web", 5);
+	g_ptr_array_set_size(order->signatures, 0);
+	case_is_refused(self, order, DN_ERROR_UNTRUSTED, "manifest.refused", "no signature",
+			"a manifest without a signature is refused");
+}
+
+static void refuse_wrong_keys(Case *self)
+{
+	case_is_refused(
+		self,
+		case_manifest_order(self, self->stranger, case_manifest("web", 5, ""), "web", 5),
+		DN_ERROR_UNTRUSTED, "manifest.refused", "0 of 1 signatures",
+		"a manifest signed by a key that nobody trusts is refused");
+	case_is_refused(
+		self, case_manifest_order(self, self->link, case_manifest("web", 5, ""), "web", 5),
+		DN_ERROR_UNTRUSTED, "manifest.refused", "0 of 1 signatures",
+		"a manifest signed by the supervisor's own key is refused");
+	case_is_refused(self,
+			case_manifest_order(self, self->ci, case_manifest("web", 5, ""), "web", 5),
+			DN_ERROR_UNTRUSTED, "manifest.refused", "key ci (release)",
+			"a manifest signed by a release key is refused");
+	case_is_refused(self,
+			case_manifest_order(self, self->dba, case_manifest("web", 5, ""), "web", 5),
+			DN_ERROR_UNTRUSTED, "manifest.refused", "key dba (deploy)",
+			"a manifest signed by the deploy key of another service is refused");
+	case_is_refused(self,
+			case_manifest_order(self, self->ops, case_manifest("db", 1, ""), "db", 1),
+			DN_ERROR_UNTRUSTED, "manifest.refused", "key ops (deploy)",
+			"the key for every service does not sign a service with its own rule");
+}
+
+static void refuse_wrong_words(Case *self)
+{
+	case_is_refused(
+		self, case_manifest_order(self, self->ops, case_manifest("db", 5, ""), "web", 5),
+		DN_ERROR_UNTRUSTED, "manifest.refused", "the manifest is of service db epoch 5",
+		"a manifest of another service than was signed for is refused");
+	case_is_refused(
+		self, case_manifest_order(self, self->ops, case_manifest("web", 6, ""), "web", 5),
+		DN_ERROR_UNTRUSTED, "manifest.refused", "the manifest is of service web epoch 6",
+		"a manifest of another epoch than was signed for is refused");
+	case_is_refused(
+		self, case_manifest_order(self, self->ops, case_manifest("web", 5, PAST), "web", 5),
+		DN_ERROR_UNTRUSTED, "manifest.refused", "valid_until",
+		"a manifest past its valid_until is refused");
+	case_is_refused(self, case_good_order(self, "old", 2), DN_ERROR_UNTRUSTED,
+			"manifest.refused", "below 3",
+			"an epoch below the trust file's least is refused");
+	case_is_refused(self, case_good_order(self, "web", 2000000), DN_ERROR_INVALID,
+			"manifest.refused", "more than",
+			"an epoch that uses up all later ones is refused");
+	case_is_refused(self,
+			case_manifest_order(self, self->ops,
+					    case_manifest("web", 5, "nonsense: 1\n"), "web", 5),
+			DN_ERROR_INVALID, "manifest.refused", "nonsense",
+			"a signed manifest that is none is refused");
+}
+
+static void refuse_old_epochs(Case *self)
+{
+	case_is_done(self, case_good_order(self, "web", 5), "a good manifest is accepted");
+	case_is_refused(self, case_good_order(self, "web", 4), DN_ERROR_CONFLICT,
+			"manifest.refused", "is older than 5",
+			"an older epoch than the accepted one is refused");
+	case_is_refused(
+		self,
+		case_manifest_order(self, self->ops, case_manifest("web", 5, LATER), "web", 5),
+		DN_ERROR_CONFLICT, "manifest.refused", "another manifest",
+		"the accepted epoch with other bytes is refused");
+	case_is_done(self, case_good_order(self, "web", 5),
+		     "the accepted manifest itself is no offence");
+}
+
+/* ---- shares, forgetting, destroying ---- */
+
+static char *digest_of(const char *service, uint64_t epoch, const char *more)
+{
+	g_autoptr(GBytes) bytes = case_manifest(service, epoch, more);
+
+	return dn_digest_bytes(bytes);
+}
+
+static void test_shares(Case *self)
+{
+	g_autofree char *five = digest_of("web", 5, "");
+	g_autofree char *unknown = digest_of("web", 5, LATER);
+
+	case_is_refused(self, case_share_order(self, "web", unknown, 5), DN_ERROR_CONFLICT,
+			"assign.refused", "has not accepted",
+			"a share of a manifest that was not accepted is refused");
+	case_is_refused(self, case_share_order(self, "web", five, 6), DN_ERROR_CONFLICT,
+			"assign.refused", "has not accepted",
+			"a share with another epoch than its manifest's is refused");
+	case_is_refused(self, case_share_order(self, "api", five, 5), DN_ERROR_CONFLICT,
+			"assign.refused", "has not accepted",
+			"a share with the manifest of another service is refused");
+	case_is_done(self, case_good_order(self, "web", 6), "the next epoch is accepted");
+	case_is_refused(self, case_share_order(self, "web", five, 5), DN_ERROR_CONFLICT,
+			"assign.refused", "would go back",
+			"a share that grows an older epoch is refused");
+	case_is_done(self, case_share_order(self, "web", NULL, 0), "a share of no nodes is taken");
+}
+
+static void test_removal(Case *self)
+{
+	g_autofree char *gone = digest_of("gone", 2, "state: removed\n");
+
+	case_is_refused(self, forget_order(self, "web"), DN_ERROR_CONFLICT, NULL, "not removed",
+			"a service that is not removed is not forgotten");
+	case_is_refused(self, forget_order(self, "never"), DN_ERROR_CONFLICT, NULL, "not removed",
+			"a service that nobody has heard of is not forgotten");
+	case_is_done(self,
+		     case_manifest_order(self, self->ops,
+					 case_manifest("gone", 2, "state: removed\n"), "gone", 2),
+		     "a signed removal is accepted");
+	case_is_refused(self, case_share_order(self, "gone", gone, 2), DN_ERROR_CONFLICT,
+			"assign.refused", "would go back", "a removed service gets no nodes");
+	case_is_done(self, forget_order(self, "gone"), "a removed service is forgotten");
+	case_is_refused(self, case_good_order(self, "gone", 1), DN_ERROR_CONFLICT,
+			"manifest.refused", "is older than 2",
+			"a forgotten service does not come back at an older epoch");
+}
+
+static void test_destruction(Case *self)
+{
+	g_autoptr(GError) error = NULL;
+	DnOrder *order = dn_order_new(DN_ORDER_DESTROY);
+	const char *text = "dnode destroy v1\ncluster: " CASE_CLUSTER "\nhost: " YARD_HOST
+			   "\nincident: 0123456789abcdef\nevidence: none\nreason: none\n";
+
+	order->incident = g_strdup("0123456789abcdef");
+	order->statement = g_bytes_new(text, strlen(text));
+	g_ptr_array_add(order->signatures,
+			dn_minisign_sign(self->ops, order->statement,
+					 "dnode destroy 0123456789abcdef", &error));
+	evil_address(&self->evil, order);
+	case_is_refused(self, order, DN_ERROR_INVALID, NULL, "no incident",
+			"an incident that this host does not have is not destroyed");
+}
+
+/* ---- afterwards ---- */
+
+static void test_afterwards(Case *self)
+{
+	unsigned reports = self->evil.reports;
+	bool linked = evil_relink(&self->evil) && evil_wait_report(&self->evil, reports);
+	const DnFact *fact = self->evil.report;
+
+	yard_check(linked && g_hash_table_size(fact->report->epochs) == 2 &&
+			   case_reported_epoch(self, "web") == 6 &&
+			   case_reported_epoch(self, "gone") == 2 && fact->report->nodes->len == 0,
+		   "nothing that was refused has left a trace in the host's report", NULL);
+	case_is_done(self, case_good_order(self, "web", 7), "a good manifest is still accepted");
+
+	reports = self->evil.reports;
+	yard_kill(self->yard);
+	yard_start(self->yard);
+	linked = evil_wait_report(&self->evil, reports);
+	yard_check(linked && case_reported_epoch(self, "web") == 7,
+		   "an agent that was killed remembers its epochs", "it forgot");
+	case_is_refused(self, case_good_order(self, "web", 6), DN_ERROR_CONFLICT,
+			"manifest.refused", "is older than 7",
+			"an older epoch is refused after a restart too");
+}
+
+static void test_manifests(Yard *yard)
+{
+	Case self;
+
+	case_open(&self, yard);
+	case_enrol(&self);
+	refuse_forged(&self);
+	refuse_wrong_keys(&self);
+	refuse_wrong_words(&self);
+	refuse_old_epochs(&self);
+	test_shares(&self);
+	test_removal(&self);
+	test_destruction(&self);
+	test_afterwards(&self);
+	case_close(&self);
+}
+
+int main(void)
+{
+	return yard_run(test_manifests);
+}
