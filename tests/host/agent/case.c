@@ -198,6 +198,7 @@ void case_open(Case *self, Yard *yard)
 				 .host_cidr = "10.77.1.0/24",
 				 .node_cidr = "10.77.0.0/16",
 				 .vip_cidr = "10.99.0.0/16",
+				 .repo = "http://127.0.0.1:1/repo",
 				 .term = 5},
 	};
 	self->trust = trust_file(self);

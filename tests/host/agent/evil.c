@@ -22,7 +22,7 @@ static void send_welcome(Evil *self, DnLinkConnection *connection)
 	frame->welcome->host_cidr = g_strdup(self->welcome.host_cidr);
 	frame->welcome->node_cidr = g_strdup(self->welcome.node_cidr);
 	frame->welcome->vip_cidr = g_strdup(self->welcome.vip_cidr);
-	frame->welcome->repo = g_strdup("http://127.0.0.1:1/repo");
+	frame->welcome->repo = g_strdup(self->welcome.repo);
 	g_autoptr(GBytes) bytes = dn_frame_encode(frame);
 	send_bytes(connection, bytes);
 }
@@ -46,11 +46,10 @@ static void on_fact(Evil *self, DnFact *fact)
 		dn_fact_free(self->report);
 		self->report = fact;
 		self->reports++;
-	} else if (fact->kind == DN_FACT_EVENT) {
-		dn_fact_free(self->event);
-		self->event = fact;
 	} else {
-		dn_fact_free(fact);
+		g_ptr_array_add(self->facts, fact);
+		if (fact->kind == DN_FACT_EVENT)
+			self->event = fact;
 	}
 }
 
@@ -99,6 +98,8 @@ void evil_listen(Evil *self, const DnSecretKey *key)
 	g_autoptr(GError) error = NULL;
 	uint8_t seed[DN_SEED_BYTES];
 
+	if (self->facts == NULL)
+		self->facts = g_ptr_array_new_with_free_func((GDestroyNotify)dn_fact_free);
 	dn_secret_key_export_seed(key, seed);
 	g_autoptr(DnLinkIdentity) identity = dn_link_identity_new(seed, &error);
 	explicit_bzero(seed, sizeof(seed));
@@ -119,7 +120,7 @@ void evil_clear(Evil *self)
 	evil_deaf(self);
 	dn_frame_free(self->enrolled);
 	dn_fact_free(self->report);
-	dn_fact_free(self->event);
+	g_clear_pointer(&self->facts, g_ptr_array_unref);
 	dn_answer_to_free(self->answer);
 	g_free(self->session);
 }
@@ -146,7 +147,7 @@ const DnAnswerTo *evil_ask(Evil *self, const DnOrder *order)
 	g_autoptr(GBytes) bytes = dn_frame_encode_order(order);
 
 	g_clear_pointer(&self->answer, dn_answer_to_free);
-	g_clear_pointer(&self->event, dn_fact_free);
+	self->event = NULL;
 	evil_send(self, bytes);
 	(void)yard_wait(has_answer, self, 10);
 	return self->answer != NULL && self->answer->sequence == order->sequence ? self->answer

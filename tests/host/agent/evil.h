@@ -19,6 +19,7 @@ typedef struct {
 	const char *cluster;
 	const char *session; /* NULL: the one of the hello */
 	const char *host_cidr, *node_cidr, *vip_cidr;
+	const char *repo; /* where it says that images are */
 	uint64_t term;
 	bool is_silent; /* no welcome at all */
 } EvilWelcome;
@@ -31,9 +32,10 @@ typedef struct {
 	char *session;     /* owned; of the last hello */
 	uint64_t seen_term;
 	unsigned enrols, hellos, reports, closes;
-	DnFact *report;     /* owned; the last */
-	DnFact *event;      /* owned; the last since evil_ask() */
-	DnAnswerTo *answer; /* owned; likewise */
+	DnFact *report;      /* owned; the last */
+	GPtrArray *facts;    /* of DnFact, owned: of nodes and events, all of them */
+	const DnFact *event; /* borrowed from facts; the last since evil_ask() */
+	DnAnswerTo *answer;  /* owned; likewise */
 	uint64_t sequence;
 } Evil;
 

@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-#include "forge.h"
+#include "support/forge.h"
 #include "support/suite.h"
 #include "yard.h"
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "forge.h"
 
-#include <criterion/criterion.h>
-#include <criterion/new/assert.h>
 #include <fcntl.h>
 #include <ostree.h>
 #include <string.h>
@@ -10,7 +8,8 @@
 
 static void must(bool done, const GError *error)
 {
-	cr_assert(done, "%s", error != NULL ? error->message : "no error was set");
+	if (!done)
+		g_error("%s", error != NULL ? error->message : "no error was set");
 }
 
 static GFileInfo *describe(GFileType type, unsigned mode, unsigned uid, goffset size)
