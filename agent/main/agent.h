@@ -19,7 +19,6 @@
 #include <stdbool.h>
 
 #include "cgroup/cgroup.h"
-#include "core/budget.h"
 #include "core/envelope.h"
 #include "core/epoch.h"
 #include "core/instance.h"
@@ -27,6 +26,7 @@
 #include "firewall/firewall.h"
 #include "health/probe.h"
 #include "image/store.h"
+#include "model/budget.h"
 #include "model/fleet.h"
 #include "network/diag.h"
 #include "network/network.h"
@@ -46,7 +46,8 @@ struct Service {
 	char *name;
 	uint32_t number;  /* small and unique while the service is known: group of the reflex */
 	DnAssign *assign; /* NULL until the first assignment */
-	DnBudget budget;
+	DnBudget budget;  /* replacements of cut nodes */
+	DnBudget drills;
 	GPtrArray *held; /* of char *: incidents whose node was not replaced */
 	GPtrArray *owed; /* of char *: incidents whose node is still to be replaced by a new one */
 	uint32_t exits;  /* in a row */

@@ -449,7 +449,7 @@ static const Node *choose_standby(Agent *agent, const Node *node)
 
 static bool may_replace(Agent *agent, const Node *node)
 {
-	/* Drills have a budget of their own, kept by who orders them. */
+	/* A drill has spent from a budget of its own before its helper was sent in. */
 	return node->drill != 0 ||
 	       dn_service_within_budget(agent, dn_node_service(node), node->manifest);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -69,6 +70,27 @@ static void on_drill_exit(GPid pid, gint status, gpointer data)
 	}
 }
 
+/*
+ * By the count that the signed manifest allows, whatever the supervisor says: drills cut nodes, and
+ * their replacements are not charged to respawn. On disk before the helper goes, so that no restart
+ * of the agent gives it back.
+ */
+static bool spend_drill(Agent *agent, const Node *node, GError **error)
+{
+	Service *service = dn_node_service(node);
+	g_autoptr(GError) refused = NULL;
+	uint64_t now_ns = dn_clock_realtime_ns();
+
+	if (!dn_budget_allows_drill(&service->drills, node->manifest, now_ns, &refused)) {
+		dn_report_event(agent, "critical", "drill.refused", service->name, node->id, "%s",
+				refused->message);
+		g_propagate_error(error, g_steal_pointer(&refused));
+		return false;
+	}
+	dn_budget_spend_drill(&service->drills, node->manifest, now_ns);
+	return dn_state_save_service(agent, service, error);
+}
+
 bool dn_agent_drill(Agent *agent, const char *id, const char *class, GError **error)
 {
 	Node *node = find_cuttable(agent, id, error);
@@ -92,6 +114,8 @@ bool dn_agent_drill(Agent *agent, const char *id, const char *class, GError **er
 					     (gint64)node->slot * DN_UIDS_PER_NODE + node->run.uid);
 	char *argv[] = {helper, procs, uid, uid, (char *)class, NULL};
 	GPid pid = 0;
+	if (!spend_drill(agent, node, error))
+		return false;
 	/* A drill is not charged to the budget: plan with that before it can happen. */
 	node->drill = -1;
 	dn_balance_apply(agent);

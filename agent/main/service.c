@@ -23,6 +23,7 @@ Service *dn_service_get(Agent *agent, const char *name)
 	self->held = g_ptr_array_new_with_free_func(g_free);
 	self->owed = g_ptr_array_new_with_free_func(g_free);
 	dn_budget_init(&self->budget);
+	dn_budget_init(&self->drills);
 	g_hash_table_insert(agent->services, g_strdup(name), self);
 	return self;
 }
@@ -36,6 +37,7 @@ void dn_service_free(Service *self)
 	g_ptr_array_unref(self->held);
 	g_ptr_array_unref(self->owed);
 	dn_budget_clear(&self->budget);
+	dn_budget_clear(&self->drills);
 	g_free(self);
 }
 

@@ -115,17 +115,24 @@ static JsonArray *strings(const GPtrArray *from)
 	return array;
 }
 
+static JsonArray *times(const DnBudget *budget)
+{
+	JsonArray *array = json_array_new();
+
+	for (guint i = 0; i < budget->spent->len; i++)
+		json_array_add_int_element(array,
+					   (gint64)g_array_index(budget->spent, uint64_t, i));
+	return array;
+}
+
 bool dn_state_save_service(Agent *agent, const Service *service, GError **error)
 {
 	JsonObject *object = json_object_new();
-	JsonArray *spent = json_array_new();
 
-	for (guint i = 0; i < service->budget.spent->len; i++)
-		json_array_add_int_element(
-			spent, (gint64)g_array_index(service->budget.spent, uint64_t, i));
 	if (service->assign != NULL)
 		json_object_set_object_member(object, "assign", dn_assign_to_json(service->assign));
-	json_object_set_array_member(object, "spent", spent);
+	json_object_set_array_member(object, "spent", times(&service->budget));
+	json_object_set_array_member(object, "drills", times(&service->drills));
 	json_object_set_array_member(object, "held", strings(service->held));
 	return save_json(agent, "services", service->name, object, error);
 }
@@ -265,18 +272,26 @@ static void load_manifests(Agent *agent)
 	}
 }
 
+static void read_times(JsonObject *object, const char *name, DnBudget *budget, GError **failed)
+{
+	JsonArray *array = dn_json_array(object, name, 100000, failed);
+
+	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++) {
+		uint64_t when = (uint64_t)json_array_get_int_element(array, i);
+
+		g_array_append_val(budget->spent, when);
+	}
+}
+
 static bool read_service(Agent *agent, const char *name, JsonObject *object, GError **error)
 {
 	GError *failed = NULL;
 	Service *service = dn_service_get(agent, name);
-	JsonArray *spent = dn_json_array(object, "spent", 100000, &failed);
 	JsonArray *held = dn_json_array(object, "held", 100000, &failed);
 
-	for (guint i = 0; spent != NULL && i < json_array_get_length(spent); i++) {
-		uint64_t when = (uint64_t)json_array_get_int_element(spent, i);
-
-		g_array_append_val(service->budget.spent, when);
-	}
+	read_times(object, "spent", &service->budget, &failed);
+	if (json_object_has_member(object, "drills"))
+		read_times(object, "drills", &service->drills, &failed);
 	for (guint i = 0; held != NULL && i < json_array_get_length(held); i++)
 		g_ptr_array_add(service->held, g_strdup(dn_json_string_at(held, i, 64, &failed)));
 	if (failed == NULL && json_object_has_member(object, "assign"))

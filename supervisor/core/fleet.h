@@ -102,9 +102,13 @@ bool dn_fleet_core_apply(DnFleetCore *self, const DnDeclaration *declaration, bo
  */
 bool dn_fleet_core_quarantine(DnFleetCore *self, const char *node, const char *reason, DnActs *acts,
 			      uint64_t *tag, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* *@node is the one that was chosen. DN_ERROR_EXHAUSTED: too few nodes are ready. */
-bool dn_fleet_core_drill(DnFleetCore *self, const char *class, const char *service, DnActs *acts,
-			 uint64_t *tag, char **node, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/*
+ * *@node is the one that was chosen. DN_ERROR_EXHAUSTED: too few nodes are ready, or the drills
+ * that the manifest's respawn{count within} allows are spent. One that its host refuses counts.
+ */
+bool dn_fleet_core_drill(DnFleetCore *self, const char *class, const char *service, DnNow now,
+			 DnActs *acts, uint64_t *tag, char **node,
+			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_fleet_core_destroy(DnFleetCore *self, const char *incident, GBytes *statement,
 			   GPtrArray *signatures, DnActs *acts, uint64_t *tag,
 			   GError **error) G_GNUC_WARN_UNUSED_RESULT;

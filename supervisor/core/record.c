@@ -62,6 +62,7 @@ DnServiceRecord *dn_service_record_new(const char *name, const char *vip)
 	self->name = g_strdup(name);
 	self->vip = g_strdup(vip);
 	self->releases = g_ptr_array_new_with_free_func(free_release);
+	self->drills = g_array_new(FALSE, FALSE, sizeof(uint64_t));
 	return self;
 }
 
@@ -83,6 +84,7 @@ void dn_service_record_free(DnServiceRecord *self)
 	g_free(self->vip);
 	g_free(self->roll_error);
 	g_ptr_array_unref(self->releases);
+	g_array_unref(self->drills);
 	g_free(self);
 }
 

@@ -345,10 +345,10 @@ static const DnNodeRecord *choose(const DnFleetCore *core, const char *service, 
 	return best;
 }
 
-bool dn_fleet_core_drill(DnFleetCore *self, const char *class, const char *service, DnActs *acts,
-			 uint64_t *tag, char **node, GError **error)
+bool dn_fleet_core_drill(DnFleetCore *self, const char *class, const char *service, DnNow now,
+			 DnActs *acts, uint64_t *tag, char **node, GError **error)
 {
-	const DnService *known = dn_state_service(self, service);
+	DnService *known = dn_state_service(self, service);
 	uint32_t ready = 0;
 
 	if (!g_str_equal(class, "exec")) {
@@ -361,7 +361,8 @@ bool dn_fleet_core_drill(DnFleetCore *self, const char *class, const char *servi
 			    "no service is named %.64s; see dnode services", service);
 		return false;
 	}
-	uint32_t replicas = dn_service_current(known)->declaration->manifest->replicas;
+	const DnManifest *manifest = dn_service_current(known)->declaration->manifest;
+	uint32_t replicas = manifest->replicas;
 	const DnNodeRecord *chosen = choose(self, service, &ready);
 	if (chosen == NULL || ready + 1 < replicas) {
 		g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
@@ -370,11 +371,17 @@ bool dn_fleet_core_drill(DnFleetCore *self, const char *class, const char *servi
 			    service, ready, replicas, MAX(replicas, 2) - 1);
 		return false;
 	}
+	if (!dn_budget_allows_drill(&known->drills, manifest, now.realtime_ns, error))
+		return false;
+	dn_budget_spend_drill(&known->drills, manifest, now.realtime_ns);
+	dn_acts_record(acts, DN_RECORD_SERVICE, known->name);
 	DnOrder *order = dn_order_new(DN_ORDER_DRILL);
 	order->node = g_strdup(chosen->id);
 	order->class = g_strdup(class);
 	*node = g_strdup(chosen->id);
-	send(self, dn_state_host(self, chosen->host), order, acts, tag);
+	/* Stored first: a crash must not give the drill back. */
+	*tag = dn_state_tag(self);
+	dn_acts_dispatch(acts, chosen->host, order, *tag, true);
 	return true;
 }
 

@@ -26,6 +26,7 @@ static void free_service(gpointer data)
 	g_free(service->name);
 	g_free(service->vip);
 	g_free(service->roll_error);
+	dn_budget_clear(&service->drills);
 	g_ptr_array_unref(service->releases);
 	g_free(service);
 }
@@ -181,6 +182,7 @@ DnService *dn_state_add_service(DnFleetCore *core, const char *name, const char 
 	service->vip = g_strdup(vip);
 	service->releases = g_ptr_array_new_with_free_func(free_release);
 	service->shown_state = -1;
+	dn_budget_init(&service->drills);
 	g_hash_table_insert(core->services, service->name, service);
 	return service;
 }

@@ -8,6 +8,7 @@
 
 #include "core/address.h"
 #include "core/fleet.h"
+#include "model/budget.h"
 
 typedef struct {
 	DnDeclaration *declaration; /* owned */
@@ -25,7 +26,8 @@ typedef struct {
 	char *roll_error;
 	int shown_state;   /* DnServiceState that the last event spoke of, -1: none */
 	bool told_no_room; /* the event was sent */
-	bool touched;      /* something about it changed in this step */
+	DnBudget drills;
+	bool touched; /* something about it changed in this step */
 } DnService;
 
 /* What a host was told about one service since it connected. */

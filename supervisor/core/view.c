@@ -313,6 +313,8 @@ DnServiceRecord *dn_fleet_core_service_record(const DnFleetCore *self, const cha
 	record->rolling = service->rolling;
 	record->roll_started_ns = service->roll_started_ns;
 	record->roll_error = g_strdup(service->roll_error);
+	g_array_append_vals(record->drills, service->drills.spent->data,
+			    service->drills.spent->len);
 	return record;
 }
 
@@ -346,6 +348,7 @@ bool dn_fleet_core_restore_service(DnFleetCore *self, const DnServiceRecord *rec
 	service->rolling = record->rolling;
 	service->roll_started_ns = record->roll_started_ns;
 	service->roll_error = g_strdup(record->roll_error);
+	g_array_append_vals(service->drills.spent, record->drills->data, record->drills->len);
 	/* What people knew before the restart is no news. */
 	service->shown_state = dn_service_current(service)->declaration->manifest->removed
 				       ? DN_SERVICE_REMOVED

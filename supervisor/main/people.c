@@ -244,7 +244,8 @@ static void drill(const char *class, const char *service, DnApiReply *reply, voi
 	g_autofree char *node = NULL;
 	uint64_t tag = 0;
 
-	if (dn_fleet_core_drill(self->core, class, service, acts, &tag, &node, &error))
+	if (dn_fleet_core_drill(self->core, class, service, dn_supervisor_now(), acts, &tag, &node,
+				&error))
 		await(self, acts, tag, DN_ORDER_DRILL, node, class, reply);
 	else
 		dn_api_reply_error(reply, error);

@@ -3,8 +3,10 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "manifest/manifest.h"
+#include "model/budget.h"
 #include "wire/codec.h"
 #include "wire/json.h"
 #include "wire/records.h"
@@ -66,6 +68,18 @@ static JsonObject *write_release(const DnReleaseRecord *release)
 	return object;
 }
 
+static JsonArray *write_times(const GArray *times)
+{
+	JsonArray *array = json_array_new();
+
+	for (guint i = 0; i < times->len; i++) {
+		g_autofree char *text = dn_clock_format(g_array_index(times, uint64_t, i));
+
+		json_array_add_string_element(array, text);
+	}
+	return array;
+}
+
 static JsonObject *write_service(const DnServiceRecord *record)
 {
 	JsonObject *object = dn_json_document();
@@ -78,6 +92,7 @@ static JsonObject *write_service(const DnServiceRecord *record)
 			releases, write_release(g_ptr_array_index(record->releases, i)));
 	json_object_set_array_member(object, "releases", releases);
 	json_object_set_boolean_member(object, "rolling", record->rolling);
+	json_object_set_array_member(object, "drills", write_times(record->drills));
 	dn_json_set_time(object, "roll_started", record->roll_started_ns);
 	dn_json_set_string(object, "roll_error", record->roll_error);
 	return object;
@@ -144,6 +159,25 @@ static bool read_release(DnServiceRecord *record, JsonObject *object, GError **e
 	return true;
 }
 
+/* Stores of before there was this budget have no "drills". */
+static void read_drills(DnServiceRecord *record, JsonObject *object, GError **error)
+{
+	JsonArray *array = json_object_has_member(object, "drills")
+				   ? dn_json_array(object, "drills", DN_BUDGET_LIMIT, error)
+				   : NULL;
+
+	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++) {
+		const char *text = dn_json_string_at(array, i, NAME_LIMIT, error);
+		uint64_t when_ns = 0;
+
+		if (text != NULL && dn_clock_parse(text, &when_ns))
+			g_array_append_val(record->drills, when_ns);
+		else if (text != NULL)
+			g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+				    "drills: \"%.64s\" is not a time", text);
+	}
+}
+
 static bool restore_service(DnFleetCore *core, JsonObject *object, GError **error)
 {
 	GError *failed = NULL;
@@ -155,6 +189,8 @@ static bool restore_service(DnFleetCore *core, JsonObject *object, GError **erro
 	record->rolling = dn_json_bool(object, "rolling", &failed);
 	record->roll_started_ns = dn_json_time_or_zero(object, "roll_started", &failed);
 	record->roll_error = dn_json_string_or_null(object, "roll_error", ERROR_LIMIT, &failed);
+	if (failed == NULL)
+		read_drills(record, object, &failed);
 	for (guint i = 0; failed == NULL && i < json_array_get_length(releases); i++) {
 		JsonObject *release = dn_json_object_at(releases, i, &failed);
 

@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -172,6 +174,46 @@ class Fleet:
         status = self.ask("lab", "status", "--name", self.name)
         row = next(h for h in status["hosts"] if h["name"] == host)
         return row["pid"]
+
+    def restart_agent(self, host):
+        """kill -9, and wait until the lab has started it again and it is linked."""
+        old = self.daemon_pid(host)
+        os.kill(old, signal.SIGKILL)
+        wait_for(f"a new agent of {host}", lambda: self.daemon_pid(host) not in (None, old))
+        self.wait_hosts()
+
+    def restart_supervisor(self, forget_drills_of=None):
+        """kill -9 the supervisor; before, take a service's drills out of what it stored."""
+        def pid():
+            return self.ask("lab", "status", "--name", self.name)["supervisor"]["pid"]
+        old = pid()
+        os.kill(old, signal.SIGSTOP)
+        try:
+            if forget_drills_of:
+                self.forget_drills(forget_drills_of)
+        finally:
+            os.kill(old, signal.SIGKILL)
+        wait_for("a new supervisor", lambda: pid() not in (None, old))
+        self.wait_hosts()
+
+    def forget_drills(self, service):
+        store = sqlite3.connect(f"/var/lib/{self.name}/supervisor/store.db", timeout=5)
+        with contextlib.closing(store), store:
+            where = "WHERE key = ? ORDER BY revision DESC LIMIT 1"
+            revision, value = store.execute("SELECT revision, value FROM entry " + where,
+                                            (f"service/{service}",)).fetchone()
+            record = json.loads(value)
+            assert record["drills"], record
+            record["drills"] = []
+            store.execute("UPDATE entry SET value = ? WHERE key = ? AND revision = ?",
+                          (json.dumps(record).encode(), f"service/{service}", revision))
+
+    def wait_hosts(self):
+        def up():
+            done = self.run("hosts", "--json", check=False)
+            hosts = json.loads(done.stdout)["hosts"] if done.returncode == 0 else []
+            return len(hosts) == self.hosts and all(h["state"] == "up" for h in hosts)
+        wait_for("every host to be up", up)
 
     def destroy(self, incident):
         self.run("incident", "destroy", incident, "--key", "responder", "--reason", "test")

@@ -3,7 +3,6 @@
 #include <criterion/new/assert.h>
 
 #include "core/address.h"
-#include "core/budget.h"
 #include "core/envelope.h"
 #include "core/epoch.h"
 #include "support/suite.h"
@@ -136,21 +135,6 @@ Test(orders, a_removed_service_gets_no_node)
 	dn_epochs_set(epochs, "web", 5, "gone", true);
 	cr_assert(not(may_assign(1, 1, 5)));
 	cr_assert(may_assign(1, 0, 5));
-}
-
-Test(orders, the_budget_is_spent_and_comes_back)
-{
-	DnBudget budget;
-
-	dn_budget_init(&budget);
-	cr_assert(dn_budget_allows(&budget, 2, 100, 1000));
-	dn_budget_spend(&budget, 100, 1000);
-	dn_budget_spend(&budget, 100, 1010);
-	cr_assert(not(dn_budget_allows(&budget, 2, 100, 1020)));
-	cr_assert(dn_budget_allows(&budget, 2, 100, 1105));
-	cr_assert(not(dn_budget_allows(&budget, 2, 100, 500)), "a clock set back gives no budget");
-	cr_assert(not(dn_budget_allows(&budget, 0, 100, 9999)));
-	dn_budget_clear(&budget);
 }
 
 Test(orders, a_slot_has_its_address_and_a_bad_range_is_refused)

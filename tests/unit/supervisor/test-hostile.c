@@ -225,7 +225,8 @@ static int drill(char **node)
 	g_autoptr(GError) error = NULL;
 	uint64_t tag = 0;
 
-	if (dn_fleet_core_drill(world_core(world), "exec", "web", acts, &tag, node, &error))
+	if (dn_fleet_core_drill(world_core(world), "exec", "web", world_now(world), acts, &tag,
+				node, &error))
 		return 0;
 	return error->code;
 }
@@ -243,6 +244,57 @@ Test(hostile, a_drill_is_refused_while_the_service_has_not_recovered)
 	cr_assert(eq(int, drill(&node), 0));
 	g_free(world_cut(world, "b", "web", &another));
 	cr_assert(eq(int, drill(&node), DN_ERROR_EXHAUSTED));
+}
+
+/* As main does it: what the store would have after a crash. */
+static DnFleetCore *restart_core(void)
+{
+	g_autoptr(DnCluster) cluster = dn_cluster_new();
+	g_autoptr(DnServiceRecord) record = dn_fleet_core_service_record(world_core(world), "web");
+	DnFleetCore *core = dn_fleet_core_new(cluster, NULL);
+
+	cr_assert(dn_fleet_core_restore_service(core, record, NULL));
+	return core;
+}
+
+Test(hostile, drills_past_their_budget_are_refused_also_by_a_supervisor_that_was_restarted)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autoptr(GError) error = NULL;
+	uint64_t tag = 0;
+
+	for (unsigned i = 0; i < 5; i++) {
+		g_autofree char *node = NULL;
+
+		cr_assert(eq(int, drill(&node), 0));
+	}
+	g_autofree char *node = NULL;
+	cr_assert(eq(int, drill(&node), DN_ERROR_EXHAUSTED));
+	cr_assert(node == NULL);
+
+	g_autoptr(DnFleetCore) core = restart_core();
+	g_autoptr(DnServiceRecord) record = dn_fleet_core_service_record(core, "web");
+	cr_assert(eq(uint, record->drills->len, 5));
+
+	world_step(world, 600 * 1000);
+	world_settle(world);
+	cr_assert(eq(int, drill(&node), 0));
+	cr_assert(not(dn_fleet_core_drill(world_core(world), "exec", "nobody", world_now(world),
+					  acts, &tag, &node, &error)));
+	cr_assert(eq(int, error->code, DN_ERROR_INVALID));
+}
+
+Test(hostile, a_drill_is_on_record_before_its_order_goes_out)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autofree char *node = NULL;
+	uint64_t tag = 0;
+
+	cr_assert(dn_fleet_core_drill(world_core(world), "exec", "web", world_now(world), acts,
+				      &tag, &node, NULL));
+	cr_assert(eq(uint, acts->records->len, 1));
+	const DnDispatch *dispatch = g_ptr_array_index(acts->dispatches, 0);
+	cr_assert(dispatch->after_store);
 }
 
 Test(hostile, a_node_on_a_host_out_of_touch_cannot_be_quarantined_by_hand)
