@@ -44,6 +44,13 @@ bool dn_envelope_welcome(DnEnvelope *self, const char *cluster, const char *sess
 			    term, self->term);
 		return false;
 	}
+	if (term - self->term > DN_TERM_STEP) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "term %" G_GUINT64_FORMAT " is more than %" G_GUINT64_FORMAT
+			    " above %" G_GUINT64_FORMAT ", the highest this host has seen",
+			    term, DN_TERM_STEP, self->term);
+		return false;
+	}
 	*raised = term > self->term;
 	self->term = term;
 	return true;

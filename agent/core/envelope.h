@@ -12,6 +12,9 @@
 
 #include "model/fleet.h"
 
+/* How far one welcome may move the term: a reign is one start of a supervisor. */
+#define DN_TERM_STEP UINT64_C(1000000)
+
 typedef struct {
 	char *cluster;     /* owned */
 	char *session;     /* owned; of the present link, NULL without one */
@@ -25,7 +28,8 @@ void dn_envelope_clear(DnEnvelope *self);
 
 /*
  * Accept a welcome of @term. Fails with DN_ERROR_UNTRUSTED for another cluster or session, with
- * DN_ERROR_CONFLICT for a term below the highest. On success *@raised says that the term grew
+ * DN_ERROR_CONFLICT for a term below the highest, with DN_ERROR_INVALID for one that is more than
+ * DN_TERM_STEP above it: nobody may use the terms up. On success *@raised says that the term grew
  * and has to be made durable.
  */
 bool dn_envelope_welcome(DnEnvelope *self, const char *cluster, const char *session, uint64_t term,

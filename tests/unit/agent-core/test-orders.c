@@ -72,6 +72,21 @@ Test(orders, a_welcome_of_a_lower_term_is_refused_and_a_higher_one_raises)
 	cr_assert(not(dn_envelope_welcome(&envelope, "c", "s", 8, &raised, NULL)));
 }
 
+Test(orders, a_welcome_cannot_use_the_terms_up)
+{
+	g_autoptr(GError) error = NULL;
+	bool raised = false;
+
+	cr_assert(not(dn_envelope_welcome(&envelope, "c", "s", G_MAXINT64, &raised, &error)));
+	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_INVALID));
+	cr_assert(
+		not(dn_envelope_welcome(&envelope, "c", "s", 5 + DN_TERM_STEP + 1, &raised, NULL)));
+	cr_assert(eq(u64, envelope.term, 5));
+	cr_assert(not(raised));
+	cr_assert(dn_envelope_welcome(&envelope, "c", "s", 5 + DN_TERM_STEP, &raised, NULL));
+	cr_assert(eq(u64, envelope.term, 5 + DN_TERM_STEP));
+}
+
 static bool takes(uint64_t epoch, const char *digest, uint64_t minimum, uint64_t valid_until)
 {
 	g_autoptr(DnManifest) manifest = dn_manifest_new();
