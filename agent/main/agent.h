@@ -117,6 +117,9 @@ struct Agent {
 	struct ReflexSide *side;
 	DnReflex *reflex;
 	DnUplink *uplink;
+	bool linked;      /* a welcome was believed, and its link is up */
+	GQueue unsent;    /* of DnFact *: events that wait for a link, oldest first */
+	unsigned dropped; /* events that waited too long in too large a crowd */
 	GMainLoop *loop;
 	GSource *settle;             /* owned: a pending dn_agent_settle() */
 	GHashTable *pending_reports; /* incident id → time, until acknowledged */
@@ -225,6 +228,8 @@ void dn_agent_order(const DnOrder *order, void *agent);
 
 /* report.c */
 void dn_report_all(Agent *agent);
+void dn_report_unsent(Agent *agent); /* after dn_report_all() */
+void dn_report_forget_unsent(Agent *agent);
 void dn_report_node(Node *node);
 void dn_report_gone(Agent *agent, const char *id);
 void dn_report_incident(Agent *agent, const DnIncident *incident);

@@ -39,6 +39,9 @@ static const char *draw_session(void *data)
 
 static void on_link_closed(const char *reason, void *data)
 {
+	Agent *agent = data;
+
+	agent->linked = false;
 	g_message("no link to the supervisor: %s", reason);
 }
 
@@ -127,6 +130,7 @@ static void agent_free(Agent *agent)
 	if (agent->settle != NULL)
 		g_source_destroy(agent->settle);
 	g_clear_pointer(&agent->settle, g_source_unref);
+	dn_report_forget_unsent(agent);
 	g_hash_table_unref(agent->services);
 	g_hash_table_unref(agent->manifests);
 	g_hash_table_unref(agent->incidents);

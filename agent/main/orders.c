@@ -86,11 +86,15 @@ bool dn_agent_welcome(const DnWelcome *welcome, void *data)
 	    (raised && !dn_state_save_term(agent, &error)) ||
 	    !take_network(agent, welcome, &error) ||
 	    (agent->firewall == NULL && !dn_agent_open_firewall(agent, &error))) {
-		g_warning("the supervisor's welcome is refused: %s", error->message);
+		/* Kept for a supervisor that is believed: not a word to this one. */
+		dn_report_event(agent, "critical", "welcome.refused", NULL, NULL,
+				"the supervisor's welcome is refused: %s", error->message);
 		return false;
 	}
 	g_message("linked to the supervisor, term %" G_GUINT64_FORMAT, welcome->term);
+	agent->linked = true;
 	dn_report_all(agent);
+	dn_report_unsent(agent);
 	dn_agent_settle(agent);
 	return true;
 }
@@ -349,6 +353,16 @@ static bool obey(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError 
 	g_assert_not_reached();
 }
 
+/* What would take something away for good: people hear of it, whoever asked. */
+static void tell_refusal(Agent *agent, const DnOrder *order, const GError *error)
+{
+	bool is_final = order->kind == DN_ORDER_FORGET || order->kind == DN_ORDER_DESTROY;
+
+	if (is_final && !g_error_matches(error, DN_ERROR, DN_ERROR_UNAVAILABLE))
+		dn_report_event(agent, "critical", "order.refused", order->service, NULL,
+				"order %s: %s", dn_order_kind_name(order->kind), error->message);
+}
+
 void dn_agent_order(const DnOrder *order, void *data)
 {
 	Agent *agent = data;
@@ -358,8 +372,10 @@ void dn_agent_order(const DnOrder *order, void *data)
 	if (!dn_envelope_accept(&agent->envelope, order, &error))
 		dn_report_event(agent, "critical", "order.refused", NULL, NULL, "order %s: %s",
 				dn_order_kind_name(order->kind), error->message);
+	else if (!obey(agent, order, answer, &error))
+		tell_refusal(agent, order, error);
 	else
-		answer->done = obey(agent, order, answer, &error);
+		answer->done = true;
 	if (!answer->done) {
 		answer->code = error->domain == DN_ERROR ? error->code : 0;
 		answer->error = g_strdup(error->message);

@@ -12,6 +12,59 @@ static void send_fact(Agent *agent, DnFact *fact)
 		dn_uplink_send_fact(agent->uplink, fact);
 }
 
+/* ---- events that wait for a link ---- */
+
+enum { UNSENT_LIMIT = 64 };
+
+static bool says_the_same(const DnEvent *a, const DnEvent *b)
+{
+	return g_str_equal(a->kind, b->kind) && g_strcmp0(a->service, b->service) == 0 &&
+	       g_strcmp0(a->node, b->node) == 0 && g_str_equal(a->text, b->text);
+}
+
+/*
+ * Takes @fact. A supervisor whose welcome is refused comes again and again: what is said already
+ * is said once, and past the limit the oldest goes.
+ */
+static void keep_unsent(Agent *agent, DnFact *fact)
+{
+	for (GList *i = agent->unsent.head; i != NULL; i = i->next)
+		if (says_the_same(((DnFact *)i->data)->event, fact->event)) {
+			dn_fact_free(fact);
+			return;
+		}
+	g_queue_push_tail(&agent->unsent, fact);
+	if (agent->unsent.length > UNSENT_LIMIT) {
+		dn_fact_free(g_queue_pop_head(&agent->unsent));
+		agent->dropped++;
+	}
+}
+
+void dn_report_unsent(Agent *agent)
+{
+	unsigned dropped = agent->dropped;
+
+	while (!g_queue_is_empty(&agent->unsent)) {
+		g_autoptr(DnFact) fact = g_queue_pop_head(&agent->unsent);
+
+		send_fact(agent, fact);
+	}
+	agent->dropped = 0;
+	if (dropped > 0)
+		dn_report_event(agent, "warning", "events.dropped", NULL, NULL,
+				"%u events were dropped while no supervisor was linked; they are "
+				"in the agent's log",
+				dropped);
+}
+
+void dn_report_forget_unsent(Agent *agent)
+{
+	while (!g_queue_is_empty(&agent->unsent))
+		dn_fact_free(g_queue_pop_head(&agent->unsent));
+}
+
+/* ---- facts ---- */
+
 static void say(DnHostReport *report, const char *name, const char *value)
 {
 	g_hash_table_replace(report->capabilities, g_strdup(name), g_strdup(value));
@@ -99,5 +152,8 @@ void dn_report_event(Agent *agent, const char *severity, const char *kind, const
 	fact->event->host = g_strdup(agent->instance->name);
 	fact->event->service = g_strdup(service);
 	fact->event->node = g_strdup(node);
-	send_fact(agent, fact);
+	if (agent->linked)
+		send_fact(agent, fact);
+	else
+		keep_unsent(agent, g_steal_pointer(&fact));
 }

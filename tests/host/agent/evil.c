@@ -179,6 +179,38 @@ bool evil_wait_report(Evil *self, unsigned before)
 	return yard_wait(has_grown, &growth, 15);
 }
 
+unsigned evil_count_events(const Evil *self, const char *kind, const char *text)
+{
+	unsigned count = 0;
+
+	for (guint i = 0; i < self->facts->len; i++) {
+		const DnFact *fact = g_ptr_array_index(self->facts, i);
+
+		count += fact->kind == DN_FACT_EVENT && g_str_equal(fact->event->kind, kind) &&
+			 strstr(fact->event->text, text) != NULL;
+	}
+	return count;
+}
+
+typedef struct {
+	const Evil *evil;
+	const char *kind, *text;
+} Hearing;
+
+static bool has_heard(void *data)
+{
+	const Hearing *hearing = data;
+
+	return evil_count_events(hearing->evil, hearing->kind, hearing->text) > 0;
+}
+
+bool evil_wait_event(Evil *self, const char *kind, const char *text)
+{
+	Hearing hearing = {.evil = self, .kind = kind, .text = text};
+
+	return yard_wait(has_heard, &hearing, 10);
+}
+
 bool evil_wait_close(Evil *self, unsigned before)
 {
 	Growth growth = {.count = &self->closes, .before = before};

@@ -55,5 +55,9 @@ void evil_send(Evil *self, GBytes *frame);
 
 /* End the present link and wait until the agent has come back and said hello. */
 bool evil_relink(Evil *self);
+
+/* Events of @kind with @text in them that the agent has told on any link; wait for the first. */
+unsigned evil_count_events(const Evil *self, const char *kind, const char *text);
+bool evil_wait_event(Evil *self, const char *kind, const char *text);
 bool evil_wait_report(Evil *self, unsigned before);
 bool evil_wait_close(Evil *self, unsigned before);

@@ -108,19 +108,24 @@ static void test_routes(Case *self)
 
 /* ---- links ---- */
 
-/* The agent comes back, is welcomed with @welcome and must leave again without a report. */
+/*
+ * The agent comes back, is welcomed with @welcome and must leave again without a word. Why is
+ * told later, to a supervisor that is believed.
+ */
 static void welcome_is_refused(Case *self, EvilWelcome welcome, const char *sentence)
 {
 	EvilWelcome good = self->evil.welcome;
 	unsigned reports = self->evil.reports;
+	unsigned told = evil_count_events(&self->evil, "welcome.refused", "");
 
 	self->evil.welcome = welcome;
 	bool called = evil_relink(&self->evil);
 	unsigned closes = self->evil.closes;
 	bool left = called && evil_wait_close(&self->evil, closes);
 	self->evil.welcome = good;
-	yard_check(left && self->evil.reports == reports, sentence,
-		   called ? "it stayed or reported" : "it did not call");
+	yard_check(left && self->evil.reports == reports &&
+			   evil_count_events(&self->evil, "welcome.refused", "") == told,
+		   sentence, called ? "it stayed, reported or told" : "it did not call");
 }
 
 static void link_must_work(Case *self, const char *sentence)
@@ -138,6 +143,12 @@ static void test_welcomes(Case *self)
 	welcome.term = 4;
 	welcome_is_refused(self, welcome, "a supervisor of an earlier term is not believed");
 	welcome = self->evil.welcome;
+	welcome.term = 5 + 1000001;
+	welcome_is_refused(self, welcome, "a supervisor that jumps far ahead is not believed");
+	welcome = self->evil.welcome;
+	welcome.term = G_MAXINT64;
+	welcome_is_refused(self, welcome, "a supervisor cannot use the terms up");
+	welcome = self->evil.welcome;
 	welcome.cluster = CASE_OTHER_CLUSTER;
 	welcome_is_refused(self, welcome, "a supervisor of another cluster is not believed");
 	welcome = self->evil.welcome;
@@ -152,6 +163,33 @@ static void test_welcomes(Case *self)
 	welcome = self->evil.welcome;
 	welcome.vip_cidr = "nonsense";
 	welcome_is_refused(self, welcome, "a range that is none is refused");
+}
+
+/* The rightful supervisor hears of each refusal once, in one line. */
+static void test_refusals_are_told(Case *self)
+{
+	static const char *const reasons[] = {
+		"term 4 is over",
+		"term 1000006 is more than",
+		"term 9223372036854775807",
+		"not this host's cluster",
+		"not the session",
+		"10.77.9.0/24",
+		"0.0.0.0/0",
+		"nonsense",
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(reasons); i++) {
+		g_autofree char *sentence =
+			g_strdup_printf("a refused welcome is told later, once: %s", reasons[i]);
+
+		yard_check(evil_wait_event(&self->evil, "welcome.refused", reasons[i]) &&
+				   evil_count_events(&self->evil, "welcome.refused", reasons[i]) ==
+					   1,
+			   sentence, "not told once");
+	}
+	yard_check(evil_count_events(&self->evil, "welcome.refused", "\n") == 0, "each in one line",
+		   NULL);
 }
 
 static void test_first_words(Case *self)
@@ -232,6 +270,7 @@ static void test_links(Yard *yard)
 		test_routes(&self);
 		test_welcomes(&self);
 		link_must_work(&self, "the rightful term is believed after all these");
+		test_refusals_are_told(&self);
 		test_first_words(&self);
 		test_impostor(&self);
 		test_restart(&self);

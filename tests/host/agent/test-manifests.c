@@ -162,10 +162,10 @@ static void test_removal(Case *self)
 {
 	g_autofree char *gone = digest_of("gone", 2, "state: removed\n");
 
-	case_is_refused(self, forget_order(self, "web"), DN_ERROR_CONFLICT, NULL, "not removed",
-			"a service that is not removed is not forgotten");
-	case_is_refused(self, forget_order(self, "never"), DN_ERROR_CONFLICT, NULL, "not removed",
-			"a service that nobody has heard of is not forgotten");
+	case_is_refused(self, forget_order(self, "web"), DN_ERROR_CONFLICT, "order.refused",
+			"not removed", "a service that is not removed is not forgotten");
+	case_is_refused(self, forget_order(self, "never"), DN_ERROR_CONFLICT, "order.refused",
+			"not removed", "a service that nobody has heard of is not forgotten");
 	case_is_done(self,
 		     case_manifest_order(self, self->ops,
 					 case_manifest("gone", 2, "state: removed\n"), "gone", 2),
@@ -191,7 +191,7 @@ static void test_destruction(Case *self)
 			dn_minisign_sign(self->ops, order->statement,
 					 "dnode destroy 0123456789abcdef", &error));
 	evil_address(&self->evil, order);
-	case_is_refused(self, order, DN_ERROR_INVALID, NULL, "no incident",
+	case_is_refused(self, order, DN_ERROR_INVALID, "order.refused", "no incident",
 			"an incident that this host does not have is not destroyed");
 }
 
