@@ -150,7 +150,7 @@ static bool add_link(int fd, const struct stat *info, const char *path, DnDigest
 	if (!g_utf8_validate(target, -1, NULL))
 		return refuse(path, "is a link to a name that is not UTF-8", error);
 	bool described = describe(fd, info, path, &attributes, error);
-	g_autoptr(GVariant) xattrs = attributes.xattrs;
+	g_autoptr(GVariant) owned G_GNUC_UNUSED = attributes.xattrs;
 	attributes.target = target;
 	return described && add_header(digest, &attributes);
 }
@@ -160,7 +160,7 @@ static bool add_file(int fd, const struct stat *info, const char *path, DnDigest
 {
 	DnImageAttributes attributes = {0};
 	bool described = describe(fd, info, path, &attributes, error);
-	g_autoptr(GVariant) xattrs = attributes.xattrs;
+	g_autoptr(GVariant) owned G_GNUC_UNUSED = attributes.xattrs;
 
 	return described && add_header(digest, &attributes) &&
 	       dn_digest_add_fd(digest, fd, NULL, error);
@@ -219,7 +219,7 @@ char *dn_image_directory_identity(int fd, const char *path, GError **error)
 		return NULL;
 	}
 	bool described = describe(fd, &info, path, &attributes, error);
-	g_autoptr(GVariant) xattrs = attributes.xattrs;
+	g_autoptr(GVariant) owned G_GNUC_UNUSED = attributes.xattrs;
 	if (!described)
 		return NULL;
 	g_autoptr(GBytes) meta = dn_image_directory_meta(&attributes);

@@ -108,7 +108,7 @@ static bool prepare_image(Build *build, GError **error)
 {
 	Agent *agent = build->agent;
 	const DnManifest *manifest = build->manifest;
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&agent->store_lock);
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&agent->store_lock);
 	DnRun defaults = {.uid = -1};
 	GError *failed = NULL;
 

@@ -21,7 +21,7 @@ static const DnField fields[] = {
 	{"uplink", DN_FIELD_TEXT, DN_FIELD_REQUIRED, DN_MEMBER(DnInstance, uplink), .max = 15},
 	{"libexec_dir", DN_FIELD_PATH, 0, DN_MEMBER(DnInstance, libexec_dir)},
 	{"supervisor", DN_FIELD_ENDPOINT, 0, DN_MEMBER(DnInstance, supervisor_address)},
-	{NULL},
+	{0},
 };
 
 /* What a host uses that says nothing: one agent on a machine of its own. */

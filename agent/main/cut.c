@@ -137,7 +137,7 @@ static bool op_rebuild(void *data, uint32_t slot, DnStandbyKind standby, uint32_
 	Agent *agent = data;
 	struct ReflexSide *side = agent->side;
 	const char *other = standby != DN_STANDBY_NONE ? side->slots[standby_slot].address : NULL;
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&side->lock);
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&side->lock);
 
 	if (side->state == NULL || side->firewall == NULL)
 		return false;

@@ -288,7 +288,7 @@ int main(int argc, char **argv)
 		{"config", 'c', 0, G_OPTION_ARG_FILENAME, &path,
 		 "configuration (default /etc/dnode/agent.yaml)", "FILE"},
 		{"version", 0, 0, G_OPTION_ARG_NONE, &version, "print the version", NULL},
-		{NULL},
+		G_OPTION_ENTRY_NULL,
 	};
 	g_autoptr(GOptionContext) options = g_option_context_new("[enrol TOKEN | cleanup]");
 	g_autoptr(GError) error = NULL;

@@ -14,6 +14,7 @@
 /* The last warning of libbpf; on its own an errno of the verifier's says nothing. */
 static _Thread_local char last_words[256];
 
+G_GNUC_PRINTF(2, 0)
 static int listen_to_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
 	if (level == LIBBPF_WARN)

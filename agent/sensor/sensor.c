@@ -160,7 +160,7 @@ bool dn_sensor_mark(DnSensor *self, uint32_t slot, uint32_t class)
 {
 	g_return_val_if_fail(slot < DN_SENSOR_SLOTS, false);
 	volatile struct dn_sensor_mark *mark = &self->marks[slot];
-	uint64_t unmarked = 0;
+	__u64 unmarked = 0;
 
 	if (!__atomic_compare_exchange_n(&mark->event_ns, &unmarked, dn_clock_monotonic_ns(), false,
 					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))

@@ -24,7 +24,7 @@ static const DnField cluster_fields[] = {
 	{"listen", DN_FIELD_ADDRESS, 0, DN_MEMBER(DnCluster, listen)},
 	{"advertise", DN_FIELD_ENDPOINT, 0, DN_MEMBER(DnCluster, advertise)},
 	{"repo_listen", DN_FIELD_ADDRESS, 0, DN_MEMBER(DnCluster, repo_listen)},
-	{NULL},
+	{0},
 };
 
 static void check_prefix(const DnYamlNode *node, unsigned limit, const char *why, DnFaults *faults)

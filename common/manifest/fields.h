@@ -10,7 +10,7 @@
  *     static const DnField settings[] = {
  *         {"name", DN_FIELD_NAME, DN_FIELD_REQUIRED, DN_MEMBER(Settings, name)},
  *         {"slots", DN_FIELD_UINT, 0, DN_MEMBER(Settings, slots), .min = 1, .max = 250},
- *         {NULL},
+ *         {0},
  *     };
  *     Settings read = {.slots = 100};
  *     if (!dn_fields_parse(bytes, "agent.yaml", settings, &read, error)) ...

@@ -33,7 +33,7 @@ static const DnField file_fields[] = {
 	{"source", DN_FIELD_RELATIVE, DN_FIELD_REQUIRED, DN_MEMBER(Entry, source)},
 	{"path", DN_FIELD_PATH, DN_FIELD_REQUIRED, DN_MEMBER(Entry, path)},
 	{"mode", DN_FIELD_TEXT, 0, DN_MEMBER(Entry, mode), .min = 1, .max = 8},
-	{NULL},
+	{0},
 };
 
 static const DnField run_fields[] = {
@@ -42,7 +42,7 @@ static const DnField run_fields[] = {
 	{"env", DN_FIELD_ENV, 0, DN_MEMBER(DnRecipe, run.env)},
 	{"cwd", DN_FIELD_PATH, 0, DN_MEMBER(DnRecipe, run.cwd)},
 	{"user", DN_FIELD_UINT, 0, DN_MEMBER(DnRecipe, run.uid), .max = 65534},
-	{NULL},
+	{0},
 };
 
 static const DnField recipe_fields[] = {
@@ -53,7 +53,7 @@ static const DnField recipe_fields[] = {
 	{"directories", DN_FIELD_OTHER, .check = read_directories},
 	{"run", DN_FIELD_MAP, .fields = run_fields},
 	{"ports", DN_FIELD_OTHER, .check = read_ports},
-	{NULL},
+	{0},
 };
 
 /* Three or four octal digits, permission bits only. */

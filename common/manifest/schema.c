@@ -24,14 +24,14 @@ static const char *const spreading[] = {"none", "host", NULL};
 static const DnField image_fields[] = {
 	{"ref", DN_FIELD_REF, DN_FIELD_REQUIRED, DN_MEMBER(DnManifest, image_ref)},
 	{"commit", DN_FIELD_HEX, DN_FIELD_REQUIRED, DN_MEMBER(DnManifest, image_commit), .max = 64},
-	{NULL},
+	{0},
 };
 
 static const DnField stop_fields[] = {
 	{"signal", DN_FIELD_SIGNAL, 0, DN_MEMBER(DnManifest, run.stop_signal), .fallback = "TERM"},
 	{"grace", DN_FIELD_DURATION, 0, DN_MEMBER(DnManifest, run.stop_grace_ms),
 	 .max = 10 * MINUTE, .fallback = "5s"},
-	{NULL},
+	{0},
 };
 
 static const DnField run_fields[] = {
@@ -47,13 +47,13 @@ static const DnField run_fields[] = {
 	{"stop", DN_FIELD_MAP, .fields = stop_fields},
 	{"start_deadline", DN_FIELD_DURATION, 0, DN_MEMBER(DnManifest, run.start_deadline_ms),
 	 .min = 100, .max = HOUR, .fallback = "10s"},
-	{NULL},
+	{0},
 };
 
 static const DnField standby_fields[] = {
 	{"count", DN_FIELD_UINT, 0, DN_MEMBER(DnManifest, standby), .max = 16, .fallback = "0"},
 	{"started", DN_FIELD_BOOL, 0, DN_MEMBER(DnManifest, standby_started), .fallback = "false"},
-	{NULL},
+	{0},
 };
 
 static const DnField listen_fields[] = {
@@ -65,7 +65,7 @@ static const DnField listen_fields[] = {
 	{"publish", DN_FIELD_WORD, 0, DN_MEMBER(DnListen, publish_host), .words = publishing,
 	 .fallback = "vip"},
 	{"affinity", DN_FIELD_TEXT, DN_FIELD_RESERVED, .neutral = "none"},
-	{NULL},
+	{0},
 };
 
 static const DnField egress_fields[] = {
@@ -74,7 +74,7 @@ static const DnField egress_fields[] = {
 	{"port", DN_FIELD_UINT, DN_FIELD_OPEN, DN_MEMBER(DnEgress, port), .min = 1, .max = 65535},
 	{"protocol", DN_FIELD_WORD, 0, DN_MEMBER(DnEgress, protocol), .words = protocols,
 	 .fallback = "tcp"},
-	{NULL},
+	{0},
 };
 
 static const DnField resources_fields[] = {
@@ -86,14 +86,14 @@ static const DnField resources_fields[] = {
 	 .min = 1, .max = 32768},
 	{"files", DN_FIELD_UINT, DN_FIELD_REQUIRED | DN_FIELD_OPEN, DN_MEMBER(DnManifest, files),
 	 .min = 8, .max = 1048576},
-	{NULL},
+	{0},
 };
 
 static const DnField writable_fields[] = {
 	{"path", DN_FIELD_PATH, DN_FIELD_REQUIRED, DN_MEMBER(DnWritable, path)},
 	{"size", DN_FIELD_SIZE, DN_FIELD_REQUIRED, DN_MEMBER(DnWritable, size_bytes),
 	 .min = 4 * KIB, .max = TIB},
-	{NULL},
+	{0},
 };
 
 static const DnField health_fields[] = {
@@ -112,7 +112,7 @@ static const DnField health_fields[] = {
 	 .fallback = "2"},
 	{"replace_after", DN_FIELD_DURATION, 0, DN_MEMBER(DnManifest, health.replace_after_ms),
 	 .min = 100, .max = 24 * HOUR, .fallback = "10s"},
-	{NULL},
+	{0},
 };
 
 #define RESERVED_CLASS(name_)                                                                      \
@@ -151,7 +151,7 @@ static const DnField drift_fields[] = {
 	RESERVED_CLASS("resource"),
 	RESERVED_CLASS("log-loss"),
 	RESERVED_CLASS("event-loss"),
-	{NULL},
+	{0},
 };
 
 static const DnField respawn_fields[] = {
@@ -160,7 +160,7 @@ static const DnField respawn_fields[] = {
 	{"within", DN_FIELD_DURATION, 0, DN_MEMBER(DnManifest, respawn_within_ms), .min = SECOND,
 	 .max = 24 * HOUR, .fallback = "10m"},
 	{"past", DN_FIELD_TEXT, DN_FIELD_RESERVED, .neutral = "hold"},
-	{NULL},
+	{0},
 };
 
 static const DnField roll_fields[] = {
@@ -173,13 +173,13 @@ static const DnField roll_fields[] = {
 	 .fallback = "30s"},
 	{"deadline", DN_FIELD_DURATION, 0, DN_MEMBER(DnManifest, roll_deadline_ms), .min = SECOND,
 	 .max = 24 * HOUR, .fallback = "1m"},
-	{NULL},
+	{0},
 };
 
 static const DnField lease_fields[] = {
 	{"ttl", DN_FIELD_DURATION, DN_FIELD_RESERVED, .neutral = "30s"},
 	{"on_expiry", DN_FIELD_TEXT, DN_FIELD_RESERVED, .neutral = "keep"},
-	{NULL},
+	{0},
 };
 
 static const DnField placement_fields[] = {
@@ -187,13 +187,13 @@ static const DnField placement_fields[] = {
 	 .fallback = "host"},
 	{"require", DN_FIELD_ENV, DN_FIELD_RESERVED, .neutral = "{}"},
 	{"avoid", DN_FIELD_ENV, DN_FIELD_RESERVED, .neutral = "{}"},
-	{NULL},
+	{0},
 };
 
 static const DnField evidence_fields[] = {
 	{"memory", DN_FIELD_BOOL, DN_FIELD_RESERVED, .neutral = "false"},
 	{"packets", DN_FIELD_SIZE, DN_FIELD_RESERVED, .neutral = "0"},
-	{NULL},
+	{0},
 };
 
 static const DnField manifest_fields[] = {
@@ -231,7 +231,7 @@ static const DnField manifest_fields[] = {
 	{"secrets", DN_FIELD_LIST, DN_FIELD_RESERVED, .neutral = "[]"},
 	{"placement", DN_FIELD_MAP, .fields = placement_fields},
 	{"evidence", DN_FIELD_MAP, .fields = evidence_fields},
-	{NULL},
+	{0},
 };
 
 const DnField *dn_manifest_fields(void)

@@ -38,7 +38,7 @@ static const DnField key_fields[] = {
 	{"name", DN_FIELD_NAME, DN_FIELD_REQUIRED, DN_MEMBER(Entry, name)},
 	{"role", DN_FIELD_WORD, DN_FIELD_REQUIRED, DN_MEMBER(Entry, role), .words = roles},
 	{"key", DN_FIELD_TEXT, DN_FIELD_REQUIRED, DN_MEMBER(Entry, key), .max = 64},
-	{NULL},
+	{0},
 };
 
 #define RULE_KEYS                                                                                  \
@@ -50,10 +50,9 @@ static const DnField key_fields[] = {
 #define RULE_PATTERN                                                                               \
 	DN_FIELD_TEXT, DN_FIELD_REQUIRED, DN_MEMBER(DnTrustRule, pattern), .min = 1, .max = 128
 
-static const DnField image_fields[] = {
-	{"refs", RULE_PATTERN}, {RULE_KEYS}, {RULE_THRESHOLD}, {NULL}};
+static const DnField image_fields[] = {{"refs", RULE_PATTERN}, {RULE_KEYS}, {RULE_THRESHOLD}, {0}};
 static const DnField service_fields[] = {
-	{"services", RULE_PATTERN}, {RULE_KEYS}, {RULE_THRESHOLD}, {NULL}};
+	{"services", RULE_PATTERN}, {RULE_KEYS}, {RULE_THRESHOLD}, {0}};
 
 static void read_keys(const DnYamlNode *node, void *into, DnFaults *faults);
 static void read_images(const DnYamlNode *node, void *into, DnFaults *faults);
@@ -69,7 +68,7 @@ static const DnField trust_fields[] = {
 	{"responders", DN_FIELD_UINT, 0, DN_MEMBER(DnTrustPolicy, responders), .min = 1,
 	 .max = KEYS_LIMIT, .fallback = "1"},
 	{"minimum_epochs", DN_FIELD_OTHER, .check = read_epochs},
-	{NULL},
+	{0},
 };
 
 /* Strict: the one spelling of exactly these bytes, nothing skipped. */

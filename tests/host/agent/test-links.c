@@ -13,7 +13,7 @@
 
 static void enrol_is_refused(Case *self, char *text, unsigned contacts, const char *sentence)
 {
-	g_autofree char *taken = text;
+	g_autofree char *taken G_GNUC_UNUSED = text;
 	g_autofree char *said = NULL;
 	unsigned before = self->evil.enrols;
 	int status = yard_enrol(self->yard, text, &said);

@@ -203,7 +203,7 @@ Test(logs, both_streams_are_told_apart_and_every_line_has_its_time)
 	say(out, "one\n");
 	g_autofree char *first = wait_for(" o one\n");
 	say(err, "two\n");
-	g_autofree char *second = wait_for(" e two\n");
+	g_free(wait_for(" e two\n"));
 	first[strcspn(first, " ")] = '\0';
 	cr_expect(dn_clock_parse(first, &at), "%s", first);
 	cr_expect(at >= before && at <= dn_clock_realtime_ns());
@@ -242,7 +242,7 @@ Test(logs, a_flood_stays_within_two_segments_and_its_end_is_kept)
 	for (int i = 0; i < 64; i++)
 		say(out, flood->str);
 	say(out, "last words\n");
-	g_autofree char *text = wait_for(" o last words\n");
+	g_free(wait_for(" o last words\n"));
 	g_autoptr(GDir) dir = g_dir_open(directory, 0, NULL);
 	const char *name;
 	while ((name = g_dir_read_name(dir)) != NULL) {

@@ -143,7 +143,7 @@ static const DnField settings_fields[] = {
 	{"state_dir", DN_FIELD_PATH, 0, DN_MEMBER(Settings, state_dir)},
 	{"slots", DN_FIELD_UINT, 0, DN_MEMBER(Settings, slots), .min = 1, .max = 250},
 	{"quiet", DN_FIELD_BOOL, 0, DN_MEMBER(Settings, quiet)},
-	{NULL},
+	{0},
 };
 
 Test(files, a_small_table_reads_a_small_file)

@@ -184,7 +184,6 @@ Test(minisign, every_flipped_byte_of_both_signatures_is_found)
 Test(minisign, what_is_not_exactly_four_lines_is_refused)
 {
 	g_autoptr(GBytes) minisig = sign();
-	g_autoptr(GBytes) comment_long = NULL;
 	g_autofree char *filler = g_strnfill(1100, 'x');
 	const char *const edits[][2] = {
 		{"untrusted comment: ", "comment: "},
