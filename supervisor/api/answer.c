@@ -50,10 +50,9 @@ void dn_api_problem(DnApiRequest *request, const GError *error)
 	respond_problem(request->message, dn_problem_status(error), error);
 }
 
-void dn_api_not_found(DnApiRequest *request, const char *what, const char *see)
+void dn_api_not_found(DnApiRequest *request, const char *what, const char *name, const char *see)
 {
 	g_autoptr(GError) error = NULL;
-	const char *name = request->argument == NULL ? "" : request->argument;
 	g_autofree char *shown = dn_text_printable(name, strlen(name));
 
 	g_set_error(&error, DN_ERROR, DN_ERROR_INVALID, "there is no %s \"%.64s\"; see %s", what,

@@ -46,9 +46,10 @@ extern const DnApiRoute dn_api_routes[];
 DnApiReply *dn_api_defer(DnApiRequest *request) G_GNUC_WARN_UNUSED_RESULT;
 /* Answer now. Takes @document. */
 void dn_api_answer(DnApiRequest *request, JsonObject *document);
-/* Answer now with a problem; DN_ERROR_INVALID about a name that is not there is a 404. */
+/* Answer now with a problem. */
 void dn_api_problem(DnApiRequest *request, const GError *error);
-void dn_api_not_found(DnApiRequest *request, const char *what, const char *see);
+/* 404, with code DN_ERROR_INVALID: nothing of this kind has @name. */
+void dn_api_not_found(DnApiRequest *request, const char *what, const char *name, const char *see);
 
 /* The value of @name in the query, or NULL; numbers are checked. */
 const char *dn_api_query(const DnApiRequest *request, const char *name);

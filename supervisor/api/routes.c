@@ -82,7 +82,7 @@ static void get_service(DnApiRequest *request)
 		dn_fleet_core_service(request->api->core, request->argument);
 
 	if (view == NULL)
-		dn_api_not_found(request, "service", "dnode services");
+		dn_api_not_found(request, "service", request->argument, "dnode services");
 	else
 		dn_api_answer(request, document_of("service", dn_json_of_service(view)));
 }
@@ -93,7 +93,7 @@ static void get_manifest(DnApiRequest *request)
 		dn_fleet_core_service(request->api->core, request->argument);
 
 	if (view == NULL) {
-		dn_api_not_found(request, "service", "dnode services");
+		dn_api_not_found(request, "service", request->argument, "dnode services");
 		return;
 	}
 	JsonObject *document = json_object_new();
@@ -137,11 +137,22 @@ static void list_nodes(DnApiRequest *request)
 	dn_api_answer(request, document_of_list("nodes", array));
 }
 
+/* False when it has been answered: there is no such node. */
+static bool names_node(DnApiRequest *request)
+{
+	if (dn_fleet_core_has_node(request->api->core, request->argument))
+		return true;
+	dn_api_not_found(request, "node", request->argument, "dnode nodes");
+	return false;
+}
+
 static void get_logs(DnApiRequest *request)
 {
 	g_autoptr(GError) error = NULL;
 	uint64_t lines = LINES_DEFAULT, offset = 0;
 
+	if (!names_node(request))
+		return;
 	if (dn_api_query_u64(request, "lines", LINES_LIMIT, &lines, &error) &&
 	    dn_api_query_u64(request, "offset", DN_EPOCH_LIMIT, &offset, &error))
 		request->api->ops.logs(request->argument, (uint32_t)lines, offset,
@@ -161,7 +172,7 @@ static void post_quarantine(DnApiRequest *request)
 			    "reason: say why, for those who read the incident");
 	if (error != NULL)
 		dn_api_problem(request, error);
-	else
+	else if (names_node(request))
 		request->api->ops.quarantine(request->argument, reason, dn_api_defer(request),
 					     request->api->data);
 }
@@ -209,9 +220,13 @@ static void post_drill(DnApiRequest *request)
 	g_autofree char *class = dn_json_string(request->body, "class", NAME_LIMIT, &failed);
 	g_autofree char *service = dn_json_string(request->body, "service", NAME_LIMIT, &failed);
 	g_autoptr(GError) error = failed;
+	g_autoptr(DnServiceView) view =
+		error == NULL ? dn_fleet_core_service(request->api->core, service) : NULL;
 
 	if (error != NULL)
 		dn_api_problem(request, error);
+	else if (view == NULL)
+		dn_api_not_found(request, "service", service, "dnode services");
 	else
 		request->api->ops.drill(class, service, dn_api_defer(request), request->api->data);
 }
@@ -234,7 +249,7 @@ static void get_incident(DnApiRequest *request)
 	const DnIncident *incident = dn_fleet_core_incident(request->api->core, request->argument);
 
 	if (incident == NULL)
-		dn_api_not_found(request, "incident", "dnode incidents");
+		dn_api_not_found(request, "incident", request->argument, "dnode incidents");
 	else
 		dn_api_answer(request, document_of("incident", dn_record_from_incident(incident)));
 }
@@ -250,6 +265,8 @@ static void post_destroy(DnApiRequest *request)
 
 	if (error != NULL)
 		dn_api_problem(request, error);
+	else if (dn_fleet_core_incident(request->api->core, request->argument) == NULL)
+		dn_api_not_found(request, "incident", request->argument, "dnode incidents");
 	else
 		request->api->ops.destroy(request->argument, statement, signatures,
 					  dn_api_defer(request), request->api->data);

@@ -199,7 +199,7 @@ static void serve(DnApiRequest *request, const Inbound *inbound)
 	if (inbound->route == NULL) {
 		dn_api_not_found(request,
 				 inbound->is_wrong_method ? "such method for this path" : "path",
-				 "docs/formats/api.md");
+				 request->argument, "docs/formats/api.md");
 		return;
 	}
 	if (read_body(request, inbound, &error))

@@ -282,6 +282,13 @@ GPtrArray *dn_fleet_core_incidents(const DnFleetCore *self, const char *service,
 	return all;
 }
 
+bool dn_fleet_core_has_node(const DnFleetCore *self, const char *id)
+{
+	DnNodeRecord *record = NULL;
+
+	return dn_state_host_of_node(self, id, &record) != NULL;
+}
+
 /* ---- records ---- */
 
 const DnIncident *dn_fleet_core_incident(const DnFleetCore *self, const char *id)

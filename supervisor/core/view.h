@@ -55,6 +55,7 @@ DnServiceView *dn_fleet_core_service(const DnFleetCore *self, const char *name);
 GPtrArray *dn_fleet_core_hosts(const DnFleetCore *self);                         /* of DnHostView */
 /* @service may be NULL: all. Nodes of a lost host are shown as lost. */
 GPtrArray *dn_fleet_core_nodes(const DnFleetCore *self, const char *service);
+bool dn_fleet_core_has_node(const DnFleetCore *self, const char *id);
 /* @service and @node may be NULL: all. Newest first. */
 GPtrArray *dn_fleet_core_incidents(const DnFleetCore *self, const char *service,
 				   const char *node); /* of DnIncident */

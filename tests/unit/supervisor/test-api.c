@@ -300,12 +300,17 @@ Test(api, a_problem_reaches_the_caller_with_its_code_and_its_line)
 {
 	JsonObject *body = json_object_new();
 
+	g_autoptr(GPtrArray) nodes = dn_fleet_core_nodes(world_core(world), "web");
+	const DnNodeRecord *node = g_ptr_array_index(nodes, 0);
+	g_autofree char *path = g_strdup_printf("/v1/nodes/%s/quarantine", node->id);
+	g_autofree char *expected = g_strdup_printf("quarantine:%s:odd ", node->id);
+
 	json_object_set_string_member(body, "reason", "odd");
-	Call call = {.method = "POST", .path = "/v1/nodes/web-00000001/quarantine", .body = body};
+	Call call = {.method = "POST", .path = path, .body = body};
 	run_call(&call);
 	cr_assert(eq(int, call.error->code, DN_ERROR_UNAVAILABLE));
 	cr_assert(strstr(call.error->message, "host a is not connected") != NULL);
-	cr_assert_str_eq(asked->str, "quarantine:web-00000001:odd ");
+	cr_assert_str_eq(asked->str, expected);
 	g_clear_error(&call.error);
 }
 
@@ -317,6 +322,75 @@ Test(api, what_does_not_exist_or_is_malformed_is_the_callers_mistake)
 	cr_assert(eq(int, code_of("POST", "/v1/services", json_object_new()), DN_ERROR_INVALID));
 	cr_assert(eq(int, code_of("POST", "/v1/manifests", json_object_new()), DN_ERROR_INVALID));
 	cr_assert(eq(int, code_of("GET", "/v1/events?since=-1", NULL), DN_ERROR_INVALID));
+	cr_assert_str_eq(asked->str, "");
+}
+
+typedef struct {
+	const char *request; /* method and path */
+	const char *body;
+	const char *line; /* what the problem says */
+} Stray;
+
+/* The whole answer as it went over the socket. */
+static char *ask_raw(const Stray *stray)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	g_autofree char *text =
+		g_strdup_printf("%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+				"Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+				stray->request, strlen(stray->body), stray->body);
+	GString *answer = g_string_new(NULL);
+	char part[4096];
+	ssize_t length = 0;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	g_strlcpy(address.sun_path, socket_path, sizeof(address.sun_path));
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+	    send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text))
+		while ((length = recv(fd, part, sizeof(part), 0)) > 0)
+			g_string_append_len(answer, part, length);
+	close(fd);
+	return g_string_free(answer, FALSE);
+}
+
+static gpointer ask_raw_and_tell(gpointer data)
+{
+	gpointer *slot = data;
+	char *answer = ask_raw(slot[0]);
+
+	g_atomic_pointer_set(&slot[1], answer);
+	g_main_context_wakeup(NULL);
+	return NULL;
+}
+
+Test(api, a_name_that_nobody_has_is_a_404_that_names_it)
+{
+	static const Stray strays[] = {
+		{"GET /v1/services/nope", "", "there is no service \\\"nope\\\""},
+		{"GET /v1/incidents/nope", "", "there is no incident \\\"nope\\\""},
+		{"GET /v1/nodes/nope/logs", "", "there is no node \\\"nope\\\""},
+		{"POST /v1/nodes/nope/quarantine", "{\"reason\":\"odd\"}",
+		 "there is no node \\\"nope\\\""},
+		{"POST /v1/drills", "{\"class\":\"exec\",\"service\":\"nope\"}",
+		 "there is no service \\\"nope\\\""},
+		{"POST /v1/incidents/nope/destroy", "{\"statement\":\"eA==\",\"signatures\":[]}",
+		 "there is no incident \\\"nope\\\""},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(strays); i++) {
+		gpointer slot[2] = {(gpointer)&strays[i], NULL};
+		GThread *thread = g_thread_new("stray", ask_raw_and_tell, slot);
+
+		while (g_atomic_pointer_get(&slot[1]) == NULL)
+			g_main_context_iteration(NULL, TRUE);
+		g_thread_join(thread);
+		g_autofree char *answer = slot[1];
+		cr_assert(g_str_has_prefix(answer, "HTTP/1.1 404 "), "%s: %s", strays[i].request,
+			  answer);
+		cr_assert(strstr(answer, "application/problem+json") != NULL, "%s", answer);
+		cr_assert(strstr(answer, strays[i].line) != NULL, "%s", answer);
+		cr_assert(strstr(answer, "\"code\":1") != NULL, "%s", answer);
+	}
 	cr_assert_str_eq(asked->str, "");
 }
 
