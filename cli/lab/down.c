@@ -6,6 +6,7 @@
 #include "base/mounts.h"
 #include "lab/command.h"
 #include "lab/lab.h"
+#include "lab/lock.h"
 #include "lab/monitor.h"
 #include "lab/mounts.h"
 #include "lab/record.h"
@@ -97,14 +98,12 @@ static void undo_mounts(const DnLabRecord *record, DnOutput *output, GError **fi
 			       (const char *)kept->pdata[i]);
 }
 
-bool dn_lab_down(const DnLab *lab, DnOutput *output, GError **error)
+static bool down(const DnLab *lab, DnOutput *output, GError **error)
 {
 	static bool (*const steps[])(const DnLab *lab, GError **error) = {
-		dn_lab_sweep, dn_lab_wires_remove, remove_cgroups, remove_pins, remove_directories};
+		dn_lab_sweep, dn_lab_wires_remove, remove_cgroups, remove_pins};
 	GError *first = NULL, *cause = NULL;
 
-	if (!dn_command_need_root(error))
-		return false;
 	g_autoptr(DnLabPrograms) programs = dn_lab_programs_find(error);
 	g_autoptr(DnLabRecord) record = programs != NULL ? dn_lab_record_load(lab, error) : NULL;
 
@@ -123,8 +122,23 @@ bool dn_lab_down(const DnLab *lab, DnOutput *output, GError **error)
 		if (!steps[i](lab, &cause))
 			keep_first(&first, g_steal_pointer(&cause), output);
 	undo_mounts(record, output, &first);
+	/* Last, since the record is in them: what is interrupted before can be done again. */
+	if (!remove_directories(lab, &cause))
+		keep_first(&first, g_steal_pointer(&cause), output);
 	if (first == NULL)
 		return true;
 	g_propagate_error(error, first);
 	return false;
+}
+
+bool dn_lab_down(const DnLab *lab, DnOutput *output, GError **error)
+{
+	if (!dn_command_need_root(error))
+		return false;
+	int lock_fd = dn_lab_lock_take(lab, output, error);
+	if (lock_fd < 0)
+		return false;
+	bool done = down(lab, output, error);
+	dn_lab_lock_give(lab, lock_fd);
+	return done;
 }

@@ -55,6 +55,7 @@ static void fill_paths(DnLab *self)
 	self->socket = g_build_filename(self->run_dir, "supervisor", "supervisor.sock", NULL);
 	self->libexec_dir = g_build_filename(self->state_dir, "libexec", NULL);
 	self->log_dir = g_build_filename(self->state_dir, "logs", NULL);
+	self->lock = g_strdup_printf("/run/%s.lock", self->name);
 	self->record = g_build_filename(self->state_dir, "lab.json", NULL);
 	self->daemons = g_build_filename(self->run_dir, "daemons.json", NULL);
 	self->pids = g_build_filename(self->run_dir, "pids.json", NULL);
@@ -93,19 +94,13 @@ void dn_lab_free(DnLab *self)
 {
 	if (self == NULL)
 		return;
-	char **owned[] = {&self->name,
-			  &self->state_dir,
-			  &self->run_dir,
-			  &self->home,
-			  &self->socket,
-			  &self->libexec_dir,
-			  &self->log_dir,
-			  &self->record,
-			  &self->daemons,
-			  &self->pids,
-			  &self->monitor_pid,
-			  &self->switch_netns,
-			  &self->supervisor_netns,
+	char **owned[] = {&self->name,         &self->state_dir,
+			  &self->run_dir,      &self->home,
+			  &self->socket,       &self->libexec_dir,
+			  &self->log_dir,      &self->lock,
+			  &self->record,       &self->daemons,
+			  &self->pids,         &self->monitor_pid,
+			  &self->switch_netns, &self->supervisor_netns,
 			  &self->client_netns};
 	for (unsigned i = 0; i < G_N_ELEMENTS(owned); i++)
 		g_free(*owned[i]);

@@ -45,6 +45,7 @@ typedef struct {
 	char *socket;      /* the supervisor's */
 	char *libexec_dir; /* the agents' helpers */
 	char *log_dir;
+	char *lock;        /* held while a command makes or removes it */
 	char *record;      /* lab.json: what `up` did and `down` must undo */
 	char *daemons;     /* what the monitor is to keep running */
 	char *pids;        /* what it runs */

@@ -110,40 +110,61 @@ static const struct {
 	{NETNS, is_wanted_netns, mount_netns},
 };
 
-bool dn_lab_mounts_make(GPtrArray *made, GError **error)
+bool dn_lab_mounts_plan(GPtrArray *plan, GError **error)
 {
 	for (unsigned i = 0; i < G_N_ELEMENTS(mounts); i++) {
 		bool wanted = false;
 		if (!mounts[i].is_wanted(&wanted, error))
 			return false;
-		if (!wanted)
-			continue;
-		if (!mounts[i].mount(error))
-			return false;
-		g_ptr_array_add(made, g_strdup(mounts[i].path));
+		if (wanted &&
+		    !g_ptr_array_find_with_equal_func(plan, mounts[i].path, g_str_equal, NULL))
+			g_ptr_array_add(plan, g_strdup(mounts[i].path));
 	}
 	return true;
 }
 
-/* Entries that somebody made: files of ip(8) and pins, but of cgroupfs only directories count. */
+bool dn_lab_mounts_make(const GPtrArray *plan, GError **error)
+{
+	for (unsigned i = 0; i < G_N_ELEMENTS(mounts); i++) {
+		bool wanted = false;
+		if (!g_ptr_array_find_with_equal_func((GPtrArray *)plan, mounts[i].path,
+						      g_str_equal, NULL))
+			continue;
+		if (!mounts[i].is_wanted(&wanted, error))
+			return false;
+		if (wanted && !mounts[i].mount(error))
+			return false;
+	}
+	return true;
+}
+
+/* What the kernel itself puts where @point is mounted: all files of cgroupfs, two of bpffs. */
+static bool is_kernels(const char *point, const char *name)
+{
+	g_autofree char *entry = g_build_filename(point, name, NULL);
+
+	if (strcmp(point, HUGETLB) == 0)
+		return !g_file_test(entry, G_FILE_TEST_IS_DIR);
+	return strcmp(point, BPF) == 0 &&
+	       (strcmp(name, "maps.debug") == 0 || strcmp(name, "progs.debug") == 0);
+}
+
+/* Entries that somebody made: groups, pins, files of ip(8). */
 static bool is_used(const char *path)
 {
 	g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
-	bool any_entry = strcmp(path, HUGETLB) != 0;
 	const char *name;
 
-	while (directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
-		g_autofree char *entry = g_build_filename(path, name, NULL);
-		if (any_entry || g_file_test(entry, G_FILE_TEST_IS_DIR))
+	while (directory != NULL && (name = g_dir_read_name(directory)) != NULL)
+		if (!is_kernels(path, name))
 			return true;
-	}
 	return false;
 }
 
-bool dn_lab_mounts_undo(const GPtrArray *made, GPtrArray *kept, GError **error)
+bool dn_lab_mounts_undo(const GPtrArray *plan, GPtrArray *kept, GError **error)
 {
-	for (unsigned i = made->len; i > 0; i--) {
-		const char *path = made->pdata[i - 1];
+	for (unsigned i = plan->len; i > 0; i--) {
+		const char *path = plan->pdata[i - 1];
 		if (is_used(path)) {
 			g_ptr_array_add(kept, g_strdup(path));
 			continue;

@@ -9,7 +9,8 @@
  *     /sys/fs/bpf             where the agents pin their programs
  *     /run/netns              ip(8) mounts it over itself
  *
- * What was there before is left alone. What was made is written down by the caller.
+ * What was there before is left alone. The caller writes the plan down before it is made, so that
+ * an `up` that is killed in between leaves nothing that `down` would not know.
  */
 
 #include <glib.h>
@@ -17,14 +18,17 @@
 
 #include "base/error.h"
 
-/* Mount what is missing and add its path to @made (of char *). */
-bool dn_lab_mounts_make(GPtrArray *made, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Add the paths that are missing here to @plan (of char *). */
+bool dn_lab_mounts_plan(GPtrArray *plan, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Mount what of @plan is not mounted yet. */
+bool dn_lab_mounts_make(const GPtrArray *plan, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
- * Undo exactly @made. A mount that somebody else has begun to use since is left to them, and
- * named in *@kept (of char *, may stay empty).
+ * Undo exactly @plan, made or not. A mount that somebody else has begun to use since is left to
+ * them, and named in *@kept (of char *, may stay empty).
  */
-bool dn_lab_mounts_undo(const GPtrArray *made, GPtrArray *kept,
+bool dn_lab_mounts_undo(const GPtrArray *plan, GPtrArray *kept,
 			GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Detach every mount at or below @path: what a killed agent may have left. */

@@ -7,6 +7,7 @@
 #include "lab/command.h"
 #include "lab/home.h"
 #include "lab/lab.h"
+#include "lab/lock.h"
 #include "lab/monitor.h"
 #include "lab/mounts.h"
 #include "lab/record.h"
@@ -154,8 +155,8 @@ static bool prepare(const DnLab *lab, const DnLabPrograms *programs, DnLabRecord
 	if (!dn_file_make_directory(lab->state_dir, 0711, error))
 		return false;
 	dn_output_progress(output, "lab: mounts and keys");
-	bool mounted = dn_lab_mounts_make(record->mounts, error);
-	if (!dn_lab_record_save(lab, record, mounted ? error : NULL) || !mounted)
+	if (!dn_lab_mounts_plan(record->mounts, error) || !dn_lab_record_save(lab, record, error) ||
+	    !dn_lab_mounts_make(record->mounts, error))
 		return false;
 	if (!dn_lab_home_make(lab, programs, error) || !dn_lab_home_configure(lab, programs, error))
 		return false;
@@ -187,10 +188,8 @@ static bool run_daemons(const DnLab *lab, const DnLabPrograms *programs, DnLabRe
 	return await_hosts(lab, http, error);
 }
 
-bool dn_lab_up(const DnLab *lab, DnOutput *output, GError **error)
+static bool up(const DnLab *lab, DnOutput *output, GError **error)
 {
-	if (!dn_command_need_root(error))
-		return false;
 	g_autoptr(DnLabPrograms) programs = dn_lab_programs_find(error);
 	g_autoptr(DnLabRecord) record = programs != NULL ? dn_lab_record_load(lab, error) : NULL;
 	if (record == NULL)
@@ -205,4 +204,16 @@ bool dn_lab_up(const DnLab *lab, DnOutput *output, GError **error)
 	record->n_hosts = lab->hosts->len;
 	return prepare(lab, programs, record, output, error) &&
 	       run_daemons(lab, programs, record, output, error);
+}
+
+bool dn_lab_up(const DnLab *lab, DnOutput *output, GError **error)
+{
+	if (!dn_command_need_root(error))
+		return false;
+	int lock_fd = dn_lab_lock_take(lab, output, error);
+	if (lock_fd < 0)
+		return false;
+	bool done = up(lab, output, error);
+	dn_lab_lock_give(lab, lock_fd);
+	return done;
 }

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/file.h"
 #include "lab/command.h"
+#include "lab/lock.h"
 #include "lab/monitor-file.h"
 #include "lab/record.h"
 #include "support/suite.h"
@@ -34,13 +40,71 @@ static DnLab *lab_here(unsigned n_hosts)
 	DnLab *lab = dn_lab_new("test", n_hosts, &error);
 
 	cr_assert_not_null(lab);
-	char **paths[] = {&lab->record, &lab->daemons, &lab->pids, &lab->monitor_pid};
+	char **paths[] = {&lab->lock, &lab->record, &lab->daemons, &lab->pids, &lab->monitor_pid};
 	for (unsigned i = 0; i < G_N_ELEMENTS(paths); i++) {
 		g_autofree char *base = g_path_get_basename(*paths[i]);
 		g_free(*paths[i]);
 		*paths[i] = g_build_filename(directory, base, NULL);
 	}
 	return lab;
+}
+
+/* A process that takes the lab's lock, says so on the pipe and lives until it is killed. */
+static pid_t hold_lock(const DnLab *lab)
+{
+	g_autoptr(DnOutput) output = dn_output_new(stderr, stderr);
+	int ends[2];
+	char byte;
+
+	cr_assert_eq(pipe(ends), 0);
+	pid_t pid = fork();
+	cr_assert_geq(pid, 0);
+	if (pid == 0) {
+		int fd = dn_lab_lock_take(lab, output, NULL);
+		if (fd < 0 || write(ends[1], "", 1) != 1)
+			_exit(1);
+		pause();
+		_exit(0);
+	}
+	(void)close(ends[1]);
+	cr_assert_eq(read(ends[0], &byte, 1), 1);
+	(void)close(ends[0]);
+	return pid;
+}
+
+Test(lab, the_lock_of_a_killed_command_is_free, .timeout = 20)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(DnLab) lab = lab_here(0);
+	g_autoptr(DnOutput) output = dn_output_new(stderr, stderr);
+	pid_t pid = hold_lock(lab);
+	dn_autofd int probe = open(lab->lock, O_RDWR | O_CLOEXEC);
+
+	cr_assert_geq(probe, 0);
+	cr_assert_eq(flock(probe, LOCK_EX | LOCK_NB), -1);
+	cr_assert_eq(kill(pid, SIGKILL), 0);
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	int fd = dn_lab_lock_take(lab, output, &error);
+	cr_assert_geq(fd, 0);
+	dn_lab_lock_give(lab, fd);
+}
+
+Test(lab, a_lock_leaves_no_file_and_is_not_taken_on_a_removed_one)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(DnLab) lab = lab_here(0);
+	g_autoptr(DnOutput) output = dn_output_new(stderr, stderr);
+	int first = dn_lab_lock_take(lab, output, &error);
+	dn_autofd int waiting = open(lab->lock, O_RDWR | O_CLOEXEC);
+
+	cr_assert_geq(first, 0);
+	dn_lab_lock_give(lab, first);
+	cr_assert_neq(access(lab->lock, F_OK), 0);
+	/* Whoever waited on the removed file has its lock, but not the lab's. */
+	cr_assert_eq(flock(waiting, LOCK_EX | LOCK_NB), 0);
+	int second = dn_lab_lock_take(lab, output, &error);
+	cr_assert_geq(second, 0);
+	dn_lab_lock_give(lab, second);
 }
 
 Test(lab, two_labs_share_no_name_and_no_path)
