@@ -28,7 +28,9 @@ static char answer[] = "dnode-log: is started by dnode-agent only";
 
 static bool ask_version(const DnInstance *instance, char **version, GError **error)
 {
-	const char *argv[] = {instance->runtime, "--version", NULL};
+	/* Without --root crun leaves a /run/crun behind, which is no instance's. */
+	const char *argv[] = {instance->runtime, "--root", instance->runtime_root, "--version",
+			      NULL};
 	DnProgram program = DN_PROGRAM(argv, VERSION_TIMEOUT_MS);
 	g_autofree char *text = NULL;
 
