@@ -146,6 +146,12 @@ class Fleet:
             return now if good else None
         return wait_for(f"{ready} ready nodes of {service}", settled, seconds)
 
+    def wait_still(self, seconds=60.0):
+        """Until nothing is on its way: every node is ready or a standby."""
+        wait_for("the fleet to come to rest", lambda: all(
+            n["state"] in ("ready", "standby") for n in self.nodes()) and all(
+            s["rolling"] is None for s in self.ask("services")["services"]), seconds)
+
     # ---- the clients' side ----
 
     def client(self, *command, check=True, timeout=30, **more):

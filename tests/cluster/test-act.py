@@ -29,7 +29,6 @@ while True:
         else:
             poll.unregister(key.fileobj)
 '''
-DRILLS_UNDER_LOAD = int(os.environ.get("DNODE_TEST_DRILLS", "5"))
 
 
 def vip(fleet, service="web"):
@@ -110,54 +109,6 @@ def a_node_can_be_quarantined_by_hand(fleet):
     again = fleet.run("quarantine", victim["id"], "--reason", "again", check=False)
     assert again.returncode == 4, again
     fleet.destroy(incident["id"])
-
-
-def drills_under_load_fail_only_what_was_in_flight_on_the_cut_node(fleet):
-    fleet.wait_ready(ready=3)
-    with fleet.load(vip(fleet), rate=2000) as load:
-        time.sleep(1)
-        for _ in range(DRILLS_UNDER_LOAD):
-            incident = fleet.ask("drill", "exec", "web")["incident"]
-            fleet.destroy(incident["id"])
-            fleet.wait_ready(ready=3)
-            wait_for("standbys", lambda: len(fleet.nodes("web", state="standby")) == 3)
-        time.sleep(0.5)
-    summary = load.summary
-    print(f"# {DRILLS_UNDER_LOAD} drills: {summary}")
-    assert summary["answers"] > 1000 * DRILLS_UNDER_LOAD / 2, "too little load to count"
-    lost = [l for l in load.lines if l["what"] in ("timeout", "late-answer", "late-connect",
-                                                   "error")]
-    assert not lost, lost[:5]
-    assert summary["failed"] <= 40 * DRILLS_UNDER_LOAD, summary
-
-
-def drills_have_a_budget_that_no_supervisor_can_give_back(fleet):
-    fleet.apply(service="drilled", replicas=1, standby=0, started=False, respawn=2)
-    for _ in range(2):
-        fleet.wait_ready("drilled", ready=1)
-        fleet.destroy(fleet.ask("drill", "exec", "drilled")["incident"]["id"])
-    fleet.wait_ready("drilled", ready=1)
-
-    def refused(by):
-        past = fleet.run("drill", "exec", "drilled", check=False)
-        assert past.returncode == 6, past
-        assert len(past.stderr.strip().splitlines()) == 1, past.stderr
-        assert by in past.stderr and "all 2 drills within 600 s are spent" in past.stderr, past
-    refused("drilled: ")
-    fleet.restart_supervisor()
-    refused("drilled: ")
-    node = fleet.nodes("drilled", state="ready")[0]
-    fleet.restart_supervisor(forget_drills_of="drilled")
-    fleet.wait_ready("drilled", ready=1)
-    refused(f"{node['host']}: drilled: ")
-    fleet.restart_agent(node["host"])
-    fleet.restart_supervisor(forget_drills_of="drilled")
-    fleet.wait_ready("drilled", ready=1)
-    refused(f"{node['host']}: drilled: ")
-    assert [e for e in fleet.ask("events")["events"] if e["kind"] == "drill.refused"]
-    assert [n["id"] for n in fleet.nodes("drilled", state="ready")] == [node["id"]]
-    fleet.run("remove", "drilled", "--key", "deploy")
-    wait_for("no node of it", lambda: not fleet.nodes("drilled"))
 
 
 def a_roll_under_load_fails_no_request(fleet):
@@ -302,8 +253,6 @@ def main():
         a_drill_is_cut_frozen_replaced_and_on_record,
         a_quarantined_node_goes_only_with_a_responders_signature,
         a_node_can_be_quarantined_by_hand,
-        drills_under_load_fail_only_what_was_in_flight_on_the_cut_node,
-        drills_have_a_budget_that_no_supervisor_can_give_back,
         a_roll_under_load_fails_no_request,
         an_agent_killed_under_load_costs_no_request_and_adopts_its_nodes,
         drift_with_the_agent_dead_is_cut_by_the_kernel_and_finished_later,
