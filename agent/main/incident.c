@@ -221,6 +221,8 @@ typedef struct {
 	uint32_t slot;
 	uint16_t ports[DN_SENSOR_PORTS];
 	size_t n_ports;
+	uint64_t verified_ns;
+	DnIncident *swept; /* owned: only its conntrack is used; NULL: nothing could be read */
 } Verify;
 
 static void verify_free(gpointer data)
@@ -231,7 +233,27 @@ static void verify_free(gpointer data)
 	g_free(job->node);
 	g_free(job->address);
 	g_free(job->netns);
+	dn_incident_free(job->swept);
 	g_free(job);
+}
+
+/*
+ * Connections that no socket is left of, which the reflex had no time to look for. Its clients'
+ * entries go then: those of UDP lead into the cut node for as long as a client goes on asking.
+ */
+static void sweep_flows(Verify *job)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(DnDiag) diag = dn_diag_new(&error);
+
+	if (diag == NULL || dn_diag_sweep_flows(diag, job->address) < 0) {
+		g_warning("connections of node %s could not be read: %s", job->node,
+			  error != NULL ? error->message : "the kernel refused the dump");
+		return;
+	}
+	job->swept = dn_incident_new();
+	dn_diag_record(diag, NULL, 0, job->swept);
+	(void)dn_diag_delete_client_flows(diag, job->address);
 }
 
 /* worker */
@@ -240,7 +262,12 @@ static void verify_in_thread(GTask *task, gpointer source, gpointer data, GCance
 	Verify *job = data;
 	GError *error = NULL;
 
-	if (dn_network_verify_cut_now(job->netns, job->address, job->ports, job->n_ports, &error)) {
+	bool verified = dn_network_verify_cut_now(job->netns, job->address, job->ports,
+						  job->n_ports, &error);
+
+	job->verified_ns = dn_clock_monotonic_ns();
+	if (verified) {
+		sweep_flows(job);
 		g_task_return_boolean(task, TRUE);
 		return;
 	}
@@ -248,6 +275,7 @@ static void verify_in_thread(GTask *task, gpointer source, gpointer data, GCance
 	g_autoptr(GError) second = NULL;
 	if (!dn_network_remove_link_now(job->agent->instance, job->slot, &second))
 		g_prefix_error(&error, "and its link could not be removed (%s): ", second->message);
+	sweep_flows(job);
 	g_task_return_error(task, error);
 }
 
@@ -261,7 +289,7 @@ static void on_verified(GObject *source, GAsyncResult *result, gpointer data)
 	if (incident == NULL)
 		return;
 	if (g_task_propagate_boolean(G_TASK(result), &error))
-		stamp(incident, DN_STAGE_CUT_VERIFIED, dn_clock_monotonic_ns());
+		stamp(incident, DN_STAGE_CUT_VERIFIED, job->verified_ns);
 	else
 		dn_report_event(agent, "critical", "cut.link-removed", incident->service,
 				incident->node,
@@ -271,6 +299,8 @@ static void on_verified(GObject *source, GAsyncResult *result, gpointer data)
 	if (agent->slots[job->slot] != NULL &&
 	    g_str_equal(agent->slots[job->slot]->id, incident->node))
 		read_counters(agent, agent->slots[job->slot], incident);
+	if (job->swept != NULL)
+		dn_diag_merge_flows(incident->conntrack, job->swept->conntrack);
 	save(agent, incident);
 }
 

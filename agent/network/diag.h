@@ -17,6 +17,7 @@ enum {
 	DN_DIAG_FLOWS = 4096,
 	DN_DIAG_DUMP_MS = 20,   /* CPU time of a dump at most; what was read by then counts */
 	DN_DIAG_SWEEP_MS = 500, /* the same for a sweep */
+	DN_DIAG_SWEPT = 512,    /* lines that dn_diag_merge_flows() adds at most */
 };
 
 typedef struct DnDiag DnDiag;
@@ -59,6 +60,13 @@ int dn_diag_delete_client_flows(DnDiag *self, const char *v4);
 
 /* Delete every conntrack entry that names @v4: the node is gone, its address may be used again. */
 bool dn_diag_forget_flows(const char *v4, GError **error);
+
+/*
+ * Append those lines of @swept (dn_diag_record() of a sweep) whose connection @known does not
+ * name yet: what had no socket any more, or never one. Past DN_DIAG_SWEPT of them one line says
+ * how many more there were. Both of char *.
+ */
+void dn_diag_merge_flows(GPtrArray *known, const GPtrArray *swept);
 
 /* Copy the last dumps into an incident; allocates, so not on the reflex thread's hot path. */
 void dn_diag_record(const DnDiag *self, const uint16_t *ports, size_t n_ports,

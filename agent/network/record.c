@@ -3,6 +3,7 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <netinet/tcp.h>
+#include <string.h>
 
 #include "network/diag-table.h"
 
@@ -111,4 +112,42 @@ void dn_diag_record(const DnDiag *self, const uint16_t *ports, size_t n_ports, D
 				describe_socket(&self->sockets[i], ports, n_ports));
 	for (size_t i = 0; i < self->n_flows; i++)
 		g_ptr_array_add(incident->conntrack, describe_flow(&self->flows[i]));
+}
+
+/* "udp src=A dst=B sport=1 dport=2": state, timeout and flags change while one looks. */
+static char *connection_of(const char *line)
+{
+	const char *start = strstr(line, " src=");
+	const char *end = start == NULL ? NULL : strstr(start + 1, " src=");
+	const char *flag = start == NULL ? NULL : strstr(start, " [");
+
+	if (end == NULL || (flag != NULL && flag < end))
+		end = flag;
+	if (end == NULL)
+		return g_strdup(line);
+	return g_strdup_printf("%.*s%.*s", (int)strcspn(line, " "), line, (int)(end - start),
+			       start);
+}
+
+void dn_diag_merge_flows(GPtrArray *known, const GPtrArray *swept)
+{
+	g_autoptr(GHashTable) named = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	unsigned added = 0, left_out = 0;
+
+	for (guint i = 0; i < known->len; i++)
+		g_hash_table_add(named, connection_of(g_ptr_array_index(known, i)));
+	for (guint i = 0; i < swept->len; i++) {
+		const char *line = g_ptr_array_index(swept, i);
+
+		if (!g_hash_table_add(named, connection_of(line)))
+			continue;
+		if (added < DN_DIAG_SWEPT && known->len < DN_DIAG_FLOWS - 1) {
+			g_ptr_array_add(known, g_strdup(line));
+			added++;
+		} else {
+			left_out++;
+		}
+	}
+	if (left_out > 0)
+		g_ptr_array_add(known, g_strdup_printf("and %u more without a socket", left_out));
 }

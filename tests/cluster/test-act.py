@@ -75,6 +75,8 @@ def a_drill_is_cut_frozen_replaced_and_on_record(fleet):
          {"verdict", "cut", "frozen", "lb_out_local", "reset", "replacement_ready",
           "cut_verified", "durable", "reported", "lb_out_all"} <= set(i["stages"])), None))
     assert incident["packets_after_cut"] == 0
+    # Of requests that were answered before, no socket is left to lead there.
+    assert any(" TIME_WAIT " in line for line in incident["conntrack"]), incident["conntrack"]
     node = next(n for n in fleet.nodes("web") if n["id"] == incident["node"])
     assert node["state"] == "quarantined" and node["incident"] == incident["id"], node
     assert frozen(fleet, node)

@@ -202,6 +202,48 @@ Test(diag, a_sweep_finds_what_no_socket_is_left_of)
 	cr_assert(has_flow("[UNREPLIED]"));
 }
 
+Test(diag, a_sweep_adds_to_the_record_what_the_sockets_did_not_lead_to)
+{
+	world_held int listener = world_listen(node->ns_fd, 8080);
+	world_held int client = world_dial(world_client, WORLD_VIP, 80);
+	dn_autofd int asked = world_udp(world_host_a, "0.0.0.0", 5000);
+	g_autoptr(DnIncident) swept = dn_incident_new();
+
+	cr_assert(world_send_to(asked, NODE, 53, "x"));
+	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 2));
+	cr_assert(eq(int, dn_diag_dump_flows(diag, NODE), 1));
+	dn_diag_record(diag, ports, 1, incident);
+	cr_assert(not(has_flow("dport=53")));
+	cr_assert(eq(int, dn_diag_sweep_flows(diag, NODE), 2));
+	dn_diag_record(diag, ports, 1, swept);
+	dn_diag_merge_flows(incident->conntrack, swept->conntrack);
+	cr_assert(eq(uint, incident->conntrack->len, 2));
+	cr_assert(has_flow("dport=53"));
+	/* The same again, older by a second and answered meanwhile, is the same connection. */
+	g_ptr_array_add(swept->conntrack,
+			g_strdup("udp      17 9 src=192.0.2.1 dst=" NODE " sport=1 dport=2"
+				 " src=" NODE " dst=192.0.2.1 sport=2 dport=1"));
+	g_ptr_array_add(swept->conntrack,
+			g_strdup("udp      17 8 src=192.0.2.1 dst=" NODE " sport=1 dport=2"
+				 " [UNREPLIED] src=" NODE " dst=192.0.2.1 sport=2 dport=1"));
+	dn_diag_merge_flows(incident->conntrack, swept->conntrack);
+	cr_assert(eq(uint, incident->conntrack->len, 3));
+}
+
+Test(diag, what_a_sweep_adds_is_bounded_and_the_rest_is_counted)
+{
+	g_autoptr(DnIncident) swept = dn_incident_new();
+
+	for (unsigned i = 0; i < DN_DIAG_SWEPT + 7; i++)
+		g_ptr_array_add(swept->conntrack,
+				g_strdup_printf("udp      17 9 src=" NODE " dst=192.0.2.1 sport=%u "
+						"dport=2 [UNREPLIED] src=192.0.2.1",
+						i));
+	dn_diag_merge_flows(incident->conntrack, swept->conntrack);
+	cr_assert(eq(uint, incident->conntrack->len, DN_DIAG_SWEPT + 1));
+	cr_assert(has_flow("and 7 more without a socket"));
+}
+
 Test(diag, a_deleted_node_leaves_no_connection_behind)
 {
 	world_held int listener = world_listen(node->ns_fd, 8080);
