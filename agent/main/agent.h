@@ -12,7 +12,8 @@
  *   node       a node's life, node-files          build      making and removing (worker)
  *   health     probes                             adopt      taking over after a restart
  *   cut        the reflex's ops and its plans     incident   records, verification
- *   response   what people ask for
+ *   response   what people ask for            disk       writes nobody waits for
+ *   spare      networks made ahead of need        image      what nodes of an image may run
  */
 
 #include <gio/gio.h>
@@ -90,6 +91,7 @@ struct Node {
 };
 
 struct ReflexSide; /* cut.c */
+typedef struct Disk Disk;
 
 struct Agent {
 	DnInstance *instance;
@@ -114,6 +116,7 @@ struct Agent {
 	DnFirewall *firewall;
 	DnImageStore *store;
 	GMutex store_lock; /* workers: one at a time in the store */
+	Disk *disk;
 	struct ReflexSide *side;
 	DnReflex *reflex;
 	DnUplink *uplink;
@@ -144,10 +147,22 @@ bool dn_state_forget_manifest(Agent *agent, const char *digest,
 			      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_state_save_service(Agent *agent, const Service *service,
 			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void dn_state_save_service_soon(Agent *agent, const Service *service);
 bool dn_state_forget_service(Agent *agent, const char *name,
 			     GError **error) G_GNUC_WARN_UNUSED_RESULT;
 char *dn_state_incident_path(const Agent *agent, const char *id);
 GBytes *dn_state_incident_bytes(const DnIncident *incident);
+
+/*
+ * disk.c: durable writes that main does not wait for, in the order they were asked for. @done is
+ * called on main with @key, NULL or what failed, and when. Reading or writing one of these
+ * files by other means: dn_disk_flush() first.
+ */
+typedef void (*DnDiskDone)(Agent *agent, const char *key, const GError *error, uint64_t done_ns);
+bool dn_disk_open(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void dn_disk_close(Agent *agent); /* when everything is written */
+void dn_disk_write(Agent *agent, const char *path, GBytes *bytes, const char *key, DnDiskDone done);
+void dn_disk_flush(Agent *agent);
 
 /* service.c */
 Service *dn_service_get(Agent *agent, const char *name); /* made when missing */

@@ -13,69 +13,30 @@
 
 /* ---- the durable record ---- */
 
-typedef struct {
-	Agent *agent;
-	char *id;
-	char *path;
-	GBytes *bytes;
-	uint64_t done_ns;
-} Write;
-
-static void write_free(gpointer data)
+static void on_written(Agent *agent, const char *id, const GError *error, uint64_t done_ns)
 {
-	Write *job = data;
-
-	g_free(job->id);
-	g_free(job->path);
-	g_bytes_unref(job->bytes);
-	g_free(job);
-}
-
-/* worker */
-static void write_in_thread(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
-{
-	Write *job = data;
-	GError *error = NULL;
-	bool written = dn_file_replace(job->path, job->bytes, 0600, &error);
-
-	job->done_ns = dn_clock_monotonic_ns();
-	if (written)
-		g_task_return_boolean(task, TRUE);
-	else
-		g_task_return_error(task, error);
-}
-
-static void on_written(GObject *source, GAsyncResult *result, gpointer data)
-{
-	const Write *job = g_task_get_task_data(G_TASK(result));
-	DnIncident *incident = g_hash_table_lookup(job->agent->incidents, job->id);
-	g_autoptr(GError) error = NULL;
+	DnIncident *incident = g_hash_table_lookup(agent->incidents, id);
 
 	if (incident == NULL)
 		return;
-	if (!g_task_propagate_boolean(G_TASK(result), &error)) {
-		dn_report_event(job->agent, "critical", "incident.not-durable", incident->service,
-				incident->node, "incident %s is not on disk: %s", job->id,
+	if (error != NULL) {
+		dn_report_event(agent, "critical", "incident.not-durable", incident->service,
+				incident->node, "incident %s is not on disk: %s", id,
 				error->message);
 		return;
 	}
 	if (incident->stages_us[DN_STAGE_DURABLE] < 0)
 		incident->stages_us[DN_STAGE_DURABLE] =
-			(int64_t)((job->done_ns - incident->event_monotonic_ns) / DN_NS_PER_US);
-	dn_report_incident(job->agent, incident);
+			(int64_t)((done_ns - incident->event_monotonic_ns) / DN_NS_PER_US);
+	dn_report_incident(agent, incident);
 }
 
 static void save(Agent *agent, const DnIncident *incident)
 {
-	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_written, NULL);
-	Write *job = g_new0(Write, 1);
+	g_autofree char *path = dn_state_incident_path(agent, incident->id);
+	g_autoptr(GBytes) bytes = dn_state_incident_bytes(incident);
 
-	job->agent = agent;
-	job->id = g_strdup(incident->id);
-	job->path = dn_state_incident_path(agent, incident->id);
-	job->bytes = dn_state_incident_bytes(incident);
-	g_task_set_task_data(task, job, write_free);
-	g_task_run_in_thread(task, write_in_thread);
+	dn_disk_write(agent, path, bytes, incident->id, on_written);
 }
 
 /* ---- opening: the mark was seen ---- */
@@ -193,7 +154,6 @@ static void account(Agent *agent, const Node *node, const DnIncident *incident)
 {
 	Service *service = dn_node_service(node);
 	uint64_t within_ns = (uint64_t)node->manifest->respawn_within_ms * DN_NS_PER_MS;
-	g_autoptr(GError) error = NULL;
 
 	if (incident->drill || incident->replacements->len > 0 ||
 	    dn_service_within_budget(agent, service, node->manifest)) {
@@ -208,8 +168,7 @@ static void account(Agent *agent, const Node *node, const DnIncident *incident)
 				"budget; look at incident %s",
 				node->id, service->name, incident->id);
 	}
-	if (!dn_state_save_service(agent, service, &error))
-		g_warning("budget of %s: %s", service->name, error->message);
+	dn_state_save_service_soon(agent, service);
 }
 
 typedef struct {

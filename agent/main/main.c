@@ -125,6 +125,7 @@ static void agent_free(Agent *agent)
 {
 	g_clear_pointer(&agent->uplink, dn_uplink_free);
 	dn_cut_close(agent);
+	dn_disk_close(agent);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		dn_node_free(agent->slots[i]);
 	if (agent->settle != NULL)
@@ -161,6 +162,7 @@ static bool open_host(Agent *agent, GError **error)
 	DnInstance *instance = agent->instance;
 
 	if (!dn_state_load(agent, error) ||
+	    !dn_disk_open(agent, error) ||
 	    !dn_cgroup_prepare(instance, &agent->cgroup_level, error) ||
 	    !dn_network_prepare_host(instance, error))
 		return false;

@@ -126,9 +126,7 @@ void dn_node_save(const Node *self)
 	dn_json_set_string(object, "incident", self->incident);
 	g_autoptr(GBytes) bytes = dn_json_print(object);
 	/* The run directory does not outlive the boot, so there is nothing to make durable. */
-	if (!g_file_set_contents_full(path, g_bytes_get_data(bytes, NULL),
-				      (gssize)g_bytes_get_size(bytes),
-				      G_FILE_SET_CONTENTS_CONSISTENT, 0600, &error))
+	if (!dn_file_replace_volatile(path, bytes, 0600, &error))
 		g_warning("node %s would not be found again by a new agent: %s", self->id,
 			  error->message);
 }

@@ -153,11 +153,8 @@ static void release_hold(Agent *agent, const DnIncident *incident)
 
 	if (service != NULL &&
 	    g_ptr_array_find_with_equal_func(service->held, incident->id, g_str_equal, &index)) {
-		g_autoptr(GError) error = NULL;
-
 		g_ptr_array_remove_index(service->held, index);
-		if (!dn_state_save_service(agent, service, &error))
-			g_warning("budget of %s: %s", service->name, error->message);
+		dn_state_save_service_soon(agent, service);
 	}
 }
 
@@ -194,6 +191,7 @@ bool dn_incident_destroy(Agent *agent, const DnOrder *order, GError **error)
 	DnIncidentState before = incident->state;
 	incident->state = DN_INCIDENT_DESTROYED;
 	g_autoptr(GBytes) bytes = dn_state_incident_bytes(incident);
+	dn_disk_flush(agent);
 	if (!dn_file_replace(path, bytes, 0600, error)) {
 		incident->state = before;
 		return false;

@@ -125,7 +125,7 @@ static JsonArray *times(const DnBudget *budget)
 	return array;
 }
 
-bool dn_state_save_service(Agent *agent, const Service *service, GError **error)
+static GBytes *service_bytes(const Service *service)
 {
 	JsonObject *object = json_object_new();
 
@@ -134,13 +134,37 @@ bool dn_state_save_service(Agent *agent, const Service *service, GError **error)
 	json_object_set_array_member(object, "spent", times(&service->budget));
 	json_object_set_array_member(object, "drills", times(&service->drills));
 	json_object_set_array_member(object, "held", strings(service->held));
-	return save_json(agent, "services", service->name, object, error);
+	return dn_json_print(object);
+}
+
+bool dn_state_save_service(Agent *agent, const Service *service, GError **error)
+{
+	g_autofree char *path = path_of(agent, "services", service->name, ".json");
+	g_autoptr(GBytes) bytes = service_bytes(service);
+
+	dn_disk_flush(agent);
+	return dn_file_replace(path, bytes, 0600, error);
+}
+
+static void on_service_saved(Agent *agent, const char *name, const GError *error, uint64_t done_ns)
+{
+	if (error != NULL)
+		g_warning("budget of %s: %s", name, error->message);
+}
+
+void dn_state_save_service_soon(Agent *agent, const Service *service)
+{
+	g_autofree char *path = path_of(agent, "services", service->name, ".json");
+	g_autoptr(GBytes) bytes = service_bytes(service);
+
+	dn_disk_write(agent, path, bytes, service->name, on_service_saved);
 }
 
 bool dn_state_forget_service(Agent *agent, const char *name, GError **error)
 {
 	g_autofree char *path = path_of(agent, "services", name, ".json");
 
+	dn_disk_flush(agent);
 	return dn_file_remove(path, error);
 }
 

@@ -117,7 +117,7 @@ static bool write_all(int fd, GBytes *bytes)
 	return true;
 }
 
-bool dn_file_replace(const char *path, GBytes *bytes, mode_t mode, GError **error)
+static bool replace(const char *path, GBytes *bytes, mode_t mode, bool durable, GError **error)
 {
 	g_autofree char *suffix = dn_id_new(6);
 	g_autofree char *temporary = g_strdup_printf("%s.%s.tmp", path, suffix);
@@ -126,14 +126,24 @@ bool dn_file_replace(const char *path, GBytes *bytes, mode_t mode, GError **erro
 	if (fd < 0)
 		return dn_throw_errno(error, errno, "create %s", temporary);
 	/* The umask has had its say; the caller named the mode it wants. */
-	if (fchmod(fd, mode) < 0 || !write_all(fd, bytes) || fsync(fd) < 0 ||
+	if (fchmod(fd, mode) < 0 || !write_all(fd, bytes) || (durable && fsync(fd) < 0) ||
 	    rename(temporary, path) < 0) {
 		int saved = errno;
 
 		(void)unlink(temporary);
 		return dn_throw_errno(error, saved, "write %s", path);
 	}
-	return sync_parent(path, error);
+	return !durable || sync_parent(path, error);
+}
+
+bool dn_file_replace(const char *path, GBytes *bytes, mode_t mode, GError **error)
+{
+	return replace(path, bytes, mode, true, error);
+}
+
+bool dn_file_replace_volatile(const char *path, GBytes *bytes, mode_t mode, GError **error)
+{
+	return replace(path, bytes, mode, false, error);
 }
 
 bool dn_file_remove(const char *path, GError **error)

@@ -27,6 +27,13 @@ bool dn_file_write_kernel(const char *path, const char *text,
 bool dn_file_replace(const char *path, GBytes *bytes, mode_t mode,
 		     GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/*
+ * The same without the two fsync: another program sees the old file or the new one, a loss of
+ * power may leave anything. For what does not outlive the boot.
+ */
+bool dn_file_replace_volatile(const char *path, GBytes *bytes, mode_t mode,
+			      GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Remove a file durably. A file that is not there is no error. */
 bool dn_file_remove(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
