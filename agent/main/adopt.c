@@ -94,6 +94,7 @@ static bool find_parts(Agent *agent, Node *node, bool *created_only, GError **er
 					 error))
 		return false;
 	dn_run_effective(&node->manifest->run, &defaults, &node->run);
+	dn_image_remember(agent, node->manifest, node->image, &defaults);
 	dn_run_clear(&defaults);
 	node->container.cgroup_id = node->cgroup.id;
 	DnSensorNode sensor = sensor_node(node, ports);
@@ -134,12 +135,11 @@ static bool adopt_one(Agent *agent, const Saved *saved, GError **error)
 				 saved->standby ? DN_ROLE_STANDBY : DN_ROLE_ACTIVE);
 	node->address = dn_address_of_slot(agent->network, saved->slot);
 	node->image = saved->image;
-	if (!dn_agent_allow_image(agent, manifest, node->image, error) ||
+	if (!dn_image_allow(agent, manifest, node->image, error) ||
 	    !find_parts(agent, node, &created_only, error)) {
 		dn_node_free(node);
 		return false;
 	}
-	dn_node_remember_image(node);
 	resume(node, saved, created_only);
 	return true;
 }
@@ -213,5 +213,6 @@ bool dn_agent_adopt(Agent *agent, GError **error)
 	for (guint i = 0; i < names->len; i++)
 		adopt_file(agent, folder, g_ptr_array_index(names, i));
 	sweep_containers(agent);
+	dn_spares_sweep(agent->instance, agent->slots);
 	return true;
 }

@@ -92,6 +92,8 @@ struct Node {
 
 struct ReflexSide; /* cut.c */
 typedef struct Disk Disk;
+typedef struct Image Image;
+typedef struct Spare Spare;
 
 struct Agent {
 	DnInstance *instance;
@@ -103,9 +105,11 @@ struct Agent {
 	GHashTable *manifests; /* char * digest → DnManifest * */
 	GHashTable *services;  /* char * name → Service * */
 	GHashTable *incidents; /* char * id → DnIncident * */
-	GHashTable *images;    /* char * commit → number in the sensor's allow map */
+	GHashTable *images;    /* see image.c → Image * */
 	uint32_t next_image, next_service;
 	Node *slots[DN_SLOTS];
+	Spare *spares[DN_SLOTS]; /* owned */
+	bool spare_failed;       /* then none are made any more */
 
 	char *host_cidr, *node_cidr, *vip_cidr, *repo; /* of the last welcome; kept on disk */
 	uint32_t network;                              /* of host_cidr */
@@ -167,7 +171,8 @@ void dn_disk_flush(Agent *agent);
 /* service.c */
 Service *dn_service_get(Agent *agent, const char *name); /* made when missing */
 void dn_service_free(Service *self);
-void dn_agent_settle(Agent *agent); /* plan soon: coalesces */
+void dn_agent_settle(Agent *agent);                           /* plan soon: coalesces */
+void dn_agent_settle_service(Agent *agent, Service *service); /* plan at once */
 bool dn_service_within_budget(Agent *agent, Service *service, const DnManifest *manifest);
 
 /* node.c */
@@ -183,6 +188,7 @@ DnNodeRecord *dn_node_record(const Node *self);
 Node *dn_agent_find_node(Agent *agent, const char *id);
 Service *dn_node_service(const Node *self);
 void dn_node_save(const Node *self); /* RUN_DIR/nodes/ID.json, for adoption */
+void dn_node_forget(const Node *self);
 void dn_node_set_timer(Node *self, unsigned after_ms, GSourceFunc call);
 
 /* node-files.c */
@@ -193,12 +199,28 @@ char *dn_node_hosts_text(const Node *self);
 void dn_nodes_refresh_hosts(Agent *agent);
 void dn_agent_prune_logs(Agent *agent);
 
-/* build.c */
+/* image.c: @find draws a number for an image that is not known, and is then false. */
+bool dn_image_find(Agent *agent, const DnManifest *manifest, uint32_t *number, DnRun *defaults);
+void dn_image_remember(Agent *agent, const DnManifest *manifest, uint32_t number,
+		       const DnRun *defaults);
+void dn_image_free(Image *self);
+/* Tell the sensor what nodes of this image and manifest may execute; any thread. */
+bool dn_image_allow(Agent *agent, const DnManifest *manifest, uint32_t number,
+		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* spare.c */
+void dn_spares_fill(Agent *agent);          /* when nothing else is being built */
+uint32_t dn_spare_slot(const Agent *agent); /* the best free slot; DN_SLOTS: none */
+char *dn_spare_name(uint32_t slot);         /* of its network until a node takes it */
+bool dn_spare_take(Agent *agent, uint32_t slot, DnNetwork *network, int *owner_fd);
+void dn_spares_close(Agent *agent); /* forget; the next agent sweeps */
+/* Remove what an earlier agent had spare; @taken: its slots that are nodes now, or NULL. */
+void dn_spares_sweep(const DnInstance *instance, Node *const *taken);
+
+/* build.c: nice values of the work that makes a node */
+enum { DN_URGENT = -10, DN_IN_NO_HURRY = 10 };
 void dn_node_build(Node *self);
 void dn_node_remove(Node *self);
-void dn_node_remember_image(Node *self);
-bool dn_agent_allow_image(Agent *agent, const DnManifest *manifest, uint32_t number,
-			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 size_t dn_node_ports(const DnManifest *manifest, uint16_t ports[DN_SENSOR_PORTS]);
 
 /* health.c */

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -25,9 +28,12 @@ typedef struct {
 	char *url; /* of the supervisor's repository */
 	char *hosts;
 	uint32_t image, service;
-	bool image_known; /* its executables are in the sensor already */
+	bool image_known; /* @defaults are there, and its executables are in the sensor */
 	bool image_refused;
-	DnRun run;
+	DnRun defaults, run;
+	int nice;      /* of the work, never of the node */
+	bool is_spare; /* @network and @owner_fd were made ahead of need */
+	int owner_fd;
 	DnContainer container;
 	DnNetwork network;
 	DnCgroup cgroup;
@@ -43,6 +49,8 @@ static void build_free(gpointer data)
 	dn_cgroup_close(&build->cgroup);
 	dn_network_close(&build->network);
 	dn_fd_clear(&build->fifo_fd);
+	dn_fd_clear(&build->owner_fd);
+	dn_run_clear(&build->defaults);
 	dn_run_clear(&build->run);
 	dn_manifest_unref(build->manifest);
 	g_free(build->id);
@@ -63,8 +71,8 @@ static Build *build_new(const Node *node)
 	build->manifest = dn_manifest_ref(node->manifest);
 	build->image = node->image;
 	build->service = dn_node_service(node)->number;
-	build->fifo_fd = -1;
-	build->run.uid = -1;
+	build->fifo_fd = build->owner_fd = -1;
+	build->defaults.uid = build->run.uid = -1;
 	build->network.diag_fd = -1;
 	build->cgroup.freeze_fd = build->cgroup.events_fd = -1;
 	return build;
@@ -86,52 +94,56 @@ static DnNetworkSpec network_spec(const Build *build)
 
 /* ---- worker: building ---- */
 
-/* Tell the sensor what nodes of this image and manifest may execute; any thread. */
-bool dn_agent_allow_image(Agent *agent, const DnManifest *manifest, uint32_t number, GError **error)
-{
-	g_autoptr(GArray) files = dn_image_store_executables_now(
-		agent->store, manifest->image_commit, manifest->run.may_exec, error);
-
-	if (files == NULL)
-		return false;
-	g_autofree struct dn_sensor_file *allowed = g_new0(struct dn_sensor_file, files->len);
-	for (guint i = 0; i < files->len; i++) {
-		const DnFileIdentity *file = &g_array_index(files, DnFileIdentity, i);
-
-		allowed[i] = (struct dn_sensor_file){
-			.dev = file->dev, .ino = file->ino, .image = number};
-	}
-	return dn_sensor_allow(agent->sensor, number, allowed, files->len, error);
-}
-
-static bool prepare_image(Build *build, GError **error)
+static bool fetch_image(Build *build, GError **error)
 {
 	Agent *agent = build->agent;
 	const DnManifest *manifest = build->manifest;
 	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&agent->store_lock);
-	DnRun defaults = {.uid = -1};
 	GError *failed = NULL;
 
-	if (!build->image_known &&
-	    !dn_image_store_ensure_now(agent->store, build->url, manifest->image_ref,
+	if (!dn_image_store_ensure_now(agent->store, build->url, manifest->image_ref,
 				       manifest->image_commit, NULL, &failed)) {
 		build->image_refused = g_error_matches(failed, DN_ERROR, DN_ERROR_UNTRUSTED) ||
 				       g_error_matches(failed, DN_ERROR, DN_ERROR_INVALID);
 		g_propagate_error(error, failed);
 		return false;
 	}
-	if (!dn_image_store_defaults_now(agent->store, manifest->image_commit, &defaults, error))
+	return dn_image_store_defaults_now(agent->store, manifest->image_commit, &build->defaults,
+					   error) &&
+	       dn_image_allow(agent, manifest, build->image, error);
+}
+
+static bool prepare_image(Build *build, GError **error)
+{
+	if (!build->image_known && !fetch_image(build, error))
 		return false;
-	dn_run_effective(&manifest->run, &defaults, &build->run);
-	dn_run_clear(&defaults);
-	if (build->run.args == NULL || build->run.args[0] == NULL) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-			    "neither manifest nor image says what to run: set run.args");
-		return false;
-	}
-	if (build->image_known)
+	dn_run_effective(&build->manifest->run, &build->defaults, &build->run);
+	if (build->run.args != NULL && build->run.args[0] != NULL)
 		return true;
-	return dn_agent_allow_image(agent, manifest, build->image, error);
+	g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+		    "neither manifest nor image says what to run: set run.args");
+	return false;
+}
+
+/* From what was made ahead of need when there is something, else anew. */
+static bool make_network(Build *build, GError **error)
+{
+	DnInstance *instance = build->agent->instance;
+	DnNetworkSpec spec = network_spec(build);
+	g_autofree char *name = dn_spare_name(build->slot);
+	g_autoptr(GError) unusable = NULL;
+
+	if (build->is_spare && dn_network_rename_now(instance, name, build->id, &unusable))
+		return true;
+	if (build->is_spare) {
+		g_warning("%s", unusable->message);
+		dn_network_close(&build->network);
+		spec.node = name;
+		if (!dn_network_delete_now(instance, &spec, error))
+			return false;
+		spec.node = build->id;
+	}
+	return dn_network_create_now(instance, &spec, &build->network, error);
 }
 
 static bool make_root(Build *build, GError **error)
@@ -144,9 +156,11 @@ static bool make_root(Build *build, GError **error)
 	g_autofree char *log = dn_node_log_dir(agent, build->id);
 	g_autoptr(GBytes) text = g_bytes_new(build->hosts, strlen(build->hosts));
 
-	return dn_file_replace(hosts, text, 0644, error) &&
+	if (build->owner_fd < 0)
+		build->owner_fd = dn_root_owner_now(uid_base(build), error);
+	return build->owner_fd >= 0 && dn_file_replace_volatile(hosts, text, 0644, error) &&
 	       dn_file_make_directory(log, 0700, error) &&
-	       dn_root_mount_now(checkout, root, uid_base(build), error);
+	       dn_root_mount_now(checkout, root, build->owner_fd, error);
 }
 
 static bool make_container(Build *build, GError **error)
@@ -165,6 +179,7 @@ static bool make_container(Build *build, GError **error)
 		.manifest = build->manifest,
 		.run = &build->run,
 		.log_dir = log,
+		.nice = build->nice,
 	};
 
 	return dn_container_create_now(agent->instance, &spec, &build->container, error);
@@ -201,12 +216,11 @@ static bool add_to_sensor(Build *build, bool keep_mark, GError **error)
 static bool build_all(Build *build, GError **error)
 {
 	DnInstance *instance = build->agent->instance;
-	DnNetworkSpec spec = network_spec(build);
 
 	if (!prepare_image(build, error))
 		return false;
 	build->has_network = true;
-	if (!dn_network_create_now(instance, &spec, &build->network, error))
+	if (!make_network(build, error))
 		return false;
 	build->has_root = true;
 	if (!make_root(build, error))
@@ -264,7 +278,8 @@ static bool take_apart(Build *build, GError **error)
 
 		if (!dn_root_unmount_now(root, &next))
 			keep_first(&first, g_steal_pointer(&next));
-		if (!dn_file_remove(hosts, &next))
+		if (unlink(hosts) < 0 && errno != ENOENT &&
+		    !dn_throw_errno(&next, errno, "remove %s", hosts))
 			keep_first(&first, g_steal_pointer(&next));
 	}
 	if (first != NULL)
@@ -278,13 +293,15 @@ static void build_in_thread(GTask *task, gpointer source, gpointer data, GCancel
 	GError *error = NULL;
 	g_autoptr(GError) second = NULL;
 
-	if (build_all(build, &error)) {
-		g_task_return_boolean(task, TRUE);
-		return;
-	}
-	if (!take_apart(build, &second))
+	(void)setpriority(PRIO_PROCESS, 0, build->nice);
+	bool built = build_all(build, &error);
+	if (!built && !take_apart(build, &second))
 		g_warning("node %s: after a failed start: %s", build->id, second->message);
-	g_task_return_error(task, error);
+	(void)setpriority(PRIO_PROCESS, 0, 0);
+	if (built)
+		g_task_return_boolean(task, TRUE);
+	else
+		g_task_return_error(task, error);
 }
 
 static void remove_in_thread(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
@@ -298,31 +315,6 @@ static void remove_in_thread(GTask *task, gpointer source, gpointer data, GCance
 }
 
 /* ---- main thread ---- */
-
-/* The allow set of a commit under a list of what it may execute. */
-static char *image_key(const DnManifest *manifest)
-{
-	g_autofree char *paths = manifest->run.may_exec != NULL
-					 ? g_strjoinv("\n", manifest->run.may_exec)
-					 : g_strdup("");
-
-	return g_strdup_printf("%s\n%s", manifest->image_commit, paths);
-}
-
-static uint32_t image_number(Agent *agent, const DnManifest *manifest, bool *known)
-{
-	g_autofree char *key = image_key(manifest);
-	gpointer number = NULL;
-
-	*known = g_hash_table_lookup_extended(agent->images, key, NULL, &number);
-	return *known ? GPOINTER_TO_UINT(number) : ++agent->next_image;
-}
-
-static void remember_image(Agent *agent, const DnManifest *manifest, uint32_t number)
-{
-	g_hash_table_replace(agent->images, image_key(manifest), GUINT_TO_POINTER(number));
-	agent->next_image = MAX(agent->next_image, number);
-}
 
 static void adopt_parts(Node *node, Build *build)
 {
@@ -350,6 +342,7 @@ static void on_failed(Node *node, bool image_refused, const char *why)
 			"node %s could not be made: %s", node->id, why);
 	dn_node_become(node, DN_NODE_FAILED);
 	dn_report_gone(node->agent, node->id);
+	dn_node_forget(node);
 	dn_node_free(node);
 }
 
@@ -366,7 +359,7 @@ static void on_built(GObject *source, GAsyncResult *result, gpointer data)
 		dn_agent_settle(agent);
 		return;
 	}
-	remember_image(agent, node->manifest, node->image);
+	dn_image_remember(agent, node->manifest, node->image, &build->defaults);
 	adopt_parts(node, build);
 	node->built = node->guarded = true;
 	dn_cut_add_node(agent, node);
@@ -382,18 +375,31 @@ static void on_built(GObject *source, GAsyncResult *result, gpointer data)
 	dn_agent_settle(agent);
 }
 
+/* A replacement goes before everything else, a standby after it. */
+static int nice_of(const Node *node)
+{
+	if (node->replaces != NULL)
+		return DN_URGENT;
+	return node->role == DN_ROLE_STANDBY ? DN_IN_NO_HURRY : 0;
+}
+
 void dn_node_build(Node *node)
 {
 	Agent *agent = node->agent;
-	bool known = false;
+	DnRun defaults = {.uid = -1};
 
 	node->address = dn_address_of_slot(agent->network, node->slot);
-	node->image = image_number(agent, node->manifest, &known);
+	bool known = dn_image_find(agent, node->manifest, &node->image, &defaults);
 	Build *build = build_new(node);
 	build->image_known = known;
+	build->defaults = defaults;
+	build->is_spare = dn_spare_take(agent, node->slot, &build->network, &build->owner_fd);
+	build->nice = nice_of(node);
 	build->url = g_strdup(agent->repo);
 	build->hosts = dn_node_hosts_text(node);
 	node->busy = true;
+	/* Whoever comes after this agent finds what it left half made. */
+	dn_node_save(node);
 	dn_report_node(node);
 	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_built, NULL);
 	g_task_set_task_data(task, build, build_free);
@@ -406,14 +412,11 @@ static void on_removed(GObject *source, GAsyncResult *result, gpointer data)
 	Agent *agent = build->agent;
 	Node *node = agent->slots[build->slot];
 	g_autoptr(GError) error = NULL;
-	g_autofree char *file = g_strconcat(node->id, ".json", NULL);
-	g_autofree char *saved = g_build_filename(agent->instance->run_dir, "nodes", file, NULL);
 
 	if (!g_task_propagate_boolean(G_TASK(result), &error))
 		dn_report_event(agent, "warning", "node.remains", node->manifest->service, node->id,
 				"parts of node %s remain: %s", node->id, error->message);
-	if (!dn_file_remove(saved, NULL))
-		g_warning("%s remains", saved);
+	dn_node_forget(node);
 	node->busy = node->guarded = false;
 	dn_report_gone(agent, node->id);
 	dn_node_free(node);
@@ -438,9 +441,4 @@ void dn_node_remove(Node *node)
 	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_removed, NULL);
 	g_task_set_task_data(task, build, build_free);
 	g_task_run_in_thread(task, remove_in_thread);
-}
-
-void dn_node_remember_image(Node *node)
-{
-	remember_image(node->agent, node->manifest, node->image);
 }

@@ -98,6 +98,7 @@ bool dn_agent_cleanup(const DnInstance *instance, GError **error)
 	GError *failed = NULL;
 
 	remove_nodes(instance);
+	dn_spares_sweep(instance, NULL);
 	if (!remove_groups(instance, error))
 		return false;
 	remove_table(instance);

@@ -4,8 +4,10 @@
 #include "base/clock.h"
 
 enum {
-	/* A starting node is asked this often, so that it serves as soon as it can. */
-	START_EVERY_MS = 3,
+	/* A starting node is asked this often, first and later: it serves as soon as it can. */
+	START_EVERY_MS = 1,
+	START_RARELY_MS = 10,
+	START_SOON_MS = 100,
 	START_TIMEOUT_MS = 250,
 	/* A node that has run this long is no crash loop. */
 	SETTLED_S = 10,
@@ -60,6 +62,13 @@ static void count(Node *self, bool answered)
 	dn_balance_apply(self->agent);
 }
 
+static unsigned start_pause_ms(const Node *self)
+{
+	uint64_t age_ns = dn_clock_monotonic_ns() - self->started_monotonic_ns;
+
+	return age_ns < START_SOON_MS * DN_NS_PER_MS ? START_EVERY_MS : START_RARELY_MS;
+}
+
 static void on_answer(GObject *source, GAsyncResult *result, gpointer data)
 {
 	g_autofree Asked *asked = data;
@@ -75,7 +84,7 @@ static void on_answer(GObject *source, GAsyncResult *result, gpointer data)
 		if (answered)
 			on_first_answer(self);
 		else
-			dn_node_set_timer(self, START_EVERY_MS, on_time);
+			dn_node_set_timer(self, start_pause_ms(self), on_time);
 	} else if (self->state == DN_NODE_READY || self->state == DN_NODE_STANDBY) {
 		count(self, answered);
 	}

@@ -303,8 +303,11 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 	g_clear_pointer(&node->timer, g_source_unref);
 	dn_node_become(node, DN_NODE_QUARANTINED);
 	take_over(agent, outcome, incident);
-	if (was_active)
+	if (was_active) {
 		account(agent, node, incident);
+		/* A replacement that has to be made begins now, beside all that follows. */
+		dn_agent_settle_service(agent, dn_node_service(node));
+	}
 	dn_node_save(node);
 	g_message("node %s is cut and frozen: %s", node->id, incident->detail);
 	/* Taken over: now the other plans of the service can be made anew. */

@@ -104,6 +104,11 @@ static void free_incident(gpointer incident)
 	dn_incident_free(incident);
 }
 
+static void free_image(gpointer image)
+{
+	dn_image_free(image);
+}
+
 static Agent *agent_new(DnInstance *instance)
 {
 	Agent *agent = g_new0(Agent, 1);
@@ -113,7 +118,7 @@ static Agent *agent_new(DnInstance *instance)
 	agent->manifests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_manifest);
 	agent->services = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_service);
 	agent->incidents = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_incident);
-	agent->images = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	agent->images = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_image);
 	agent->loop = g_main_loop_new(NULL, FALSE);
 	g_mutex_init(&agent->store_lock);
 	read_host(agent);
@@ -126,6 +131,7 @@ static void agent_free(Agent *agent)
 	g_clear_pointer(&agent->uplink, dn_uplink_free);
 	dn_cut_close(agent);
 	dn_disk_close(agent);
+	dn_spares_close(agent);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		dn_node_free(agent->slots[i]);
 	if (agent->settle != NULL)
@@ -161,8 +167,7 @@ static bool open_host(Agent *agent, GError **error)
 {
 	DnInstance *instance = agent->instance;
 
-	if (!dn_state_load(agent, error) ||
-	    !dn_disk_open(agent, error) ||
+	if (!dn_state_load(agent, error) || !dn_disk_open(agent, error) ||
 	    !dn_cgroup_prepare(instance, &agent->cgroup_level, error) ||
 	    !dn_network_prepare_host(instance, error))
 		return false;

@@ -131,6 +131,14 @@ void dn_node_save(const Node *self)
 			  error->message);
 }
 
+void dn_node_forget(const Node *self)
+{
+	g_autofree char *path = save_path(self);
+
+	if (unlink(path) < 0 && errno != ENOENT)
+		g_warning("%s remains: %s", path, g_strerror(errno));
+}
+
 void dn_node_become(Node *self, DnNodeState state)
 {
 	if (self->state == state)

@@ -99,15 +99,13 @@ static GArray *plan_nodes(Agent *agent, const Service *service, uint64_t now_ns,
 static void create(Agent *agent, Service *service, const DnAct *act)
 {
 	DnManifest *manifest = g_hash_table_lookup(agent->manifests, act->digest);
-	uint32_t slot = 0;
+	uint32_t slot = dn_spare_slot(agent);
 
 	if (manifest == NULL) {
 		g_warning("share of %s names manifest %s, which is not here", service->name,
 			  act->digest);
 		return;
 	}
-	while (slot < DN_SLOTS && agent->slots[slot] != NULL)
-		slot++;
 	if (slot == DN_SLOTS)
 		return;
 	g_autofree char *suffix = dn_id_new(4);
@@ -196,7 +194,14 @@ static gboolean on_settle(gpointer data)
 	g_clear_pointer(&agent->settle, g_source_unref);
 	for (GList *i = services; i != NULL; i = i->next)
 		settle_service(agent, i->data);
+	dn_spares_fill(agent);
 	return G_SOURCE_REMOVE;
+}
+
+void dn_agent_settle_service(Agent *agent, Service *service)
+{
+	if (agent->firewall != NULL)
+		settle_service(agent, service);
 }
 
 void dn_agent_settle(Agent *agent)

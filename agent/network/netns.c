@@ -128,6 +128,20 @@ bool dn_netns_enter(int fd, GError **error)
 	return true;
 }
 
+/* A mount below a shared one cannot be moved, so it is bound a second time. */
+bool dn_netns_rename(const char *from, const char *to, GError **error)
+{
+	dn_autofd int name = create_name(to, error);
+
+	if (name < 0)
+		return false;
+	if (mount(from, to, "none", MS_BIND, NULL) == 0)
+		return dn_netns_remove(from, error);
+	dn_throw_errno(error, errno, "bind %s to %s", from, to);
+	(void)unlink(to);
+	return false;
+}
+
 bool dn_netns_remove(const char *path, GError **error)
 {
 	/* EINVAL: the name was never bound. */

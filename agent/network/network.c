@@ -300,6 +300,18 @@ bool dn_network_create_now(const DnInstance *instance, const DnNetworkSpec *spec
 	return false;
 }
 
+bool dn_network_rename_now(const DnInstance *instance, const char *from, const char *to,
+			   GError **error)
+{
+	g_autofree char *old = dn_network_netns_path(instance, from);
+	g_autofree char *new = dn_network_netns_path(instance, to);
+
+	if (dn_netns_rename(old, new, error))
+		return true;
+	g_prefix_error(error, "network: %s for node %s: ", from, to);
+	return false;
+}
+
 static bool gone(GError **error, const char *what)
 {
 	if (error != NULL && *error == NULL)

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -58,19 +59,27 @@ static bool run_create(const DnInstance *instance, const DnContainerSpec *spec, 
 		"--bundle",        bundle,   "--pid-file",           pid_file, spec->node, NULL};
 	DnProgram program = DN_PROGRAM(argv, CREATE_TIMEOUT_MS);
 	dn_autofd int in_fd = open_ended_stdin(error);
-	dn_autofd int out_fd = -1;
-	dn_autofd int err_fd = -1;
+	int out = -1;
+	int err = -1;
 
-	if (in_fd < 0 ||
-	    !dn_logs_open_now(instance->libexec_dir, spec->log_dir, &out_fd, &err_fd, error))
+	if (in_fd < 0)
+		return false;
+	/* The runtime only hands the pipes on: their reader gets ready beside it. */
+	DnProgramRun *pump =
+		dn_logs_begin(instance->libexec_dir, spec->log_dir, spec->nice, &out, &err, error);
+	dn_autofd int out_fd = out;
+	dn_autofd int err_fd = err;
+	if (pump == NULL)
 		return false;
 	program.stdin_fd = in_fd;
 	program.stdout_fd = out_fd;
 	program.stderr_fd = err_fd;
-	if (dn_program_run_now(&program, NULL, error))
-		return true;
-	explain(log, error);
-	return false;
+	program.nice = spec->nice;
+	bool created = dn_program_run_now(&program, NULL, error);
+	if (!created)
+		explain(log, error);
+	/* Without a reader its first words would kill the node. */
+	return dn_program_end_now(pump, NULL, created ? error : NULL) && created;
 }
 
 static bool read_pid(const DnInstance *instance, const char *node, pid_t *pid, GError **error)
@@ -100,6 +109,8 @@ static bool build(const DnInstance *instance, const DnContainerSpec *spec, DnCon
 	    !read_pid(instance, spec->node, &pid, error) ||
 	    !dn_state_identify(instance, spec->node, pid, &container, error))
 		return false;
+	if (spec->nice != 0 && setpriority(PRIO_PROCESS, (id_t)pid, 0) < 0)
+		return dn_throw_errno(error, errno, "priority of node %s", spec->node);
 	/* Before its first instruction; without the sysctl the profile has no memfd_create. */
 	if (dn_memfd_can_be_sealed() && !dn_memfd_seal_now(pid, error))
 		return false;

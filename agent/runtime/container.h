@@ -24,6 +24,7 @@ typedef struct {
 	/* run with the image's defaults filled in; args never NULL, uid never -1 */
 	const DnRun *run;
 	const char *log_dir; /* the node's log ring */
+	int nice;            /* of the runtime while it creates; the node itself starts with 0 */
 } DnContainerSpec;
 
 typedef struct {

@@ -28,8 +28,8 @@ static void segment_clear(gpointer data)
 	g_bytes_unref(segment->bytes);
 }
 
-bool dn_logs_open_now(const char *libexec_dir, const char *log_dir, int *stdout_fd, int *stderr_fd,
-		      GError **error)
+DnProgramRun *dn_logs_begin(const char *libexec_dir, const char *log_dir, int nice, int *stdout_fd,
+			    int *stderr_fd, GError **error)
 {
 	g_autofree char *path = g_build_filename(libexec_dir, "dnode-log", NULL);
 	const char *argv[] = {path, log_dir, NULL};
@@ -38,22 +38,44 @@ bool dn_logs_open_now(const char *libexec_dir, const char *log_dir, int *stdout_
 	int err[2];
 
 	if (!dn_file_make_directory(log_dir, 0700, error))
-		return false;
-	if (pipe2(out, O_CLOEXEC) < 0)
-		return dn_throw_errno(error, errno, "pipe");
+		return NULL;
+	if (pipe2(out, O_CLOEXEC) < 0) {
+		dn_throw_errno(error, errno, "pipe");
+		return NULL;
+	}
 	dn_autofd int out_read = out[0];
 	dn_autofd int out_write = out[1];
-	if (pipe2(err, O_CLOEXEC) < 0)
-		return dn_throw_errno(error, errno, "pipe");
+	if (pipe2(err, O_CLOEXEC) < 0) {
+		dn_throw_errno(error, errno, "pipe");
+		return NULL;
+	}
 	dn_autofd int err_read = err[0];
 	dn_autofd int err_write = err[1];
 
 	program.extra_fds[0] = out_read;
 	program.extra_fds[1] = err_read;
-	if (!dn_program_run_now(&program, NULL, error))
-		return false;
+	program.nice = nice;
+	DnProgramRun *run = dn_program_begin(&program, error);
+	if (run == NULL)
+		return NULL;
 	*stdout_fd = g_steal_fd(&out_write);
 	*stderr_fd = g_steal_fd(&err_write);
+	return run;
+}
+
+bool dn_logs_open_now(const char *libexec_dir, const char *log_dir, int *stdout_fd, int *stderr_fd,
+		      GError **error)
+{
+	int out = -1;
+	int err = -1;
+	DnProgramRun *run = dn_logs_begin(libexec_dir, log_dir, 0, &out, &err, error);
+	dn_autofd int out_fd = out;
+	dn_autofd int err_fd = err;
+
+	if (run == NULL || !dn_program_end_now(run, NULL, error))
+		return false;
+	*stdout_fd = g_steal_fd(&out_fd);
+	*stderr_fd = g_steal_fd(&err_fd);
 	return true;
 }
 

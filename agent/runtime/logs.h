@@ -11,12 +11,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "runtime/program.h"
+
 enum { DN_LOG_SEGMENT_BYTES = 512 * 1024, DN_LOG_LINE_BYTES = 8192 };
 
 /* Start dnode-log for @log_dir; the two descriptors are the node's stdout and stderr, owned by the
  * caller. */
 bool dn_logs_open_now(const char *libexec_dir, const char *log_dir, int *stdout_fd, int *stderr_fd,
 		      GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
+ * The same in two halves: the descriptors can be used at once, and dn_program_end_now() says
+ * whether somebody reads them. NULL: nothing was started.
+ */
+DnProgramRun *dn_logs_begin(const char *libexec_dir, const char *log_dir, int nice, int *stdout_fd,
+			    int *stderr_fd, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
  * The last @lines lines at or after *@offset, oldest first: one text to g_free(), each line

@@ -7,12 +7,14 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/text.h"
 
 enum { FIRST_EXTRA = 3, MOST_FDS = FIRST_EXTRA + DN_PROGRAM_EXTRA };
@@ -25,6 +27,13 @@ typedef struct {
 	char output[DN_PROGRAM_OUTPUT_BYTES];
 } Child;
 
+struct DnProgramRun {
+	char *name;
+	unsigned timeout_ms;
+	uint64_t deadline_ns;
+	Child child;
+};
+
 static const char *const environment[] = {
 	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL};
 
@@ -33,7 +42,14 @@ static void child_clear(Child *child)
 	dn_fd_clear(&child->pidfd);
 	dn_fd_clear(&child->output_fd);
 }
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Child, child_clear)
+
+static void run_free(DnProgramRun *run)
+{
+	child_clear(&run->child);
+	g_free(run->name);
+	g_free(run);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnProgramRun, run_free)
 
 static int set_attributes(posix_spawnattr_t *attributes)
 {
@@ -107,6 +123,23 @@ static int spawn_with(const DnProgram *program, int capture_fd, pid_t *pid)
 	return failed;
 }
 
+/*
+ * Before the others, or after them. Where sessions are scheduled as groups (sched(7), "The
+ * autogroup feature") a nice value counts only within one, so the group gets it too. Without the
+ * right to do so the program is as prompt as any other.
+ */
+static void set_nice(pid_t pid, int nice)
+{
+	g_autofree char *group = g_strdup_printf("/proc/%d/autogroup", (int)pid);
+	g_autofree char *value = g_strdup_printf("%d", nice);
+
+	if (nice == 0)
+		return;
+	(void)setpriority(PRIO_PROCESS, (id_t)pid, nice);
+	if (!dn_file_write_kernel(group, value, NULL))
+		g_debug("%s has no priority as a group", group);
+}
+
 static bool begin(const DnProgram *program, Child *child, GError **error)
 {
 	int ends[2];
@@ -127,6 +160,7 @@ static bool begin(const DnProgram *program, Child *child, GError **error)
 	}
 	if (failed != 0)
 		return dn_throw_errno(error, failed, "run %s", program->argv[0]);
+	set_nice(child->pid, program->nice);
 	child->pidfd = (int)syscall(SYS_pidfd_open, child->pid, 0);
 	if (child->pidfd < 0) {
 		int saved = errno;
@@ -189,37 +223,57 @@ static int reap(Child *child)
 	return status;
 }
 
-bool dn_program_run_now(const DnProgram *program, char **output, GError **error)
+DnProgramRun *dn_program_begin(const DnProgram *program, GError **error)
 {
-	uint64_t deadline_ns = dn_clock_monotonic_ns() + program->timeout_ms * DN_NS_PER_MS;
-	g_auto(Child) child = {.pidfd = -1, .output_fd = -1};
+	g_autoptr(DnProgramRun) run = g_new0(DnProgramRun, 1);
 
-	if (!begin(program, &child, error))
+	run->name = g_strdup(program->argv[0]);
+	run->timeout_ms = program->timeout_ms;
+	run->deadline_ns = dn_clock_monotonic_ns() + program->timeout_ms * DN_NS_PER_MS;
+	run->child.pidfd = run->child.output_fd = -1;
+	if (!begin(program, &run->child, error))
+		return NULL;
+	return g_steal_pointer(&run);
+}
+
+bool dn_program_end_now(DnProgramRun *begun, char **output, GError **error)
+{
+	g_autoptr(DnProgramRun) run = begun;
+
+	if (run == NULL)
 		return false;
-	bool ended = watch(&child, deadline_ns);
+	Child *child = &run->child;
+	bool ended = watch(child, run->deadline_ns);
 	if (!ended)
-		(void)kill(child.pid, SIGKILL); /* not reaped yet, so the number is still its */
-	int status = reap(&child);
+		(void)kill(child->pid, SIGKILL); /* not reaped yet, so the number is still its */
+	int status = reap(child);
 
-	while (child.length > 0 && g_ascii_isspace(child.output[child.length - 1]))
-		child.length--;
-	g_autofree char *said = dn_text_printable(child.output, child.length);
+	while (child->length > 0 && g_ascii_isspace(child->output[child->length - 1]))
+		child->length--;
+	g_autofree char *said = dn_text_printable(child->output, child->length);
 	if (!ended) {
 		g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
-			    "%s did not end within %u ms and was killed%s%s", program->argv[0],
-			    program->timeout_ms, said[0] != '\0' ? ": " : "", said);
+			    "%s did not end within %u ms and was killed%s%s", run->name,
+			    run->timeout_ms, said[0] != '\0' ? ": " : "", said);
 		return false;
 	}
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		bool exited = WIFEXITED(status);
 
-		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "%s %s %d%s%s", program->argv[0],
+		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "%s %s %d%s%s", run->name,
 			    exited ? "failed with status" : "was ended by signal",
 			    exited ? WEXITSTATUS(status) : WTERMSIG(status),
 			    said[0] != '\0' ? ": " : "", said);
 		return false;
 	}
 	if (output != NULL)
-		*output = g_strndup(child.output, child.length);
+		*output = g_strndup(child->output, child->length);
 	return true;
+}
+
+bool dn_program_run_now(const DnProgram *program, char **output, GError **error)
+{
+	DnProgramRun *run = dn_program_begin(program, error);
+
+	return run != NULL && dn_program_end_now(run, output, error);
 }

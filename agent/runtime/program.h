@@ -19,6 +19,7 @@ typedef struct {
 	int stderr_fd;                   /* -1: captured */
 	int extra_fds[DN_PROGRAM_EXTRA]; /* become 3, 4…; -1: none */
 	unsigned timeout_ms;             /* past it the program is killed: DN_ERROR_EXHAUSTED */
+	int nice;                        /* setpriority(2), also of its session's autogroup */
 } DnProgram;
 
 /* Everything captured, no extra descriptor. */
@@ -35,3 +36,10 @@ typedef struct {
  */
 bool dn_program_run_now(const DnProgram *program, char **output,
 			GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* In two halves, to do something else meanwhile. NULL: nothing was started. */
+typedef struct DnProgramRun DnProgramRun;
+DnProgramRun *dn_program_begin(const DnProgram *program, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Waits for what is left of the time, and frees @run, which may be NULL (false, no error). */
+bool dn_program_end_now(DnProgramRun *run, char **output, GError **error) G_GNUC_WARN_UNUSED_RESULT;

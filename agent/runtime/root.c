@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,20 +20,29 @@
 #include "core/instance.h"
 
 /*
- * A child in a user namespace of its own, which does nothing until it is killed. A pipe whose end
- * it waits for would not do: a child that another thread makes meanwhile inherits the other end,
- * and the two wait for each other. Between clone and pause only system calls: the child has this
- * thread's locks, but not the threads that hold the others.
+ * What the owner of a user namespace does until it is killed. It shares the agent's memory, since
+ * a copy would make every thread fault at its next write; so it only makes system calls, and
+ * none that fails, for errno is shared as well. A pipe whose end it waits for would not do: a child
+ * that another thread makes meanwhile inherits the other end, and the two wait for each other.
  */
-static pid_t clone_owner(void)
+static int own(void *unused)
 {
-	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		(void)pause();
+	return 0;
+}
 
-	if (pid == 0) {
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			(void)pause();
-	}
+/* Born with every signal blocked, it runs no handler of ours and never wakes up. */
+static pid_t clone_owner(void *stack_end)
+{
+	sigset_t all;
+	sigset_t before;
+
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	pid_t pid = clone(own, stack_end, CLONE_VM | CLONE_NEWUSER | SIGCHLD, NULL);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return pid;
 }
 
@@ -46,10 +56,11 @@ static bool write_map(pid_t pid, const char *kind, uint32_t uid_base, GError **e
 	return dn_file_write_kernel(path, map, error);
 }
 
-/* A user namespace that maps 0…65535 to @uid_base…, or -1. */
-static int open_userns(uint32_t uid_base, GError **error)
+int dn_root_owner_now(uint32_t uid_base, GError **error)
 {
-	pid_t pid = clone_owner();
+	enum { STACK_BYTES = 32 * 1024 };
+	g_autofree char *stack = g_malloc(STACK_BYTES);
+	pid_t pid = clone_owner(stack + STACK_BYTES);
 	char path[64];
 	int fd = -1;
 
@@ -85,7 +96,7 @@ static bool detach(const char *target, GError **error)
 	return false;
 }
 
-bool dn_root_mount_now(const char *checkout, const char *target, uint32_t uid_base, GError **error)
+bool dn_root_mount_now(const char *checkout, const char *target, int owner_fd, GError **error)
 {
 	struct mount_attr attributes = {
 		.attr_set =
@@ -97,15 +108,12 @@ bool dn_root_mount_now(const char *checkout, const char *target, uint32_t uid_ba
 	/* The node's root user walks to its root by the "other" bits of every directory above. */
 	if (!dn_file_make_directory(target, 0711, error) || !detach(target, error))
 		return false;
-	dn_autofd int userns_fd = open_userns(uid_base, error);
-	if (userns_fd < 0)
-		return false;
 	dn_autofd int tree_fd = (int)syscall(SYS_open_tree, AT_FDCWD, checkout,
 					     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (tree_fd < 0)
 		return dn_throw_errno(error, errno, "open tree %s", checkout);
 
-	attributes.userns_fd = (unsigned)userns_fd;
+	attributes.userns_fd = (unsigned)owner_fd;
 	if (syscall(SYS_mount_setattr, tree_fd, "", AT_EMPTY_PATH, &attributes,
 		    sizeof(attributes)) < 0) {
 		if (errno == EINVAL || errno == ENOSYS) {

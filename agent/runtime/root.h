@@ -8,10 +8,16 @@
 #include <stdint.h>
 
 /*
- * Mount @checkout at @target (made if missing) so that ids 0…65535 of the image are
- * @uid_base…+65535 of the host (mount_setattr(2), MOUNT_ATTR_IDMAP).
+ * A user namespace that maps 0…65535 to @uid_base…+65535 and that nobody lives in, for
+ * dn_root_mount_now(); or -1. Costs a process, so it may be made ahead of need.
  */
-bool dn_root_mount_now(const char *checkout, const char *target, uint32_t uid_base,
+int dn_root_owner_now(uint32_t uid_base, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
+ * Mount @checkout at @target (made if missing) so that the ids of the image are those of @owner_fd
+ * (mount_setattr(2), MOUNT_ATTR_IDMAP).
+ */
+bool dn_root_mount_now(const char *checkout, const char *target, int owner_fd,
 		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Unmount (lazily) and remove the mount point. One that is not there is no error. */

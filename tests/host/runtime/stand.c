@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/file.h"
 #include "runtime/logs.h"
 #include "runtime/program.h"
@@ -184,13 +185,21 @@ void stand_close(Stand *self)
 	g_free(self->netns);
 }
 
+void stand_mount_root(Stand *self)
+{
+	g_autoptr(GError) error = NULL;
+	dn_autofd int owner_fd = dn_root_owner_now(self->spec.uid_base, &error);
+
+	cr_assert(owner_fd >= 0 && dn_root_mount_now(self->checkout, self->root, owner_fd, &error),
+		  "%s", error != NULL ? error->message : "");
+}
+
 DnContainer stand_create(Stand *self)
 {
 	g_autoptr(GError) error = NULL;
 	DnContainer made = {0};
 
-	cr_assert(dn_root_mount_now(self->checkout, self->root, UID_BASE, &error), "%s",
-		  error != NULL ? error->message : "");
+	stand_mount_root(self);
 	cr_assert(dn_container_create_now(&self->instance, &self->spec, &made, &error), "%s",
 		  error != NULL ? error->message : "");
 	return made;

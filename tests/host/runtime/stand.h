@@ -24,6 +24,8 @@ typedef struct {
 void stand_open(Stand *self, char *const *args);
 void stand_close(Stand *self);
 
+void stand_mount_root(Stand *self);
+
 /* Mount the root and create the node; fails the test when that fails. */
 DnContainer stand_create(Stand *self);
 

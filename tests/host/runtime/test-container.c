@@ -430,7 +430,7 @@ static void expect_refused(Stand *stand, DnErrorCode code, const char *word)
 	g_autoptr(GError) error = NULL;
 	DnContainer made;
 
-	cr_assert(dn_root_mount_now(stand->checkout, stand->root, stand->spec.uid_base, NULL));
+	stand_mount_root(stand);
 	cr_expect(not(dn_container_create_now(&stand->instance, &stand->spec, &made, &error)));
 	cr_expect(g_error_matches(error, DN_ERROR, (int)code), "%s", error->message);
 	cr_expect(ne(ptr, strstr(error->message, word), NULL), "%s", error->message);
@@ -543,7 +543,7 @@ Test(container, a_root_shows_the_images_owners_shifted_and_cannot_be_written)
 	g_autofree char *passwd = g_build_filename(stand.root, "etc/passwd", NULL);
 	/* Twice: what a dead agent left mounted does not pile up. */
 	for (int i = 0; i < 2; i++)
-		cr_assert(dn_root_mount_now(stand.checkout, stand.root, stand.spec.uid_base, NULL));
+		stand_mount_root(&stand);
 	cr_assert(eq(int, stat(passwd, &info), 0));
 	cr_expect(info.st_uid == stand.spec.uid_base && info.st_gid == stand.spec.uid_base);
 	cr_expect(eq(int, open(passwd, O_WRONLY), -1));
