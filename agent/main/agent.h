@@ -11,7 +11,8 @@
  *   service    share → plan → acts                balance    ready nodes → firewall
  *   node       a node's life, node-files          build      making and removing (worker)
  *   health     probes                             adopt      taking over after a restart
- *   cut        the reflex's ops and its plans     incident   records, verification
+ *   cut        the reflex's plans                 incident   records, verification
+ *   reflex-ops what the reflex does (reflex)
  *   response   what people ask for            disk       writes nobody waits for
  *   spare      networks made ahead of need        image      what nodes of an image may run
  */
@@ -189,6 +190,7 @@ Node *dn_agent_find_node(Agent *agent, const char *id);
 Service *dn_node_service(const Node *self);
 void dn_node_save(const Node *self); /* RUN_DIR/nodes/ID.json, for adoption */
 void dn_node_forget(const Node *self);
+void dn_source_clear(GSource **source); /* destroy and forget; NULL is none */
 void dn_node_set_timer(Node *self, unsigned after_ms, GSourceFunc call);
 
 /* node-files.c */

@@ -49,7 +49,7 @@ static void job_free(gpointer data)
 /* The next job, or NULL at the end; waits for it. */
 static Job *take(Disk *self)
 {
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
 
 	while (self->waiting.length == 0 && !self->closing)
 		g_cond_wait(&self->changed, &self->lock);
@@ -60,7 +60,7 @@ static Job *take(Disk *self)
 
 static void give_back(Disk *self, Job *job)
 {
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
 
 	g_queue_push_tail(&self->finished, job);
 	self->writing = false;
@@ -84,7 +84,7 @@ static gpointer write_jobs(gpointer data)
 
 static Job *take_finished(Disk *self)
 {
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
 
 	return g_queue_pop_head(&self->finished);
 }
@@ -136,10 +136,7 @@ void dn_disk_close(Agent *agent)
 		g_thread_join(self->thread);
 	g_queue_clear_full(&self->waiting, job_free);
 	g_queue_clear_full(&self->finished, job_free);
-	if (self->source != NULL) {
-		g_source_destroy(self->source);
-		g_source_unref(self->source);
-	}
+	dn_source_clear(&self->source);
 	dn_fd_clear(&self->done_fd);
 	g_mutex_clear(&self->lock);
 	g_cond_clear(&self->changed);
@@ -161,7 +158,7 @@ static Job *find_waiting(Disk *self, const char *path)
 void dn_disk_write(Agent *agent, const char *path, GBytes *bytes, const char *key, DnDiskDone done)
 {
 	Disk *self = agent->disk;
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
 	Job *job = find_waiting(self, path);
 
 	if (job != NULL) {
@@ -181,7 +178,7 @@ void dn_disk_write(Agent *agent, const char *path, GBytes *bytes, const char *ke
 void dn_disk_flush(Agent *agent)
 {
 	Disk *self = agent->disk;
-	g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->lock);
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
 
 	while (self->waiting.length > 0 || self->writing)
 		g_cond_wait(&self->changed, &self->lock);

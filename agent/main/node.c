@@ -39,7 +39,7 @@ Node *dn_node_new(Agent *agent, uint32_t slot, const char *id, DnManifest *manif
 	return self;
 }
 
-static void clear_source(GSource **source)
+void dn_source_clear(GSource **source)
 {
 	if (*source != NULL) {
 		g_source_destroy(*source);
@@ -53,8 +53,8 @@ void dn_node_free(Node *self)
 		return;
 	if (self->agent->slots[self->slot] == self)
 		self->agent->slots[self->slot] = NULL;
-	clear_source(&self->exited);
-	clear_source(&self->timer);
+	dn_source_clear(&self->exited);
+	dn_source_clear(&self->timer);
 	dn_cgroup_close(&self->cgroup);
 	dn_network_close(&self->network);
 	dn_fd_clear(&self->fifo_fd);
@@ -153,7 +153,7 @@ void dn_node_become(Node *self, DnNodeState state)
 
 void dn_node_set_timer(Node *self, unsigned after_ms, GSourceFunc call)
 {
-	clear_source(&self->timer);
+	dn_source_clear(&self->timer);
 	self->timer = g_timeout_source_new(after_ms);
 	g_source_set_callback(self->timer, call, self, NULL);
 	g_source_attach(self->timer, NULL);
@@ -180,7 +180,7 @@ static gboolean on_exited(int fd, GIOCondition condition, gpointer data)
 	/* A marked node is evidence, whatever became of its first process. */
 	if (mark->event_ns != 0 || self->state == DN_NODE_QUARANTINED)
 		return G_SOURCE_REMOVE;
-	clear_source(&self->timer);
+	dn_source_clear(&self->timer);
 	if (self->state == DN_NODE_STOPPING) {
 		dn_node_become(self, DN_NODE_STOPPED);
 	} else {

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "support/suite.h"
@@ -162,6 +163,31 @@ static void *create_and_look(void *data)
 	cr_assert(ne(ulong, host.st_ino, node.st_ino));
 	cr_assert(eq(ulong, current_namespace(), host.st_ino));
 	return NULL;
+}
+
+Test(network, a_network_made_ahead_of_need_becomes_a_nodes_as_it_is)
+{
+	WorldNode *node = world_node(4);
+	g_autoptr(GError) error = NULL;
+	g_autofree char *old = dn_network_netns_path(&world_instance, node->spec.node);
+	g_autofree char *new = dn_network_netns_path(&world_instance, "late");
+	DnNetworkSpec late = node->spec;
+	DnNetwork found = {.diag_fd = -1};
+
+	late.node = "late";
+	world_must(dn_network_rename_now(&world_instance, node->spec.node, "late", &error), &error);
+	cr_expect(not(g_file_test(old, G_FILE_TEST_EXISTS)));
+	expect_answers("10.77.0.5");
+	world_must(dn_network_adopt_now(&world_instance, &late, &found, &error), &error);
+	cr_expect(eq(u32, found.ifindex, node->network.ifindex));
+	dn_network_close(&found);
+	/* A name that is taken is left alone. */
+	cr_expect(not(dn_network_rename_now(&world_instance, "late", "late", &error)));
+	cr_expect(g_error_matches(error, DN_ERROR, DN_ERROR_CONFLICT));
+	expect_answers("10.77.0.5");
+	g_clear_error(&error);
+	world_must(dn_network_delete_now(&world_instance, &late, &error), &error);
+	cr_expect(not(g_file_test(new, G_FILE_TEST_EXISTS)));
 }
 
 Test(network, the_callers_thread_stays_in_its_namespace)

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main/side.h"
+
+#include <string.h>
+#include <sys/eventfd.h>
+
+/* What the reflex does to this host, on its thread: reflex/reflex.h says what each may do. */
+
+static bool op_freeze(void *data, uint32_t slot)
+{
+	Agent *agent = data;
+
+	return dn_cgroup_freeze(&agent->side->slots[slot].cgroup);
+}
+
+static bool op_is_frozen(void *data, uint32_t slot)
+{
+	Agent *agent = data;
+
+	return dn_cgroup_is_frozen(&agent->side->slots[slot].cgroup);
+}
+
+static int op_replay(void *data, const void *batch, size_t size)
+{
+	Agent *agent = data;
+
+	return dn_firewall_replay(agent->side->replay_fd, batch, size);
+}
+
+/* Everything that is marked by now leaves the balancer with this node, whoever marked it. */
+static void exclude_marked(Agent *agent, DnFirewallState *state)
+{
+	volatile struct dn_sensor_mark *marks = dn_sensor_marks(agent->sensor);
+
+	for (uint32_t slot = 0; slot < DN_SLOTS; slot++) {
+		const Side *side = &agent->side->slots[slot];
+
+		if (side->address[0] == '\0' || marks[slot].event_ns == 0)
+			continue;
+		for (guint i = 0; i < state->guarded->len; i++) {
+			DnGuarded *guarded = g_ptr_array_index(state->guarded, i);
+
+			if (g_str_equal(guarded->address, side->address))
+				guarded->quarantined = true;
+		}
+	}
+}
+
+/* The port that nodes of @group serve @balanced with; 0: it is another service's. */
+static uint16_t port_of_group(Agent *agent, const DnBalanced *balanced, uint32_t group)
+{
+	for (guint i = 0; i < balanced->local->len; i++) {
+		const DnEndpoint *endpoint = &g_array_index(balanced->local, DnEndpoint, i);
+
+		for (uint32_t slot = 0; slot < DN_SLOTS; slot++)
+			if (agent->side->slots[slot].group == group &&
+			    g_str_equal(agent->side->slots[slot].address, endpoint->address))
+				return endpoint->port;
+	}
+	return 0;
+}
+
+static bool names(const DnBalanced *balanced, const char *address)
+{
+	for (guint i = 0; i < balanced->local->len; i++)
+		if (g_str_equal(g_array_index(balanced->local, DnEndpoint, i).address, address))
+			return true;
+	return false;
+}
+
+/* Standbys that entered by a replay after the state was taken. */
+static void include_entered(Agent *agent, DnFirewallState *state)
+{
+	for (uint32_t slot = 0; slot < DN_SLOTS; slot++) {
+		const Side *side = &agent->side->slots[slot];
+
+		if (!g_atomic_int_get(&side->entered))
+			continue;
+		for (guint i = 0; i < state->balanced->len; i++) {
+			DnBalanced *balanced = g_ptr_array_index(state->balanced, i);
+			uint16_t port = port_of_group(agent, balanced, side->group);
+
+			if (port != 0 && !names(balanced, side->address))
+				dn_endpoints_add(balanced->local, side->address, port);
+		}
+	}
+}
+
+static bool op_rebuild(void *data, uint32_t slot, DnStandbyKind standby, uint32_t standby_slot)
+{
+	Agent *agent = data;
+	struct ReflexSide *side = agent->side;
+	const char *other = standby != DN_STANDBY_NONE ? side->slots[standby_slot].address : NULL;
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&side->lock);
+
+	if (side->state == NULL || side->firewall == NULL)
+		return false;
+	exclude_marked(agent, side->state);
+	include_entered(agent, side->state);
+	return dn_firewall_cut(side->firewall, side->state, side->slots[slot].address, other, NULL);
+}
+
+static void op_entered(void *data, uint32_t slot)
+{
+	Agent *agent = data;
+
+	g_atomic_int_set(&agent->side->slots[slot].entered, 1);
+}
+
+static bool op_release(void *data, uint32_t slot)
+{
+	Agent *agent = data;
+	Side *side = &agent->side->slots[slot];
+
+	return side->fifo_fd >= 0 && dn_container_release_fifo(side->fifo_fd);
+}
+
+static bool op_answers(void *data, uint32_t slot)
+{
+	Agent *agent = data;
+	const Side *side = &agent->side->slots[slot];
+
+	return dn_probe_now(&side->health, side->address, side->health_port);
+}
+
+static int op_dump(void *data, uint32_t slot)
+{
+	Agent *agent = data;
+	Side *side = &agent->side->slots[slot];
+
+	for (gint i = 0; i < DUMPS; i++) {
+		if (!g_atomic_int_compare_and_exchange(&agent->side->dump_taken[i], 0,
+						       (gint)slot + 1))
+			continue;
+		g_atomic_int_set(&side->dump, i + 1);
+		int sockets = dn_diag_dump_sockets(agent->side->dumps[i], side->diag_fd);
+		(void)dn_diag_dump_flows(agent->side->dumps[i], side->address);
+		return sockets;
+	}
+	return -1;
+}
+
+static int op_reset(void *data, uint32_t slot)
+{
+	Agent *agent = data;
+	Side *side = &agent->side->slots[slot];
+	gint dump = g_atomic_int_get(&side->dump);
+
+	if (dump == 0)
+		return -1;
+	DnDiag *diag = agent->side->dumps[dump - 1];
+	int resets = dn_diag_destroy_accepted(diag, side->diag_fd, side->ports, side->n_ports);
+	(void)dn_diag_delete_client_flows(diag, side->address);
+	return resets;
+}
+
+static void op_window(void *data, uint32_t slot, bool open)
+{
+	Agent *agent = data;
+	const Side *side = &agent->side->slots[slot];
+	GBytes *batch = open ? side->open_window : side->close_window;
+	gsize size = 0;
+
+	if (batch == NULL)
+		return;
+	const void *bytes = g_bytes_get_data(batch, &size);
+	(void)dn_firewall_replay(agent->side->replay_fd, bytes, size);
+}
+
+static void op_verdict(void *data, uint32_t slot)
+{
+	Agent *agent = data;
+
+	g_atomic_int_set(&agent->side->slots[slot].seen, 1);
+	(void)eventfd_write(agent->side->verdict_fd, 1);
+}
+
+DnReflexOps dn_reflex_ops(void)
+{
+	return (DnReflexOps){
+		.freeze = op_freeze,
+		.is_frozen = op_is_frozen,
+		.replay = op_replay,
+		.rebuild = op_rebuild,
+		.release = op_release,
+		.answers = op_answers,
+		.dump = op_dump,
+		.reset = op_reset,
+		.window = op_window,
+		.verdict = op_verdict,
+		.entered = op_entered,
+	};
+}
