@@ -20,7 +20,7 @@ run: {{env: {{VERSION: "{version}"}}}}
 replicas: {replicas}
 standby: {{count: {standby}, started: {started}}}
 listen: [{{port: 8080, expose: 80}}]
-resources: {{memory: 64MiB, cpu: 1, pids: 32, files: 256}}
+resources: {{memory: 64MiB, cpu: {cpu}, pids: 32, files: 256}}
 writable: [{{path: /tmp, size: 4MiB}}]
 health: {{http: {health}, every: 500ms, timeout: 500ms}}
 respawn: {{count: {respawn}, within: 10m}}
@@ -111,11 +111,11 @@ class Fleet:
 
     def manifest(self, service="web", epoch=1, commit=None, ref="apps/hello", version="1",
                  replicas=3, standby=1, started=True, respawn=50, drain="5s", health="/healthz",
-                 more=""):
+                 cpu=1, more=""):
         text = MANIFEST.format(service=service, epoch=epoch, commit=commit or self.hello(),
                                ref=ref, version=version, replicas=replicas, standby=standby,
                                started=str(started).lower(), respawn=respawn, drain=drain,
-                               health=health) + more
+                               health=health, cpu=cpu) + more
         file = self.scratch / f"{service}-{epoch}.yaml"
         file.write_text(text)
         return file
