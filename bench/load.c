@@ -109,19 +109,6 @@ static void shut(Connection *self)
 	self->phase = CLOSED;
 }
 
-static void ask(Connection *self)
-{
-	static const char request[] = "GET /whoami HTTP/1.1\r\nHost: bench\r\n\r\n";
-
-	self->phase = ASKING;
-	self->filled = 0;
-	self->late = false;
-	self->began_ns = now_ns();
-	load.requests++;
-	/* A failure shows at the read that follows. */
-	(void)send(self->fd, request, sizeof(request) - 1, MSG_NOSIGNAL);
-}
-
 static void lose(Connection *self, int errsv, uint64_t at_ns)
 {
 	if (self->phase == ASKING)
@@ -141,6 +128,20 @@ static void lose(Connection *self, int errsv, uint64_t at_ns)
 	shut(self);
 	if (!self->probe)
 		open_one(self);
+}
+
+static void ask(Connection *self)
+{
+	static const char request[] = "GET /whoami HTTP/1.1\r\nHost: bench\r\n\r\n";
+
+	self->phase = ASKING;
+	self->filled = 0;
+	self->late = false;
+	self->began_ns = now_ns();
+	load.requests++;
+	/* A reset that came before is told here, once: a read after it would see a plain end. */
+	if (send(self->fd, request, sizeof(request) - 1, MSG_NOSIGNAL) < 0 && errno != EAGAIN)
+		lose(self, errno, self->began_ns);
 }
 
 /* The whole answer is there: head, and as many bytes as it says. */

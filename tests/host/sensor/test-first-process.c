@@ -27,7 +27,7 @@
 #include "fixture.h"
 #include "support/suite.h"
 
-enum { STOP_MS = 1000, BELL_MS = 5000, FREEZE_MS = 5000, WOKEN_MS = 200 };
+enum { STOP_MS = 1000, BELL_MS = 5000, FREEZE_MS = 5000, END_MS = 2000 };
 
 /* What the test, the keeper of the pid namespace and the processes in it share. */
 typedef struct {
@@ -174,12 +174,12 @@ static void await_stop(void)
 	cr_assert(wait_until(is_stopped, NULL, STOP_MS), "it was not stopped");
 }
 
-static bool has_spoken(void *data)
+/* The pipe has no writer any more: the first process ended, and its namespace with it. */
+static bool has_ended(void *data)
 {
-	struct pollfd spoken = {.fd = *(int *)data, .events = POLLIN};
+	struct pollfd end = {.fd = *(int *)data};
 
-	/* Without the end that the writer's death makes of it. */
-	return poll(&spoken, 1, 0) == 1 && (spoken.revents & POLLIN) != 0;
+	return poll(&end, 1, 0) == 1 && (end.revents & POLLHUP) != 0;
 }
 
 /*
@@ -203,7 +203,7 @@ static Outcome play(void (*answer)(void))
 	if (answer != NULL)
 		answer();
 	else
-		(void)wait_until(has_spoken, &pipe_fd, WOKEN_MS);
+		(void)wait_until(has_ended, &pipe_fd, END_MS);
 	outcome.ran = has_byte(pipe_fd);
 	write_cgroup("cgroup.kill", "1");
 	write_cgroup("cgroup.freeze", "0");
