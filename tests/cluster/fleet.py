@@ -193,17 +193,29 @@ class Fleet:
         def pid():
             return self.ask("lab", "status", "--name", self.name)["supervisor"]["pid"]
         old = pid()
-        os.kill(old, signal.SIGSTOP)
         try:
             if forget_drills_of:
-                self.forget_drills(forget_drills_of)
+                self.stop_between_transactions(old, lambda: self.forget_drills(forget_drills_of))
         finally:
             os.kill(old, signal.SIGKILL)
         wait_for("a new supervisor", lambda: pid() not in (None, old))
         self.wait_hosts()
 
+    @staticmethod
+    def stop_between_transactions(pid, change):
+        """Stop a process and call change(); one that was stopped with its store locked goes on."""
+        def changed():
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                change()
+            except sqlite3.OperationalError:
+                os.kill(pid, signal.SIGCONT)
+                return False
+            return True
+        wait_for("the store to be unlocked", changed)
+
     def forget_drills(self, service):
-        store = sqlite3.connect(f"/var/lib/{self.name}/supervisor/store.db", timeout=5)
+        store = sqlite3.connect(f"/var/lib/{self.name}/supervisor/store.db", timeout=0.2)
         with contextlib.closing(store), store:
             where = "WHERE key = ? ORDER BY revision DESC LIMIT 1"
             revision, value = store.execute("SELECT revision, value FROM entry " + where,
