@@ -14,6 +14,7 @@
  *   cut        the reflex's plans                 incident   records, verification
  *   reflex-ops what the reflex does (reflex)
  *   response   what people ask for            disk       writes nobody waits for
+ *   flows      clients of UDP move on
  *   spare      networks made ahead of need        image      what nodes of an image may run
  */
 
@@ -106,6 +107,7 @@ struct Agent {
 	GHashTable *manifests; /* char * digest → DnManifest * */
 	GHashTable *services;  /* char * name → Service * */
 	GHashTable *incidents; /* char * id → DnIncident * */
+	GHashTable *udp;       /* set of char *: addresses that UDP is balanced to */
 	GHashTable *images;    /* see image.c → Image * */
 	uint32_t next_image, next_service;
 	Node *slots[DN_SLOTS];
@@ -232,6 +234,9 @@ void dn_node_probe(Node *self);
 DnFirewallState *dn_balance_state(Agent *agent);
 bool dn_balance_apply(Agent *agent); /* firewall, then the reflex's plans */
 Service *dn_service_find(Agent *agent, const char *name);
+
+/* flows.c */
+void dn_flows_follow(Agent *agent, const DnFirewallState *state);
 
 /* cut.c */
 bool dn_cut_open(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;

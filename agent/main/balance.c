@@ -24,7 +24,8 @@ static void add_local(Agent *agent, const Service *service, DnBalanced *balanced
 			const DnListen *listen =
 				&g_array_index(node->manifest->listen, DnListen, p);
 
-			if (listen->expose != balanced->expose)
+			if (listen->expose != balanced->expose ||
+			    listen->protocol != balanced->protocol)
 				continue;
 			balanced->publish_host |= listen->publish_host;
 			if (serves(agent, node))
@@ -36,15 +37,16 @@ static void add_local(Agent *agent, const Service *service, DnBalanced *balanced
 static void add_service(Agent *agent, const Service *service, DnFirewallState *state)
 {
 	for (guint i = 0; i < service->assign->exposed->len; i++) {
-		uint16_t expose = g_array_index(service->assign->exposed, uint16_t, i);
-		DnBalanced *balanced = dn_balanced_new(service->assign->vip, expose);
+		const DnExposed *exposed = &g_array_index(service->assign->exposed, DnExposed, i);
+		DnBalanced *balanced = dn_balanced_new(service->assign->vip, exposed->port);
 
+		balanced->protocol = exposed->protocol;
 		add_local(agent, service, balanced);
 		for (guint e = 0; e < service->assign->endpoints->len; e++) {
 			const DnRemoteEndpoint *remote =
 				g_ptr_array_index(service->assign->endpoints, e);
 
-			if (remote->expose == expose)
+			if (dn_exposed_equal(&remote->expose, exposed))
 				dn_endpoints_add(balanced->remote, remote->address, remote->port);
 		}
 		g_ptr_array_add(state->balanced, balanced);
@@ -65,10 +67,10 @@ static void add_egress(Agent *agent, const Node *node, DnGuarded *guarded)
 			continue;
 		g_autofree char *vip = g_strdup_printf("%s/32", peer->assign->vip);
 		for (guint p = 0; p < peer->assign->exposed->len; p++) {
-			uint16_t port = g_array_index(peer->assign->exposed, uint16_t, p);
+			const DnExposed *exposed =
+				&g_array_index(peer->assign->exposed, DnExposed, p);
 
-			if (egress->port == 0 || egress->port == port)
-				dn_guarded_allow(guarded, vip, port, DN_PROTOCOL_TCP);
+			dn_guarded_allow(guarded, vip, exposed->port, exposed->protocol);
 		}
 	}
 }
@@ -114,5 +116,6 @@ bool dn_balance_apply(Agent *agent)
 		return false;
 	}
 	dn_cut_arm(agent, state);
+	dn_flows_follow(agent, state);
 	return true;
 }

@@ -187,10 +187,15 @@ static bool make_container(Build *build, GError **error)
 
 size_t dn_node_ports(const DnManifest *manifest, uint16_t ports[DN_SENSOR_PORTS])
 {
-	size_t n = MIN(manifest->listen->len, DN_SENSOR_PORTS);
+	size_t n = 0;
 
-	for (size_t i = 0; i < n; i++)
-		ports[i] = g_array_index(manifest->listen, DnListen, i).port;
+	/* For resets, which UDP has none of. */
+	for (guint i = 0; i < manifest->listen->len && n < DN_SENSOR_PORTS; i++) {
+		const DnListen *listen = &g_array_index(manifest->listen, DnListen, i);
+
+		if (listen->protocol == DN_PROTOCOL_TCP)
+			ports[n++] = listen->port;
+	}
 	return n;
 }
 

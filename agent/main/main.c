@@ -118,6 +118,7 @@ static Agent *agent_new(DnInstance *instance)
 	agent->manifests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_manifest);
 	agent->services = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_service);
 	agent->incidents = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_incident);
+	agent->udp = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	agent->images = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_image);
 	agent->loop = g_main_loop_new(NULL, FALSE);
 	g_mutex_init(&agent->store_lock);
@@ -143,6 +144,7 @@ static void agent_free(Agent *agent)
 	g_hash_table_unref(agent->incidents);
 	g_hash_table_unref(agent->epochs);
 	g_hash_table_unref(agent->images);
+	g_hash_table_unref(agent->udp);
 	dn_firewall_free(agent->firewall);
 	dn_image_store_free(agent->store);
 	dn_sensor_close(agent->sensor);

@@ -62,6 +62,12 @@ int dn_diag_delete_client_flows(DnDiag *self, const char *v4);
 bool dn_diag_forget_flows(const char *v4, GError **error);
 
 /*
+ * Delete the UDP entries of clients that were balanced to @v4: it serves no more. TCP's stay, for
+ * a node that drains. Walks the table: for a worker.
+ */
+bool dn_diag_forget_udp_clients(const char *v4, GError **error);
+
+/*
  * Append those lines of @swept (dn_diag_record() of a sweep) whose connection @known does not
  * name yet: what had no socket any more, or never one. Past DN_DIAG_SWEPT of them one line says
  * how many more there were. Both of char *.

@@ -320,7 +320,8 @@ int dn_diag_sweep_flows(DnDiag *self, const char *v4)
 	return (int)self->n_flows;
 }
 
-static int delete_flows(DnDiag *self, const struct in_addr *reply_source)
+/* Those whose reply comes from @reply_source (NULL: any) and of @protocol (0: any). */
+static int delete_flows(DnDiag *self, const struct in_addr *reply_source, uint8_t protocol)
 {
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	size_t size = 0;
@@ -340,6 +341,8 @@ static int delete_flows(DnDiag *self, const struct in_addr *reply_source)
 		};
 
 		if (reply_source != NULL && flow->reply.source.s_addr != reply_source->s_addr)
+			continue;
+		if (protocol != 0 && flow->protocol != protocol)
 			continue;
 		if (size + request.header.nlmsg_len > sizeof(self->request))
 			break;
@@ -363,19 +366,33 @@ int dn_diag_delete_client_flows(DnDiag *self, const char *v4)
 
 	if (inet_pton(AF_INET, v4, &address) != 1)
 		return -1;
-	return delete_flows(self, &address);
+	return delete_flows(self, &address, 0);
 }
 
-bool dn_diag_forget_flows(const char *v4, GError **error)
+static bool forget(const char *v4, bool udp_clients, GError **error)
 {
 	g_autoptr(DnDiag) diag = dn_diag_new(error);
+	struct in_addr address = {0};
 
+	(void)inet_pton(AF_INET, v4, &address);
 	/* A full table may hide more: look again, but not for ever. */
 	for (int round = 0; diag != NULL && round < 64; round++) {
-		if (dn_diag_sweep_flows(diag, v4) < 0 || delete_flows(diag, NULL) < 0)
+		if (dn_diag_sweep_flows(diag, v4) < 0 ||
+		    delete_flows(diag, udp_clients ? &address : NULL,
+				 udp_clients ? IPPROTO_UDP : 0) < 0)
 			return dn_throw_errno(error, errno, "forget the connections of %s", v4);
 		if (diag->n_flows < DN_DIAG_FLOWS)
 			return true;
 	}
 	return diag != NULL;
+}
+
+bool dn_diag_forget_flows(const char *v4, GError **error)
+{
+	return forget(v4, false, error);
+}
+
+bool dn_diag_forget_udp_clients(const char *v4, GError **error)
+{
+	return forget(v4, true, error);
 }

@@ -157,6 +157,14 @@ static uint16_t first_port(const DnManifest *manifest)
 	return 0;
 }
 
+static bool is_on_udp_alone(const DnManifest *manifest)
+{
+	for (guint i = 0; i < manifest->listen->len; i++)
+		if (g_array_index(manifest->listen, DnListen, i).protocol == DN_PROTOCOL_TCP)
+			return false;
+	return manifest->listen->len > 0;
+}
+
 static void check_health(const DnYamlNode *root, DnManifest *manifest, DnFaults *faults)
 {
 	const DnYamlNode *health = dn_yaml_get(root, "health");
@@ -176,7 +184,11 @@ static void check_health(const DnYamlNode *root, DnManifest *manifest, DnFaults 
 	else if (!listens_on(manifest, policy->port))
 		dn_faults_add(faults, (tcp != NULL ? tcp : port)->at,
 			      "port %u is probed but not in \"listen\" as tcp", policy->port);
-	if (http != NULL && policy->port == 0)
+	if (is_on_udp_alone(manifest))
+		dn_faults_add(faults, dn_yaml_get(root, "listen")->at,
+			      "a service on udp alone cannot be probed: add a tcp port to "
+			      "\"listen\" that answers health probes");
+	else if (http != NULL && policy->port == 0)
 		dn_faults_add(faults, http->at, "an http probe needs a tcp port in \"listen\"");
 	policy->kind = http != NULL        ? DN_PROBE_HTTP
 		       : policy->port != 0 ? DN_PROBE_TCP

@@ -121,9 +121,15 @@ typedef struct {
 	uint32_t standby;
 } DnPart;
 
+/* A port of a VIP. */
+typedef struct {
+	uint16_t port;
+	DnProtocol protocol;
+} DnExposed;
+
 /* A ready node on another host. */
 typedef struct {
-	uint16_t expose; /* the VIP's port it serves */
+	DnExposed expose; /* the VIP's port it serves */
 	char *address;
 	uint16_t port;
 } DnRemoteEndpoint;
@@ -131,7 +137,7 @@ typedef struct {
 typedef struct {
 	char *service;
 	char *vip;
-	GArray *exposed;        /* of uint16_t: the VIP's ports, for other services' egress */
+	GArray *exposed;        /* of DnExposed: the VIP's ports, for other services' egress */
 	GPtrArray *parts;       /* of DnPart; empty: none of your business but to balance */
 	GPtrArray *endpoints;   /* of DnRemoteEndpoint */
 	uint32_t respawn_grant; /* replacements of cut nodes this host may make in respawn.within */
@@ -171,7 +177,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnOrder, dn_order_free)
 
 DnPart *dn_part_new(const char *digest, uint64_t epoch, uint32_t running, uint32_t standby);
 void dn_part_free(DnPart *self);
-DnRemoteEndpoint *dn_remote_endpoint_new(uint16_t expose, const char *address, uint16_t port);
+bool dn_exposed_equal(const DnExposed *a, const DnExposed *b);
+DnRemoteEndpoint *dn_remote_endpoint_new(DnExposed expose, const char *address, uint16_t port);
 void dn_remote_endpoint_free(DnRemoteEndpoint *self);
 DnAssign *dn_assign_new(const char *service, const char *vip);
 DnAssign *dn_assign_copy(const DnAssign *self);

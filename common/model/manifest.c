@@ -89,3 +89,16 @@ void dn_manifest_unref(DnManifest *self)
 	g_free(self->health.path);
 	g_free(self);
 }
+
+const char *dn_protocol_name(DnProtocol protocol)
+{
+	return protocol == DN_PROTOCOL_UDP ? "udp" : "tcp";
+}
+
+bool dn_protocol_parse(const char *name, DnProtocol *protocol)
+{
+	if (!g_str_equal(name, "udp") && !g_str_equal(name, "tcp"))
+		return false;
+	*protocol = name[0] == 'u' ? DN_PROTOCOL_UDP : DN_PROTOCOL_TCP;
+	return true;
+}

@@ -16,6 +16,9 @@
 
 typedef enum { DN_PROTOCOL_TCP, DN_PROTOCOL_UDP } DnProtocol;
 
+const char *dn_protocol_name(DnProtocol protocol); /* tcp, udp */
+bool dn_protocol_parse(const char *name, DnProtocol *protocol) G_GNUC_WARN_UNUSED_RESULT;
+
 typedef struct {
 	uint16_t port; /* in the node */
 	DnProtocol protocol;

@@ -39,7 +39,7 @@ void dn_part_free(DnPart *self)
 	g_free(self);
 }
 
-DnRemoteEndpoint *dn_remote_endpoint_new(uint16_t expose, const char *address, uint16_t port)
+DnRemoteEndpoint *dn_remote_endpoint_new(DnExposed expose, const char *address, uint16_t port)
 {
 	DnRemoteEndpoint *self = g_new0(DnRemoteEndpoint, 1);
 
@@ -83,7 +83,7 @@ DnAssign *dn_assign_new(const char *service, const char *vip)
 
 	self->service = g_strdup(service);
 	self->vip = g_strdup(vip);
-	self->exposed = g_array_new(FALSE, FALSE, sizeof(uint16_t));
+	self->exposed = g_array_new(FALSE, FALSE, sizeof(DnExposed));
 	self->parts = g_ptr_array_new_with_free_func(free_part);
 	self->endpoints = g_ptr_array_new_with_free_func(free_endpoint);
 	return self;
@@ -111,6 +111,22 @@ DnAssign *dn_assign_copy(const DnAssign *self)
 	return copy;
 }
 
+bool dn_exposed_equal(const DnExposed *a, const DnExposed *b)
+{
+	return a->port == b->port && a->protocol == b->protocol;
+}
+
+static bool exposed_equal(const DnAssign *a, const DnAssign *b)
+{
+	if (a->exposed->len != b->exposed->len)
+		return false;
+	for (guint i = 0; i < a->exposed->len; i++)
+		if (!dn_exposed_equal(&g_array_index(a->exposed, DnExposed, i),
+				      &g_array_index(b->exposed, DnExposed, i)))
+			return false;
+	return true;
+}
+
 static bool parts_equal(const DnAssign *a, const DnAssign *b)
 {
 	if (a->parts->len != b->parts->len)
@@ -134,7 +150,7 @@ static bool endpoints_equal(const DnAssign *a, const DnAssign *b)
 		const DnRemoteEndpoint *x = g_ptr_array_index(a->endpoints, i);
 		const DnRemoteEndpoint *y = g_ptr_array_index(b->endpoints, i);
 
-		if (x->expose != y->expose || x->port != y->port ||
+		if (!dn_exposed_equal(&x->expose, &y->expose) || x->port != y->port ||
 		    !g_str_equal(x->address, y->address))
 			return false;
 	}
@@ -144,10 +160,8 @@ static bool endpoints_equal(const DnAssign *a, const DnAssign *b)
 bool dn_assign_equal(const DnAssign *a, const DnAssign *b)
 {
 	return g_str_equal(a->service, b->service) && g_str_equal(a->vip, b->vip) &&
-	       a->respawn_grant == b->respawn_grant && a->exposed->len == b->exposed->len &&
-	       memcmp(a->exposed->data, b->exposed->data, a->exposed->len * sizeof(uint16_t)) ==
-		       0 &&
-	       parts_equal(a, b) && endpoints_equal(a, b);
+	       a->respawn_grant == b->respawn_grant && exposed_equal(a, b) && parts_equal(a, b) &&
+	       endpoints_equal(a, b);
 }
 
 void dn_assign_free(DnAssign *self)

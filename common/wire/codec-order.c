@@ -15,6 +15,15 @@ enum {
 	COUNT_LIMIT = 100000,
 };
 
+static JsonObject *write_exposed(const DnExposed *exposed)
+{
+	JsonObject *object = json_object_new();
+
+	json_object_set_int_member(object, "port", exposed->port);
+	dn_json_set_string(object, "protocol", dn_protocol_name(exposed->protocol));
+	return object;
+}
+
 JsonObject *dn_assign_to_json(const DnAssign *assign)
 {
 	JsonObject *object = json_object_new();
@@ -23,7 +32,8 @@ JsonObject *dn_assign_to_json(const DnAssign *assign)
 	JsonArray *endpoints = json_array_new();
 
 	for (guint i = 0; i < assign->exposed->len; i++)
-		json_array_add_int_element(exposed, g_array_index(assign->exposed, uint16_t, i));
+		json_array_add_object_element(
+			exposed, write_exposed(&g_array_index(assign->exposed, DnExposed, i)));
 	for (guint i = 0; i < assign->parts->len; i++) {
 		const DnPart *part = g_ptr_array_index(assign->parts, i);
 		JsonObject *to = json_object_new();
@@ -38,7 +48,7 @@ JsonObject *dn_assign_to_json(const DnAssign *assign)
 		const DnRemoteEndpoint *endpoint = g_ptr_array_index(assign->endpoints, i);
 		JsonObject *to = json_object_new();
 
-		json_object_set_int_member(to, "expose", endpoint->expose);
+		json_object_set_object_member(to, "expose", write_exposed(&endpoint->expose));
 		dn_json_set_string(to, "address", endpoint->address);
 		json_object_set_int_member(to, "port", endpoint->port);
 		json_array_add_object_element(endpoints, to);
@@ -52,21 +62,27 @@ JsonObject *dn_assign_to_json(const DnAssign *assign)
 	return object;
 }
 
-static void read_exposed(JsonObject *object, DnAssign *assign, GError **error)
+static DnExposed read_exposed(JsonObject *object, GError **error)
+{
+	g_autofree char *protocol = dn_json_string(object, "protocol", NAME_LIMIT, error);
+	DnExposed exposed = {.port = (uint16_t)dn_json_u64(object, "port", G_MAXUINT16, error)};
+
+	if (*error == NULL &&
+	    (exposed.port == 0 || !dn_protocol_parse(protocol, &exposed.protocol)))
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "a port of a VIP must be 1 to 65535 and tcp or udp");
+	return exposed;
+}
+
+static void read_all_exposed(JsonObject *object, DnAssign *assign, GError **error)
 {
 	JsonArray *array = dn_json_array(object, "exposed", PORTS_LIMIT, error);
 
 	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++) {
-		gint64 value = json_array_get_int_element(array, i);
-		uint16_t port = (uint16_t)value;
+		DnExposed exposed = read_exposed(dn_json_object_at(array, i, error), error);
 
-		if (value < 1 || value > G_MAXUINT16) {
-			if (*error == NULL)
-				g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-					    "\"exposed\" must hold ports");
-			return;
-		}
-		g_array_append_val(assign->exposed, port);
+		if (*error == NULL)
+			g_array_append_val(assign->exposed, exposed);
 	}
 }
 
@@ -95,7 +111,7 @@ static void read_endpoints(JsonObject *object, DnAssign *assign, GError **error)
 		DnRemoteEndpoint *endpoint = g_new0(DnRemoteEndpoint, 1);
 
 		g_ptr_array_add(assign->endpoints, endpoint);
-		endpoint->expose = (uint16_t)dn_json_u64(from, "expose", G_MAXUINT16, error);
+		endpoint->expose = read_exposed(dn_json_object(from, "expose", error), error);
 		endpoint->address = dn_json_string(from, "address", NAME_LIMIT, error);
 		endpoint->port = (uint16_t)dn_json_u64(from, "port", G_MAXUINT16, error);
 	}
@@ -108,7 +124,7 @@ DnAssign *dn_assign_from_json(JsonObject *object, GError **error)
 	g_autofree char *vip = dn_json_string(object, "vip", NAME_LIMIT, &failed);
 	g_autoptr(DnAssign) assign = dn_assign_new(service, vip);
 
-	read_exposed(object, assign, &failed);
+	read_all_exposed(object, assign, &failed);
 	read_parts(object, assign, &failed);
 	read_endpoints(object, assign, &failed);
 	assign->respawn_grant =

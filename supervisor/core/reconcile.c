@@ -26,8 +26,10 @@ static gint compare_serving(gconstpointer a, gconstpointer b)
 	const DnRemoteEndpoint *x = ((const Serving *)a)->endpoint;
 	const DnRemoteEndpoint *y = ((const Serving *)b)->endpoint;
 
-	if (x->expose != y->expose)
-		return x->expose < y->expose ? -1 : 1;
+	if (x->expose.protocol != y->expose.protocol)
+		return x->expose.protocol < y->expose.protocol ? -1 : 1;
+	if (x->expose.port != y->expose.port)
+		return x->expose.port < y->expose.port ? -1 : 1;
 	return strcmp(x->address, y->address);
 }
 
@@ -38,9 +40,9 @@ static void add_ports(GArray *serving, const DnHost *host, const DnNodeRecord *n
 		const DnListen *listen = &g_array_index(manifest->listen, DnListen, i);
 		Serving one = {.host = host->name};
 
-		if (listen->protocol != DN_PROTOCOL_TCP)
-			continue;
-		one.endpoint = dn_remote_endpoint_new(listen->expose, node->address, listen->port);
+		one.endpoint = dn_remote_endpoint_new(
+			(DnExposed){.port = listen->expose, .protocol = listen->protocol},
+			node->address, listen->port);
 		g_array_append_val(serving, one);
 	}
 }
@@ -124,9 +126,12 @@ static DnAssign *make_assign(const DnService *service, const DnHost *host, const
 	const DnManifest *current = dn_service_current(service)->declaration->manifest;
 	DnAssign *assign = dn_assign_new(service->name, service->vip);
 
-	for (guint i = 0; i < current->listen->len; i++)
-		g_array_append_val(assign->exposed,
-				   g_array_index(current->listen, DnListen, i).expose);
+	for (guint i = 0; i < current->listen->len; i++) {
+		const DnListen *listen = &g_array_index(current->listen, DnListen, i);
+		DnExposed exposed = {.port = listen->expose, .protocol = listen->protocol};
+
+		g_array_append_val(assign->exposed, exposed);
+	}
 	/* Oldest first, which agents rely on when they hold replacements back. */
 	for (guint i = service->releases->len; i-- > 0;) {
 		const DnRelease *release = g_ptr_array_index(service->releases, i);

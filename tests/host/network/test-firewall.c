@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "base/fd.h"
+#include "network/diag.h"
 #include "network/netns.h"
 #include "support/suite.h"
 #include "world.h"
@@ -131,6 +132,55 @@ Test(firewall, a_vip_without_nodes_refuses_at_once)
 	apply();
 	expect_dial(world_client, WORLD_VIP, 80, ECONNREFUSED);
 	expect_dial(world_host_a, WORLD_VIP, 80, ECONNREFUSED);
+}
+
+/* The node whose socket a datagram has come to, or -1. */
+static int who_got_it(const int *sockets)
+{
+	for (unsigned round = 0; round < 100; round++) {
+		for (int i = 0; i < NODES; i++) {
+			char text[16];
+
+			if (recv(sockets[i], text, sizeof(text), MSG_DONTWAIT) > 0)
+				return i;
+		}
+		g_usleep(1000);
+	}
+	return -1;
+}
+
+Test(firewall, a_client_of_udp_keeps_its_node_until_its_entry_is_forgotten)
+{
+	DnListen datagrams = {.port = 5353, .expose = 53, .protocol = DN_PROTOCOL_UDP};
+	DnBalanced *dns = dn_balanced_new(WORLD_VIP, 53);
+	g_autoptr(GError) error = NULL;
+	int sockets[NODES];
+
+	dns->protocol = DN_PROTOCOL_UDP;
+	g_array_append_val(listen_web, datagrams);
+	g_ptr_array_add(state->balanced, dns);
+	for (unsigned i = 0; i < NODES; i++) {
+		dn_endpoints_add(dns->local, node[i]->spec.address.v4, 5353);
+		sockets[i] = world_udp(node[i]->ns_fd, "0.0.0.0", 5353);
+	}
+	apply();
+	dn_autofd int client = world_udp(world_client, WORLD_CLIENT, 5000);
+	cr_assert(world_send_to(client, WORLD_VIP, 53, "1"));
+	int first = who_got_it(sockets);
+	cr_assert(ge(int, first, 0), "no node got it");
+
+	/* It leaves the balancer, and the client goes on asking it. */
+	g_array_remove_index(dns->local, (guint)first);
+	apply();
+	cr_assert(world_send_to(client, WORLD_VIP, 53, "2"));
+	cr_assert(eq(int, who_got_it(sockets), first));
+
+	world_must(dn_diag_forget_udp_clients(node[first]->spec.address.v4, &error), &error);
+	cr_assert(world_send_to(client, WORLD_VIP, 53, "3"));
+	int second = who_got_it(sockets);
+	cr_assert(second >= 0 && second != first, "%d after %d", second, first);
+	for (unsigned i = 0; i < NODES; i++)
+		dn_fd_clear(&sockets[i]);
 }
 
 Test(firewall, a_port_or_vip_that_nobody_exposes_is_refused_at_once)

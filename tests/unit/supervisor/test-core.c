@@ -102,7 +102,7 @@ Test(core, every_host_balances_to_the_ready_nodes_of_the_others)
 	cr_assert(eq(uint, world_endpoints(world, "a", "web"), 2));
 	const DnRemoteEndpoint *endpoint =
 		g_ptr_array_index(world_assign(world, "a", "web")->endpoints, 0);
-	cr_assert(eq(u16, endpoint->expose, 80));
+	cr_assert(eq(u16, endpoint->expose.port, 80));
 	cr_assert(eq(u16, endpoint->port, 8080));
 	cr_assert(g_str_has_prefix(endpoint->address, "10.77.1."), "%s", endpoint->address);
 }

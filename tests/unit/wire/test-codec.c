@@ -30,12 +30,13 @@ static DnOrder *order(DnOrderKind kind)
 Test(codec, an_assignment_arrives_as_it_was_sent)
 {
 	g_autoptr(DnOrder) sent = order(DN_ORDER_ASSIGN);
-	uint16_t port = 80;
+	const DnExposed tcp = {.port = 53}, udp = {.port = 53, .protocol = DN_PROTOCOL_UDP};
 
 	sent->assign = dn_assign_new("web", "10.99.0.1");
-	g_array_append_val(sent->assign->exposed, port);
+	g_array_append_val(sent->assign->exposed, tcp);
+	g_array_append_val(sent->assign->exposed, udp);
 	g_ptr_array_add(sent->assign->parts, dn_part_new("d", 3, 2, 1));
-	g_ptr_array_add(sent->assign->endpoints, dn_remote_endpoint_new(80, "10.77.1.1", 8080));
+	g_ptr_array_add(sent->assign->endpoints, dn_remote_endpoint_new(udp, "10.77.1.1", 8080));
 	sent->assign->respawn_grant = 5;
 
 	g_autoptr(GBytes) bytes = dn_frame_encode_order(sent);
@@ -44,6 +45,8 @@ Test(codec, an_assignment_arrives_as_it_was_sent)
 	cr_assert(eq(u64, got->order->sequence, 42));
 	cr_assert(eq(u64, got->order->term, 7));
 	cr_assert(dn_assign_equal(got->order->assign, sent->assign));
+	g_array_index(got->order->assign->exposed, DnExposed, 1).protocol = DN_PROTOCOL_TCP;
+	cr_assert(not(dn_assign_equal(got->order->assign, sent->assign)));
 }
 
 Test(codec, a_manifest_arrives_to_the_byte)

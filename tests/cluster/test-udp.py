@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""UDP through a VIP: balanced, declared egress, and clients that go on asking move on."""
+import shutil
+import subprocess
+import sys
+
+from fleet import Failed, Fleet, wait_for
+from tap import run
+
+# Asks ADDRESS PORT from one socket, twenty times a second; notes who answered, a line each.
+ASKER = '''
+import socket, sys, time
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+out.setblocking(False)
+while True:
+    try:
+        out.sendto(b"?", (sys.argv[1], int(sys.argv[2])))
+        print(out.recv(64).decode(), flush=True)
+    except OSError:
+        pass
+    time.sleep(0.05)
+'''
+
+
+class Asker:
+    """A client in the clients' namespace that never changes its port."""
+
+    def __init__(self, fleet, address, port):
+        self.notes = fleet.scratch / "asker"
+        net = f"--net=/run/netns/{fleet.status['client_netns']}"
+        with open(self.notes, "w") as out:
+            self.process = subprocess.Popen(
+                ["nsenter", net, sys.executable, "-c", ASKER, address, str(port)], stdout=out)
+
+    def last(self):
+        lines = self.notes.read_text().splitlines()
+        return lines[-1] if lines else None
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def apply(fleet, service, listen, args=None, epoch=1, replicas=2, more=""):
+    folder = fleet.scratch / "echo"
+    if not folder.exists():
+        folder.mkdir()
+        shutil.copy(fleet.build / "tests/cluster/echo", folder)
+        (folder / "image.yaml").write_text(
+            "{dnode: image/v1, ref: apps/echo, files: [{source: echo, path: /bin/echo, "
+            'mode: "0755"}], run: {args: [/bin/echo], user: 1000}}\n')
+    file = fleet.manifest(service=service, epoch=epoch, commit=fleet.image(folder),
+                          ref="apps/echo", replicas=replicas, standby=0, started=False,
+                          drain="1s", more=more)
+    text = file.read_text().replace("listen: [{port: 8080, expose: 80}]", f"listen: [{listen}]")
+    if args:
+        text = text.replace("run: {", f"run: {{args: [{args}], ")
+    file.write_text(text)
+    return fleet.run("apply", file, "--key", "deploy", check=False)
+
+
+UDP = "{port: 5353, protocol: udp, expose: 53}"
+TCP = "{port: 8080, expose: 80}"
+
+
+def a_service_on_udp_alone_is_refused_with_what_to_do(fleet):
+    refused = apply(fleet, "echo", UDP)
+    assert refused.returncode == 2, refused
+    assert "add a tcp port to \"listen\"" in refused.stderr, refused.stderr
+
+
+def datagrams_reach_a_node_through_the_vip(fleet):
+    done = apply(fleet, "echo", f"{TCP}, {UDP}")
+    assert done.returncode == 0, done
+    fleet.wait_ready("echo", ready=2)
+    fleet.asker = Asker(fleet, fleet.service("echo")["vip"], 53)
+    ready = {n["id"] for n in fleet.nodes("echo", state="ready")}
+    assert wait_for("an answer", fleet.asker.last) in ready, ready
+
+
+def another_service_may_ask_it_when_it_declares_so(fleet):
+    vip = fleet.service("echo")["vip"]
+    done = apply(fleet, "stranger", TCP, f'/bin/echo, {vip}, "53"', replicas=1)
+    assert done.returncode == 0, done
+    done = apply(fleet, "friend", TCP, f'/bin/echo, {vip}, "53"', replicas=1,
+                 more="egress: [{service: echo}]\n")
+    assert done.returncode == 0, done
+    for name in ("stranger", "friend"):
+        fleet.wait_ready(name, ready=1)
+
+    def heard(name):
+        return fleet.get(f"http://{fleet.service(name)['vip']}/")
+    ready = {n["id"] for n in fleet.nodes("echo", state="ready")}
+    wait_for("an answer to the friend", lambda: heard("friend") in ready)
+    assert heard("stranger") == "nobody", heard("stranger")
+
+
+def a_client_of_a_cut_node_moves_on_without_changing_its_port(fleet):
+    fleet.wait_ready("echo", ready=2)
+    victim = wait_for("an answer", fleet.asker.last)
+    incident = fleet.ask("quarantine", victim, "--reason", "cut the one that answers")["incident"]
+    wait_for("an answer of another node", lambda: fleet.asker.last() != victim, 10)
+    incident = wait_for("the record", lambda: next(
+        (i for i in fleet.incidents() if i["id"] == incident["id"] and
+         "cut_verified" in i["stages"]), None))
+    assert any(line.startswith("udp") and "dport=53" in line for line in incident["conntrack"]), \
+        incident["conntrack"]
+    assert incident["packets_after_cut"] == 0
+    fleet.wait_ready("echo", ready=2)
+    fleet.destroy(incident["id"])
+
+
+def a_client_of_a_replaced_node_moves_on_too(fleet):
+    before = {n["id"] for n in fleet.nodes("echo", state="ready")}
+    done = apply(fleet, "echo", f"{TCP}, {UDP}", epoch=2)
+    assert done.returncode == 0, done
+    fleet.wait_ready("echo", ready=2, epoch=2)
+    wait_for("the old nodes to go", lambda: not [
+        n for n in fleet.nodes("echo") if n["epoch"] == 1], 60)
+    wait_for("an answer of a new node", lambda: fleet.asker.last() not in before, 10)
+
+
+def main():
+    tests = [
+        a_service_on_udp_alone_is_refused_with_what_to_do,
+        datagrams_reach_a_node_through_the_vip,
+        another_service_may_ask_it_when_it_declares_so,
+        a_client_of_a_cut_node_moves_on_without_changing_its_port,
+        a_client_of_a_replaced_node_moves_on_too,
+    ]
+    with Fleet(sys.argv[1], hosts=2) as fleet:
+        fleet.asker = None
+        try:
+            result = run(fleet, tests)
+        finally:
+            if fleet.asker:
+                fleet.asker.stop()
+        if result:
+            fleet.tell_logs()
+    return result
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failed as failure:
+        sys.exit(f"Bail out! {failure}")
