@@ -88,7 +88,7 @@ static char *copy_program(const Host *host, const char *name)
 	const char *program = g_getenv("DNODE_TEST_FOREIGN");
 
 	cr_assert(program != NULL, "run it through meson, which says where the program is");
-	run("cp %s %s", program, path);
+	run("cp '%s' '%s'", program, path);
 	return path;
 }
 

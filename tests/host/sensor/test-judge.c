@@ -38,7 +38,7 @@ static void setup(void)
 	root = g_build_filename(host.directory, "root", NULL);
 	cr_assert(mkdir(root, 0755) == 0);
 	cr_assert(mount("image", root, "tmpfs", 0, "mode=755") == 0);
-	run("cd %s && mkdir -p bin etc tmp proc && touch etc/data bin/tool && chmod 644 etc/data "
+	run("cd '%s' && mkdir -p bin etc tmp proc && touch etc/data bin/tool && chmod 644 etc/data "
 	    "bin/tool && ln -s /tmp/evil bin/link && ln -s ../etc/data bin/inside",
 	    root);
 	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);

@@ -32,8 +32,10 @@ TestSuite(exit_codes, .init = setup, .fini = teardown, .timeout = 60);
 static int run(const char *line, char **said)
 {
 	g_auto(GStrv) parts = g_strsplit(line, "HOME", -1);
-	g_autofree char *whole = g_strjoinv(home, parts);
-	g_autofree char *command = g_strconcat(DNODE " ", whole, NULL);
+	g_autofree char *quoted_home = g_shell_quote(home);
+	g_autofree char *quoted_dnode = g_shell_quote(DNODE);
+	g_autofree char *whole = g_strjoinv(quoted_home, parts);
+	g_autofree char *command = g_strconcat(quoted_dnode, " ", whole, NULL);
 	g_auto(GStrv) argv = NULL;
 	g_autoptr(GError) error = NULL;
 	g_autofree char *all = NULL;
