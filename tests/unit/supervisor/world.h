@@ -17,6 +17,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(World, world_free)
 
 DnFleetCore *world_core(World *self);
 DnNow world_now(const World *self);
+/* Never the same twice: for names and addresses. */
+unsigned world_next_number(World *self);
 
 /* Enrol and connect host NAME with room for @slots nodes; it reports at once. */
 void world_add_host(World *self, const char *name, uint32_t slots);
