@@ -99,7 +99,7 @@ static bool sync_parent(const char *path, GError **error)
 	return true;
 }
 
-static bool write_all(int fd, GBytes *bytes)
+bool dn_file_write_all(int fd, GBytes *bytes)
 {
 	gsize left = 0;
 	const char *from = g_bytes_get_data(bytes, &left);
@@ -126,7 +126,7 @@ static bool replace(const char *path, GBytes *bytes, mode_t mode, bool durable, 
 	if (fd < 0)
 		return dn_throw_errno(error, errno, "create %s", temporary);
 	/* The umask has had its say; the caller named the mode it wants. */
-	if (fchmod(fd, mode) < 0 || !write_all(fd, bytes) || (durable && fsync(fd) < 0) ||
+	if (fchmod(fd, mode) < 0 || !dn_file_write_all(fd, bytes) || (durable && fsync(fd) < 0) ||
 	    rename(temporary, path) < 0) {
 		int saved = errno;
 

@@ -20,6 +20,9 @@ char *dn_file_read_kernel(const char *path, size_t limit, GError **error) G_GNUC
 bool dn_file_write_kernel(const char *path, const char *text,
 			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Write all of @bytes to @fd, or false and errno. */
+bool dn_file_write_all(int fd, GBytes *bytes) G_GNUC_WARN_UNUSED_RESULT;
+
 /*
  * Put @bytes in place of @path with @mode, durably: temporary file, fsync, rename, fsync of the
  * directory. After a crash the file is the old one or the new one.

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/id.h"
 #include "base/text.h"
 #include "image/content.h"
@@ -156,24 +157,6 @@ static bool is_genuine(const Object *object, const char *name, GBytes *bytes, GE
 	return object->type == OSTREE_OBJECT_TYPE_FILE || has_structure(object, bytes, error);
 }
 
-static bool write_all(int fd, GBytes *bytes)
-{
-	gsize left = 0;
-	const char *from = g_bytes_get_data(bytes, &left);
-
-	while (left > 0) {
-		ssize_t done = write(fd, from, left);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return false;
-		from += done;
-		left -= (size_t)done;
-	}
-	return true;
-}
-
 /* Not synced here: dn_image_publish_now() does that once for all. */
 static bool store(int repo_fd, const Object *object, GBytes *bytes, GError **error)
 {
@@ -185,7 +168,7 @@ static bool store(int repo_fd, const Object *object, GBytes *bytes, GError **err
 
 	if (fd < 0)
 		return dn_throw_errno(error, errno, "create an object");
-	if (fchmod(fd, 0644) < 0 || !write_all(fd, bytes) ||
+	if (fchmod(fd, 0644) < 0 || !dn_file_write_all(fd, bytes) ||
 	    (mkdirat(repo_fd, directory, 0755) < 0 && errno != EEXIST) ||
 	    renameat(repo_fd, temporary, repo_fd, object->path) < 0) {
 		int saved = errno;

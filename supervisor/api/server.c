@@ -10,6 +10,7 @@
 
 #include "api/internal.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "wire/json.h"
 
@@ -88,19 +89,8 @@ static uint64_t limit_of(const Inbound *inbound)
 
 static void write_spool(Inbound *inbound, GBytes *chunk)
 {
-	gsize left = 0;
-	const char *data = g_bytes_get_data(chunk, &left);
-
-	while (left > 0 && inbound->error == NULL) {
-		ssize_t written = write(inbound->spool_fd, data, left);
-
-		if (written < 0 && errno != EINTR)
-			dn_throw_errno(&inbound->error, errno, "keep an object on its way in");
-		else if (written > 0) {
-			data += written;
-			left -= (gsize)written;
-		}
-	}
+	if (inbound->error == NULL && !dn_file_write_all(inbound->spool_fd, chunk))
+		dn_throw_errno(&inbound->error, errno, "keep an object on its way in");
 }
 
 /* What is over the limit is read and thrown away, so that the answer still arrives. */

@@ -11,13 +11,18 @@ static void free_change(gpointer data)
 	g_free(change);
 }
 
-static void free_dispatch(gpointer data)
+void dn_dispatch_free(DnDispatch *self)
 {
-	DnDispatch *dispatch = data;
+	if (self == NULL)
+		return;
+	g_free(self->host);
+	dn_order_free(self->order);
+	g_free(self);
+}
 
-	g_free(dispatch->host);
-	dn_order_free(dispatch->order);
-	g_free(dispatch);
+static void free_dispatch(gpointer dispatch)
+{
+	dn_dispatch_free(dispatch);
 }
 
 static void free_event(gpointer event)

@@ -40,6 +40,8 @@ typedef struct {
 	bool after_store;
 } DnDispatch;
 
+void dn_dispatch_free(DnDispatch *self);
+
 typedef struct {
 	GPtrArray *records;    /* of DnRecordChange, each at most once */
 	GPtrArray *dispatches; /* of DnDispatch */

@@ -12,13 +12,9 @@ typedef struct {
 	uint64_t tag;
 } Unsent;
 
-static void free_dispatch(gpointer data)
+static void free_dispatch(gpointer dispatch)
 {
-	DnDispatch *dispatch = data;
-
-	g_free(dispatch->host);
-	dn_order_free(dispatch->order);
-	g_free(dispatch);
+	dn_dispatch_free(dispatch);
 }
 
 static void free_event(gpointer event)
@@ -189,7 +185,7 @@ void dn_supervisor_carry_out(DnSupervisor *self, DnActs *acts)
 			continue;
 		}
 		send(self, dispatch);
-		free_dispatch(dispatch);
+		dn_dispatch_free(dispatch);
 	}
 	while (acts->events->len > 0)
 		add_event(self, g_ptr_array_steal_index(acts->events, 0));
