@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Fail when a function or a file outgrows the limits of the house."""
+"""Fail when a function or a file outgrows the limits of the house.
+
+What passes but is longer than the house likes is listed in one line: a question, not a fault.
+"""
 import pathlib
 import subprocess
 import sys
 
-FUNCTION_LINES = 80
-BPF_FUNCTION_LINES = 100
-FILE_LINES = 700
+# What asks a question, what fails.
+FUNCTION_LINES = (60, 80)
+BPF_FUNCTION_LINES = (80, 100)
+FILE_LINES = (500, 700)
 FOLDERS = ("include", "common", "supervisor", "agent", "cli", "images", "tests", "bench")
 
 
@@ -29,16 +33,15 @@ def main(root):
     root = pathlib.Path(root)
     code = [f for d in FOLDERS for f in sorted((root / d).rglob("*"))
             if f.suffix in (".c", ".h", ".py", ".sh")]
-    faults = []
-    for file in code:
-        lines = len(file.read_text().splitlines())
-        if lines > FILE_LINES:
-            faults.append(f"{file.relative_to(root)} has {lines} lines, at most {FILE_LINES}")
+    long = [(str(f.relative_to(root)), len(f.read_text().splitlines()), FILE_LINES) for f in code]
     for file, name, lines in functions([f for f in code if f.suffix == ".c"]):
-        limit = BPF_FUNCTION_LINES if file.endswith(".bpf.c") else FUNCTION_LINES
-        if lines > limit:
-            faults.append(f"{pathlib.Path(file).relative_to(root)}: {name}() has {lines} lines, "
-                          f"at most {limit}")
+        limits = BPF_FUNCTION_LINES if file.endswith(".bpf.c") else FUNCTION_LINES
+        long.append((f"{pathlib.Path(file).relative_to(root)}: {name}()", lines, limits))
+    faults = [f"{what} has {lines} lines, at most {fails}"
+              for what, lines, (_, fails) in long if lines > fails]
+    asked = [f"{what} {lines}" for what, lines, (asks, fails) in long if asks < lines <= fails]
+    if asked:
+        print("warning: longer than the house likes: " + ", ".join(asked))
     print("\n".join(faults) or f"{len(code)} files keep their shape")
     return 1 if faults else 0
 
