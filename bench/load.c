@@ -7,6 +7,10 @@
  *
  *     load ADDRESS PORT BUSY IDLE REQUESTS_PER_SECOND
  *
+ * The machine is watched too: a thread above every normal task naps for half a millisecond at a
+ * time, and "stolen" says when it was woken more than a millisecond late. What holds that thread up
+ * is the hypervisor or an interrupt, neither the service nor these clients.
+ *
  * On stdin: "probe" and "rest" start and stop the prober, "mark" prints the connections per node,
  * "quit" or the end of input ends it with a summary. Run it in the clients' network namespace.
  */
@@ -14,6 +18,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -34,6 +40,9 @@ enum {
 	TICK_US = 200,
 	REQUESTS_A_CONNECTION = 400,
 	LATE_MS = 200,
+	WATCH_US = 500,
+	STOLEN_US = 1000,
+	WATCH_PRIORITY = 50,
 };
 
 typedef enum { CLOSED, CONNECTING, ASKING, RESTING } Phase;
@@ -55,7 +64,7 @@ static struct {
 	struct sockaddr_in server;
 	int epoll;
 	uint64_t gap_ns;
-	bool probing;
+	bool probing, ending;
 	uint64_t next_probe_ns;
 	unsigned long requests, answers, failed, resets, closed, refused, late;
 	uint64_t slowest_ns;
@@ -285,6 +294,27 @@ static bool take_command(void)
 	return strstr(text, "quit") == NULL;
 }
 
+static void *watch_machine(void *unused)
+{
+	struct sched_param param = {.sched_priority = WATCH_PRIORITY};
+	struct timespec nap = {.tv_nsec = WATCH_US * 1000};
+
+	prctl(PR_SET_TIMERSLACK, 1);
+	if (pthread_setschedparam(pthread_self(), SCHED_FIFO, &param) != 0)
+		return NULL;
+	while (!__atomic_load_n(&load.ending, __ATOMIC_ACQUIRE)) {
+		uint64_t before = now_ns();
+
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+		uint64_t late_us = (now_ns() - before) / 1000 - WATCH_US;
+		if (late_us > STOLEN_US)
+			printf("{\"t\":%llu,\"what\":\"stolen\",\"node\":\"\",\"probe\":false,"
+			       "\"us\":%llu}\n",
+			       (unsigned long long)before, (unsigned long long)late_us);
+	}
+	return NULL;
+}
+
 static void summary(void)
 {
 	printf("{\"t\":%llu,\"what\":\"summary\",\"requests\":%lu,\"answers\":%lu,\"failed\":%lu,"
@@ -298,6 +328,7 @@ int main(int argc, char **argv)
 {
 	struct epoll_event events[64];
 	struct timespec tick = {.tv_nsec = TICK_US * 1000};
+	pthread_t watcher;
 
 	if (argc != 6) {
 		fprintf(stderr, "usage: load ADDRESS PORT BUSY IDLE REQUESTS_PER_SECOND\n");
@@ -318,6 +349,8 @@ int main(int argc, char **argv)
 		load.all[i].busy = i < busy;
 		open_one(&load.all[i]);
 	}
+	if (pthread_create(&watcher, NULL, watch_machine, NULL) != 0)
+		return 1;
 	while (take_command()) {
 		int n = epoll_pwait2(load.epoll, events, 64, &tick, NULL);
 		uint64_t at_ns = now_ns();
@@ -326,6 +359,8 @@ int main(int argc, char **argv)
 			on_event(events[i].data.ptr, at_ns);
 		on_tick(at_ns);
 	}
+	__atomic_store_n(&load.ending, true, __ATOMIC_RELEASE);
+	(void)pthread_join(watcher, NULL);
 	summary();
 	return 0;
 }

@@ -17,7 +17,7 @@ from fleet import Failed, Fleet, wait_for  # noqa: E402
 
 STAGES = ["verdict", "cut", "first_drop", "frozen", "lb_out_local", "reset",
           "replacement_ready", "cut_verified", "durable", "reported"]
-CLIENT = ["client_resets", "client_first_200"]
+CLIENT = ["client_resets", "client_first_200", "stolen"]
 MODES = {"started": (1, True), "created": (1, False), "none": (0, False)}
 # (mode or None for all, figure) -> (p50, p99) in microseconds; docs/guarantees.md
 PROMISES = {(None, "frozen"): (1500, 50000), (None, "client_resets"): (3000, 20000),
@@ -54,6 +54,8 @@ def one_drill(fleet, load, service):
     time.sleep(0.25)
     load.say("rest")
     seen.extend(load.news())
+    stolen = [l for l in seen if l["what"] == "stolen"]
+    seen = [l for l in seen if l["what"] != "stolen"]
     resets = [l for l in seen if l["node"] == incident["node"] and not l["probe"]
               and l["t"] > event and l["what"] in ("reset", "closed", "timeout")]
     first = min(l["t"] for l in seen if l["what"] == "answer" and l["t"] > event
@@ -63,6 +65,9 @@ def one_drill(fleet, load, service):
     if sample["client_resets"] is not None:
         sample["client_resets"] //= 1000
     sample["client_first_200"] = (first - event) // 1000
+    # The longest time that the machine itself stood still before the replacement answered.
+    sample["stolen"] = max((l["us"] for l in stolen if l["t"] + l["us"] * 1000 > event
+                            and l["t"] < first), default=0)
     sample["held"] = held.count(incident["node"])
     sample["reset_count"] = len(resets)
     sample["late"] = sum(1 for l in seen if l["what"].startswith("late") and l["t"] > event)

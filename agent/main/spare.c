@@ -57,7 +57,8 @@ static void make_in_thread(GTask *task, gpointer source, gpointer data, GCancell
 	(void)setpriority(PRIO_PROCESS, 0, DN_IN_NO_HURRY);
 	self->owner_fd = dn_root_owner_now(uids, &error);
 	bool made = self->owner_fd >= 0 &&
-		    dn_network_create_now(self->agent->instance, &spec, &self->network, &error);
+		    dn_network_create_unnamed_now(self->agent->instance, &spec, &self->network,
+						  &self->ns_fd, &error);
 	(void)setpriority(PRIO_PROCESS, 0, 0);
 	if (made)
 		g_task_return_boolean(task, TRUE);
