@@ -215,8 +215,7 @@ bool dn_image_allow(Agent *agent, const DnManifest *manifest, uint32_t number,
 /* spare.c */
 void dn_spares_fill(Agent *agent);          /* when nothing else is being built */
 uint32_t dn_spare_slot(const Agent *agent); /* the best free slot; DN_SLOTS: none */
-char *dn_spare_name(uint32_t slot);         /* of its network until a node takes it */
-bool dn_spare_take(Agent *agent, uint32_t slot, DnNetwork *network, int *owner_fd);
+bool dn_spare_take(Agent *agent, uint32_t slot, DnNetwork *network, int *ns_fd, int *owner_fd);
 void dn_spares_close(Agent *agent); /* forget; the next agent sweeps */
 /* Remove what an earlier agent had spare; @taken: its slots that are nodes now, or NULL. */
 void dn_spares_sweep(const DnInstance *instance, Node *const *taken);

@@ -32,8 +32,8 @@ typedef struct {
 	bool image_refused;
 	DnRun defaults, run;
 	int nice;      /* of the work, never of the node */
-	bool is_spare; /* @network and @owner_fd were made ahead of need */
-	int owner_fd;
+	bool is_spare; /* @network, @ns_fd and @owner_fd were made ahead of need */
+	int ns_fd, owner_fd;
 	DnContainer container;
 	DnNetwork network;
 	DnCgroup cgroup;
@@ -49,6 +49,7 @@ static void build_free(gpointer data)
 	dn_cgroup_close(&build->cgroup);
 	dn_network_close(&build->network);
 	dn_fd_clear(&build->fifo_fd);
+	dn_fd_clear(&build->ns_fd);
 	dn_fd_clear(&build->owner_fd);
 	dn_run_clear(&build->defaults);
 	dn_run_clear(&build->run);
@@ -71,7 +72,7 @@ static Build *build_new(const Node *node)
 	build->manifest = dn_manifest_ref(node->manifest);
 	build->image = node->image;
 	build->service = dn_node_service(node)->number;
-	build->fifo_fd = build->owner_fd = -1;
+	build->fifo_fd = build->ns_fd = build->owner_fd = -1;
 	build->defaults.uid = build->run.uid = -1;
 	build->network.diag_fd = -1;
 	build->cgroup.freeze_fd = build->cgroup.events_fd = -1;
@@ -125,24 +126,13 @@ static bool prepare_image(Build *build, GError **error)
 	return false;
 }
 
-/* From what was made ahead of need when there is something, else anew. */
 static bool make_network(Build *build, GError **error)
 {
 	DnInstance *instance = build->agent->instance;
 	DnNetworkSpec spec = network_spec(build);
-	g_autofree char *name = dn_spare_name(build->slot);
-	g_autoptr(GError) unusable = NULL;
 
-	if (build->is_spare && dn_network_rename_now(instance, name, build->id, &unusable))
-		return true;
-	if (build->is_spare) {
-		g_warning("%s", unusable->message);
-		dn_network_close(&build->network);
-		spec.node = name;
-		if (!dn_network_delete_now(instance, &spec, error))
-			return false;
-		spec.node = build->id;
-	}
+	if (build->is_spare)
+		return dn_network_name_now(instance, build->ns_fd, build->id, error);
 	return dn_network_create_now(instance, &spec, &build->network, error);
 }
 
@@ -398,7 +388,8 @@ void dn_node_build(Node *node)
 	Build *build = build_new(node);
 	build->image_known = known;
 	build->defaults = defaults;
-	build->is_spare = dn_spare_take(agent, node->slot, &build->network, &build->owner_fd);
+	build->is_spare =
+		dn_spare_take(agent, node->slot, &build->network, &build->ns_fd, &build->owner_fd);
 	build->nice = nice_of(node);
 	build->url = g_strdup(agent->repo);
 	build->hosts = dn_node_hosts_text(node);

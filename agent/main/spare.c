@@ -21,7 +21,7 @@ struct Spare {
 	char *address;
 	bool ready; /* else a worker has it */
 	DnNetwork network;
-	int owner_fd;
+	int ns_fd, owner_fd;
 };
 
 static void spare_free(gpointer data)
@@ -29,28 +29,17 @@ static void spare_free(gpointer data)
 	Spare *self = data;
 
 	dn_network_close(&self->network);
+	dn_fd_clear(&self->ns_fd);
 	dn_fd_clear(&self->owner_fd);
 	g_free(self->address);
 	g_free(self);
-}
-
-/* No node is ever called so: a name has no dot. */
-char *dn_spare_name(uint32_t slot)
-{
-	return g_strdup_printf("spare.%u", slot);
-}
-
-static DnNetworkSpec spec_of(const Spare *self, const char *name)
-{
-	return (DnNetworkSpec){.node = name, .slot = self->slot, .address = {.v4 = self->address}};
 }
 
 /* worker */
 static void make_in_thread(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
 {
 	Spare *self = data;
-	g_autofree char *name = dn_spare_name(self->slot);
-	DnNetworkSpec spec = spec_of(self, name);
+	DnNetworkSpec spec = {.slot = self->slot, .address = {.v4 = self->address}};
 	uint32_t uids = self->agent->instance->uid_base + self->slot * DN_UIDS_PER_NODE;
 	GError *error = NULL;
 
@@ -92,7 +81,7 @@ static void make(Agent *agent, uint32_t slot)
 	self->agent = agent;
 	self->slot = slot;
 	self->address = dn_address_of_slot(agent->network, slot);
-	self->network.diag_fd = self->owner_fd = -1;
+	self->network.diag_fd = self->ns_fd = self->owner_fd = -1;
 	agent->spares[slot] = self;
 	g_task_set_task_data(task, self, NULL);
 	g_task_run_in_thread(task, make_in_thread);
@@ -145,13 +134,14 @@ uint32_t dn_spare_slot(const Agent *agent)
 	return bare;
 }
 
-bool dn_spare_take(Agent *agent, uint32_t slot, DnNetwork *network, int *owner_fd)
+bool dn_spare_take(Agent *agent, uint32_t slot, DnNetwork *network, int *ns_fd, int *owner_fd)
 {
 	Spare *self = g_steal_pointer(&agent->spares[slot]);
 
 	if (self == NULL)
 		return false;
 	*network = self->network;
+	*ns_fd = g_steal_fd(&self->ns_fd);
 	*owner_fd = g_steal_fd(&self->owner_fd);
 	self->network.diag_fd = -1;
 	spare_free(self);
@@ -165,17 +155,17 @@ void dn_spares_close(Agent *agent)
 			g_clear_pointer(&agent->spares[slot], spare_free);
 }
 
+/*
+ * They go with the agent that made them, but when the kernel finds the time; until then their
+ * links have the names that new ones need.
+ */
 void dn_spares_sweep(const DnInstance *instance, Node *const *taken)
 {
 	for (uint32_t slot = 0; slot < DN_SLOTS; slot++) {
-		g_autofree char *name = dn_spare_name(slot);
-		g_autofree char *netns = dn_network_netns_path(instance, name);
-		bool used = taken != NULL && taken[slot] != NULL;
-		DnNetworkSpec spec = {.node = name, .slot = used ? UINT32_MAX : slot};
 		g_autoptr(GError) error = NULL;
 
-		if (g_file_test(netns, G_FILE_TEST_EXISTS) &&
-		    !dn_network_delete_now(instance, &spec, &error))
-			g_warning("left-over network %s: %s", netns, error->message);
+		if ((taken == NULL || taken[slot] == NULL) &&
+		    !dn_network_remove_link_now(instance, slot, &error))
+			g_warning("left-over link of slot %u: %s", slot, error->message);
 	}
 }

@@ -86,21 +86,37 @@ static int create_name(const char *path, GError **error)
 	return fd;
 }
 
-int dn_netns_create(const char *path, GError **error)
+static int make_unnamed(GError **error)
 {
+	if (unshare(CLONE_NEWNET) == 0)
+		return dn_netns_open_current(error);
+	dn_throw_errno(error, errno, "unshare the network namespace");
+	return -1;
+}
+
+bool dn_netns_bind(int fd, const char *path, GError **error)
+{
+	g_autofree char *from = g_strdup_printf("/proc/self/fd/%d", fd);
+
 	if (!prepare_directory(error))
-		return -1;
+		return false;
 	dn_autofd int name = create_name(path, error);
 	if (name < 0)
-		return -1;
-	if (unshare(CLONE_NEWNET) < 0)
-		dn_throw_errno(error, errno, "unshare the network namespace");
-	else if (mount("/proc/thread-self/ns/net", path, "none", MS_BIND, NULL) < 0)
-		dn_throw_errno(error, errno, "bind the network namespace to %s", path);
-	else
-		return dn_netns_open_current(error);
+		return false;
+	if (mount(from, path, "none", MS_BIND, NULL) == 0)
+		return true;
+	dn_throw_errno(error, errno, "bind the network namespace to %s", path);
 	(void)unlink(path);
-	return -1;
+	return false;
+}
+
+int dn_netns_create(const char *path, GError **error)
+{
+	dn_autofd int fd = make_unnamed(error);
+
+	if (fd < 0 || (path != NULL && !dn_netns_bind(fd, path, error)))
+		return -1;
+	return g_steal_fd(&fd);
 }
 
 int dn_netns_open(const char *path, GError **error)
@@ -126,20 +142,6 @@ bool dn_netns_enter(int fd, GError **error)
 	if (setns(fd, CLONE_NEWNET) < 0)
 		return dn_throw_errno(error, errno, "enter the network namespace");
 	return true;
-}
-
-/* A mount below a shared one cannot be moved, so it is bound a second time. */
-bool dn_netns_rename(const char *from, const char *to, GError **error)
-{
-	dn_autofd int name = create_name(to, error);
-
-	if (name < 0)
-		return false;
-	if (mount(from, to, "none", MS_BIND, NULL) == 0)
-		return dn_netns_remove(from, error);
-	dn_throw_errno(error, errno, "bind %s to %s", from, to);
-	(void)unlink(to);
-	return false;
 }
 
 bool dn_netns_remove(const char *path, GError **error)

@@ -32,8 +32,11 @@ int dn_netns_open_current(GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Only within dn_netns_run(). */
 bool dn_netns_enter(int fd, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Give the namespace bound to @from the name @to instead; DN_ERROR_CONFLICT: @to is taken. */
-bool dn_netns_rename(const char *from, const char *to, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/*
+ * Give the namespace of @fd the name @path; DN_ERROR_CONFLICT: it is taken. A namespace without a
+ * name goes with its last descriptor, process or link.
+ */
+bool dn_netns_bind(int fd, const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Unbind and remove the name. The namespace goes with its last process and link. */
 bool dn_netns_remove(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;

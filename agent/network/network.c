@@ -44,7 +44,8 @@ static void work_init(Work *work, const DnInstance *instance, const DnNetworkSpe
 	memcpy(work->host_mac, mac, sizeof(mac));
 	memcpy(work->node_mac, mac, sizeof(mac));
 	work->node_mac[3] = 1;
-	work->path = dn_network_netns_path(instance, spec->node);
+	if (spec->node != NULL)
+		work->path = dn_network_netns_path(instance, spec->node);
 	work->node_range = g_strdup_printf("%s/32", spec->address.v4);
 }
 
@@ -174,7 +175,7 @@ static bool make_namespace(Work *work, GError **error)
 	work->node_fd = dn_netns_create(work->path, error);
 	if (work->node_fd < 0)
 		return false;
-	work->made_name = true;
+	work->made_name = work->path != NULL;
 	work->node = dn_rtnl_open(error);
 	return work->node != NULL && set_up_loopback(work->node, error) &&
 	       set_node_sysctls(work->spec, error);
@@ -300,15 +301,28 @@ bool dn_network_create_now(const DnInstance *instance, const DnNetworkSpec *spec
 	return false;
 }
 
-bool dn_network_rename_now(const DnInstance *instance, const char *from, const char *to,
-			   GError **error)
+bool dn_network_create_unnamed_now(const DnInstance *instance, const DnNetworkSpec *spec,
+				   DnNetwork *made, int *ns_fd, GError **error)
 {
-	g_autofree char *old = dn_network_netns_path(instance, from);
-	g_autofree char *new = dn_network_netns_path(instance, to);
+	g_auto(Work) work;
 
-	if (dn_netns_rename(old, new, error))
+	work_init(&work, instance, spec);
+	work.network = made;
+	if (check_spec(spec, error) && dn_netns_run(create, &work, error)) {
+		*ns_fd = g_steal_fd(&work.node_fd);
 		return true;
-	g_prefix_error(error, "network: %s for node %s: ", from, to);
+	}
+	g_prefix_error(error, "network: ahead of need (dn%u, %s): ", spec->slot, spec->address.v4);
+	return false;
+}
+
+bool dn_network_name_now(const DnInstance *instance, int ns_fd, const char *node, GError **error)
+{
+	g_autofree char *path = dn_network_netns_path(instance, node);
+
+	if (dn_netns_bind(ns_fd, path, error))
+		return true;
+	g_prefix_error(error, "network: node %s: ", node);
 	return false;
 }
 

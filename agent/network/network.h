@@ -48,11 +48,14 @@ bool dn_network_create_now(const DnInstance *instance, const DnNetworkSpec *spec
 			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
- * A network made for @from, which runs nothing yet, becomes the one of @to: a few microseconds
- * instead of milliseconds. Slot and address stay.
+ * The same ahead of need: @spec->node is NULL, and the namespace has no name but *@ns_fd, with
+ * which it would go. dn_network_name_now() makes it the network of @node in microseconds.
  */
-bool dn_network_rename_now(const DnInstance *instance, const char *from, const char *to,
-			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_network_create_unnamed_now(const DnInstance *instance, const DnNetworkSpec *spec,
+				   DnNetwork *made, int *ns_fd,
+				   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_network_name_now(const DnInstance *instance, int ns_fd, const char *node,
+			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Find again what an earlier agent made; fails with DN_ERROR_UNAVAILABLE when a part is gone. */
 bool dn_network_adopt_now(const DnInstance *instance, const DnNetworkSpec *spec, DnNetwork *found,

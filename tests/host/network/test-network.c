@@ -170,27 +170,48 @@ static void *create_and_look(void *data)
 
 Test(network, a_network_made_ahead_of_need_becomes_a_nodes_as_it_is)
 {
-	WorldNode *node = world_node(4);
-	g_autoptr(GError) error = NULL;
-	g_autofree char *old = dn_network_netns_path(&world_instance, node->spec.node);
-	g_autofree char *new = dn_network_netns_path(&world_instance, "late");
-	DnNetworkSpec late = node->spec;
+	DnNetworkSpec spec = {.slot = 4, .address = {.v4 = (char *)"10.77.0.5"}};
+	DnNetwork made = {.diag_fd = -1};
 	DnNetwork found = {.diag_fd = -1};
+	g_autoptr(GError) error = NULL;
+	int fd = -1;
 
-	late.node = "late";
-	world_must(dn_network_rename_now(&world_instance, node->spec.node, "late", &error), &error);
-	cr_expect(not(g_file_test(old, G_FILE_TEST_EXISTS)));
+	world_must(dn_network_create_unnamed_now(&world_instance, &spec, &made, &fd, &error),
+		   &error);
+	dn_autofd int ns_fd = fd;
 	expect_answers("10.77.0.5");
-	world_must(dn_network_adopt_now(&world_instance, &late, &found, &error), &error);
-	cr_expect(eq(u32, found.ifindex, node->network.ifindex));
+	world_must(dn_network_name_now(&world_instance, ns_fd, "late", &error), &error);
+	spec.node = "late";
+	world_must(dn_network_adopt_now(&world_instance, &spec, &found, &error), &error);
+	cr_expect(eq(u32, found.ifindex, made.ifindex));
 	dn_network_close(&found);
+	dn_network_close(&made);
 	/* A name that is taken is left alone. */
-	cr_expect(not(dn_network_rename_now(&world_instance, "late", "late", &error)));
+	cr_expect(not(dn_network_name_now(&world_instance, ns_fd, "late", &error)));
 	cr_expect(g_error_matches(error, DN_ERROR, DN_ERROR_CONFLICT));
 	expect_answers("10.77.0.5");
 	g_clear_error(&error);
-	world_must(dn_network_delete_now(&world_instance, &late, &error), &error);
-	cr_expect(not(g_file_test(new, G_FILE_TEST_EXISTS)));
+	world_must(dn_network_delete_now(&world_instance, &spec, &error), &error);
+}
+
+Test(network, a_network_that_no_node_came_for_goes_with_its_descriptor)
+{
+	DnNetworkSpec spec = {.slot = 4, .address = {.v4 = (char *)"10.77.0.5"}};
+	DnNetwork made = {.diag_fd = -1};
+	g_autoptr(GError) error = NULL;
+	int ns_fd = -1;
+
+	(void)world_node(1);
+	g_autofree char *before = everything();
+	world_must(dn_network_create_unnamed_now(&world_instance, &spec, &made, &ns_fd, &error),
+		   &error);
+	dn_network_close(&made);
+	dn_fd_clear(&ns_fd);
+	/* The kernel takes a namespace down when it finds the time; the next agent does not wait.
+	 */
+	world_must(dn_network_remove_link_now(&world_instance, 4, &error), &error);
+	g_autofree char *after = everything();
+	cr_assert_str_eq(after, before);
 }
 
 Test(network, the_callers_thread_stays_in_its_namespace)
