@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The API over a real socket, by the client that the command uses. */
-
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <glib/gstdio.h>
@@ -13,203 +11,31 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "api/api.h"
-#include "base/file.h"
-#include "http/client.h"
+#include "desk.h"
 #include "support/suite.h"
-#include "world.h"
 
 enum { NOBODY = 65534, OBJECT_BYTES = 3 * 1024 * 1024, MANY = 100 };
 
-static World *world;
-static DnApi *api;
-static char *directory, *socket_path;
-static GString *asked; /* what the API asked of its owner */
-static uint64_t last_event;
-
-/* ---- the owner ---- */
-
-static JsonObject *cluster(void *data)
-{
-	JsonObject *object = json_object_new();
-
-	json_object_set_int_member(object, "term", 3);
-	return object;
-}
-
-static DnEvent *event_of(uint64_t id)
-{
-	DnEvent *event = dn_event_new("test.event", "info", "text");
-
-	event->id = id;
-	event->time_ns = UINT64_C(1767323045000000000);
-	return event;
-}
-
-static void free_event(gpointer event)
-{
-	dn_event_free(event);
-}
-
-static GPtrArray *events(uint64_t since, unsigned limit, void *data)
-{
-	GPtrArray *found = g_ptr_array_new_with_free_func(free_event);
-
-	g_string_append_printf(asked, "events:%u:%u ", (unsigned)since, limit);
-	for (uint64_t id = since + 1; id <= last_event && found->len < limit; id++)
-		g_ptr_array_add(found, event_of(id));
-	return found;
-}
-
-static void answer_something(DnApiReply *reply)
-{
-	JsonObject *object = json_object_new();
-
-	json_object_set_boolean_member(object, "done", TRUE);
-	dn_api_reply(reply, object);
-}
-
-static void apply(GBytes *manifest, GPtrArray *signatures, bool plan, DnApiReply *reply, void *data)
-{
-	g_string_append_printf(asked, "apply:%.*s:%u:%d ", (int)g_bytes_get_size(manifest),
-			       (const char *)g_bytes_get_data(manifest, NULL), signatures->len,
-			       plan);
-	answer_something(reply);
-}
-
-static gboolean refuse_later(gpointer data)
-{
-	g_autoptr(GError) error =
-		g_error_new(DN_ERROR, DN_ERROR_UNAVAILABLE, "host a is not connected");
-
-	dn_api_reply_error(data, error);
-	return G_SOURCE_REMOVE;
-}
-
-static void quarantine(const char *node, const char *reason, DnApiReply *reply, void *data)
-{
-	g_string_append_printf(asked, "quarantine:%s:%s ", node, reason);
-	g_timeout_add(20, refuse_later, reply);
-}
-
-static void image_object(const char *name, int fd, DnApiReply *reply, void *data)
-{
-	g_autoptr(GMappedFile) file = g_mapped_file_new_from_fd(fd, FALSE, NULL);
-	g_autofree char *digest = g_compute_checksum_for_data(
-		G_CHECKSUM_SHA256, (const guchar *)g_mapped_file_get_contents(file),
-		g_mapped_file_get_length(file));
-
-	g_string_append_printf(asked, "object:%s:%s ", name, digest);
-	answer_something(reply);
-}
-
-static const DnApiOps ops = {
-	.cluster = cluster,
-	.events = events,
-	.apply = apply,
-	.quarantine = quarantine,
-	.image_object = image_object,
-};
-
-/* ---- calls from a thread, while the main loop serves ---- */
-
-typedef struct {
-	const char *method, *path;
-	JsonObject *body;
-	GBytes *object;
-	JsonObject *answer;
-	GError *error;
-	int done;
-} Call;
-
-static gpointer call_in_thread(gpointer data)
-{
-	Call *call = data;
-	g_autofree char *target = g_strconcat("unix:", socket_path, NULL);
-	g_autoptr(DnHttp) http = dn_http_new(target, &call->error);
-
-	if (g_str_equal(call->method, "GET"))
-		call->answer = dn_http_get(http, call->path, &call->error);
-	else if (g_str_equal(call->method, "PUT"))
-		call->answer = dn_http_put(http, call->path, call->object, &call->error);
-	else
-		call->answer = dn_http_post(http, call->path, call->body, &call->error);
-	g_atomic_int_set(&call->done, 1);
-	g_main_context_wakeup(NULL);
-	return NULL;
-}
-
-static void run_call(Call *call)
-{
-	GThread *thread = g_thread_new("client", call_in_thread, call);
-
-	while (!g_atomic_int_get(&call->done))
-		g_main_context_iteration(NULL, TRUE);
-	g_thread_join(thread);
-}
-
-static JsonObject *get(const char *path)
-{
-	Call call = {.method = "GET", .path = path};
-
-	run_call(&call);
-	cr_assert(call.error == NULL, "%s", call.error == NULL ? "" : call.error->message);
-	return call.answer;
-}
-
-/* The code of the problem; the answer was no good one. Takes @body. */
-static int code_of(const char *method, const char *path, JsonObject *body)
-{
-	Call call = {.method = method, .path = path, .body = body};
-
-	run_call(&call);
-	cr_assert(call.answer == NULL && call.error != NULL);
-	int code = call.error->domain == DN_ERROR ? call.error->code : -1;
-	g_clear_error(&call.error);
-	return code;
-}
+static Desk desk;
 
 static void setup(void)
 {
-	g_autoptr(GError) error = NULL;
-
-	world = world_new();
-	world_add_host(world, "a", 10);
-	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 2, 1)), 0));
-	world_settle(world);
-	directory = g_dir_make_tmp("dnt-api-XXXXXX", NULL);
-	socket_path = g_build_filename(directory, "supervisor.sock", NULL);
-	asked = g_string_new(NULL);
-	last_event = 0;
-	api = dn_api_new(&(DnApiConfig){.socket_path = socket_path,
-					.spool_dir = directory,
-					.core = world_core(world)},
-			 &ops, NULL, &error);
-	cr_assert(api != NULL, "%s", error == NULL ? "" : error->message);
+	desk_open(&desk);
 }
 
 static void teardown(void)
 {
-	g_clear_pointer(&api, dn_api_free);
-	while (g_main_context_iteration(NULL, FALSE))
-		continue;
-	g_clear_pointer(&world, world_free);
-	cr_assert(dn_file_remove_tree(directory, NULL));
-	g_clear_pointer(&directory, g_free);
-	g_clear_pointer(&socket_path, g_free);
-	g_string_free(asked, TRUE);
+	desk_close(&desk);
 	dn_suite_end();
 }
 
 TestSuite(api, .init = setup, .fini = teardown);
 
-/* ---- the tests ---- */
-
 Test(api, the_socket_is_for_its_owner_and_group_only)
 {
 	struct stat info = {0};
 
-	cr_assert(eq(int, stat(socket_path, &info), 0));
+	cr_assert(eq(int, stat(desk.socket_path, &info), 0));
 	cr_assert(eq(uint, info.st_mode & 0777, 0660));
 }
 
@@ -220,7 +46,7 @@ static bool gets_an_answer(void)
 	char byte = 0;
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-	g_strlcpy(address.sun_path, socket_path, sizeof(address.sun_path));
+	g_strlcpy(address.sun_path, desk.socket_path, sizeof(address.sun_path));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		_exit(3);
 	(void)send(fd, request, strlen(request), MSG_NOSIGNAL);
@@ -247,8 +73,8 @@ Test(api, another_user_gets_no_answer_even_where_the_mode_was_widened)
 {
 	if (geteuid() != 0)
 		cr_skip("only root can become somebody else");
-	cr_assert(eq(int, chmod(directory, 0755), 0));
-	cr_assert(eq(int, chmod(socket_path, 0666), 0));
+	cr_assert(eq(int, chmod(desk.directory, 0755), 0));
+	cr_assert(eq(int, chmod(desk.socket_path, 0666), 0));
 	cr_assert(eq(int, ask_as(0, 0), 0));
 	cr_assert(eq(int, ask_as(NOBODY, NOBODY), 1));
 	cr_assert(eq(int, ask_as(NOBODY, getegid()), 0));
@@ -256,7 +82,7 @@ Test(api, another_user_gets_no_answer_even_where_the_mode_was_widened)
 
 Test(api, a_service_is_shown_as_it_is)
 {
-	JsonObject *document = get("/v1/services/web");
+	JsonObject *document = desk_get(&desk, "/v1/services/web");
 	JsonObject *service = json_object_get_object_member(document, "service");
 
 	cr_assert_str_eq(json_object_get_string_member(document, "schema"), "dnode/v1");
@@ -271,8 +97,8 @@ Test(api, a_service_is_shown_as_it_is)
 
 Test(api, nodes_can_be_asked_for_by_service)
 {
-	JsonObject *mine = get("/v1/nodes?service=web");
-	JsonObject *none = get("/v1/nodes?service=db");
+	JsonObject *mine = desk_get(&desk, "/v1/nodes?service=web");
+	JsonObject *none = desk_get(&desk, "/v1/nodes?service=db");
 
 	cr_assert(eq(uint, json_array_get_length(json_object_get_array_member(mine, "nodes")), 3));
 	cr_assert(eq(uint, json_array_get_length(json_object_get_array_member(none, "nodes")), 0));
@@ -289,10 +115,10 @@ Test(api, the_bytes_of_a_manifest_arrive_as_they_were_signed)
 	json_array_add_string_element(signatures, "eHl6");
 	json_object_set_array_member(body, "signatures", signatures);
 	json_object_set_boolean_member(body, "plan", TRUE);
-	Call call = {.method = "POST", .path = "/v1/manifests", .body = body};
-	run_call(&call);
+	DeskCall call = {.method = "POST", .path = "/v1/manifests", .body = body};
+	desk_call(&desk, &call);
 	cr_assert(call.answer != NULL, "%s", call.error == NULL ? "" : call.error->message);
-	cr_assert_str_eq(asked->str, "apply:abc:1:1 ");
+	cr_assert_str_eq(desk.asked->str, "apply:abc:1:1 ");
 	json_object_unref(call.answer);
 }
 
@@ -300,29 +126,32 @@ Test(api, a_problem_reaches_the_caller_with_its_code_and_its_line)
 {
 	JsonObject *body = json_object_new();
 
-	g_autoptr(GPtrArray) nodes = dn_fleet_core_nodes(world_core(world), "web");
+	g_autoptr(GPtrArray) nodes = dn_fleet_core_nodes(world_core(desk.world), "web");
 	const DnNodeRecord *node = g_ptr_array_index(nodes, 0);
 	g_autofree char *path = g_strdup_printf("/v1/nodes/%s/quarantine", node->id);
 	g_autofree char *expected = g_strdup_printf("quarantine:%s:odd ", node->id);
 
 	json_object_set_string_member(body, "reason", "odd");
-	Call call = {.method = "POST", .path = path, .body = body};
-	run_call(&call);
+	DeskCall call = {.method = "POST", .path = path, .body = body};
+	desk_call(&desk, &call);
 	cr_assert(eq(int, call.error->code, DN_ERROR_UNAVAILABLE));
 	cr_assert(strstr(call.error->message, "host a is not connected") != NULL);
-	cr_assert_str_eq(asked->str, expected);
+	cr_assert_str_eq(desk.asked->str, expected);
 	g_clear_error(&call.error);
 }
 
 Test(api, what_does_not_exist_or_is_malformed_is_the_callers_mistake)
 {
-	cr_assert(eq(int, code_of("GET", "/v1/services/nope", NULL), DN_ERROR_INVALID));
-	cr_assert(eq(int, code_of("GET", "/v1/nope", NULL), DN_ERROR_INVALID));
-	cr_assert(eq(int, code_of("GET", "/v1/services/", NULL), DN_ERROR_INVALID));
-	cr_assert(eq(int, code_of("POST", "/v1/services", json_object_new()), DN_ERROR_INVALID));
-	cr_assert(eq(int, code_of("POST", "/v1/manifests", json_object_new()), DN_ERROR_INVALID));
-	cr_assert(eq(int, code_of("GET", "/v1/events?since=-1", NULL), DN_ERROR_INVALID));
-	cr_assert_str_eq(asked->str, "");
+	cr_assert(eq(int, desk_code_of(&desk, "GET", "/v1/services/nope", NULL), DN_ERROR_INVALID));
+	cr_assert(eq(int, desk_code_of(&desk, "GET", "/v1/nope", NULL), DN_ERROR_INVALID));
+	cr_assert(eq(int, desk_code_of(&desk, "GET", "/v1/services/", NULL), DN_ERROR_INVALID));
+	cr_assert(eq(int, desk_code_of(&desk, "POST", "/v1/services", json_object_new()),
+		     DN_ERROR_INVALID));
+	cr_assert(eq(int, desk_code_of(&desk, "POST", "/v1/manifests", json_object_new()),
+		     DN_ERROR_INVALID));
+	cr_assert(
+		eq(int, desk_code_of(&desk, "GET", "/v1/events?since=-1", NULL), DN_ERROR_INVALID));
+	cr_assert_str_eq(desk.asked->str, "");
 }
 
 typedef struct {
@@ -344,7 +173,7 @@ static char *ask_raw(const Stray *stray)
 	ssize_t length = 0;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	g_strlcpy(address.sun_path, socket_path, sizeof(address.sun_path));
+	g_strlcpy(address.sun_path, desk.socket_path, sizeof(address.sun_path));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
 	    send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text))
 		while ((length = recv(fd, part, sizeof(part), 0)) > 0)
@@ -391,7 +220,7 @@ Test(api, a_name_that_nobody_has_is_a_404_that_names_it)
 		cr_assert(strstr(answer, strays[i].line) != NULL, "%s", answer);
 		cr_assert(strstr(answer, "\"code\":1") != NULL, "%s", answer);
 	}
-	cr_assert_str_eq(asked->str, "");
+	cr_assert_str_eq(desk.asked->str, "");
 }
 
 Test(api, a_body_beyond_the_limit_is_refused_and_never_reaches_the_owner)
@@ -400,9 +229,9 @@ Test(api, a_body_beyond_the_limit_is_refused_and_never_reaches_the_owner)
 	g_autofree char *huge = g_strnfill(DN_API_BODY_LIMIT, 'x');
 
 	json_object_set_string_member(body, "reason", huge);
-	cr_assert(eq(int, code_of("POST", "/v1/nodes/web-00000001/quarantine", body),
+	cr_assert(eq(int, desk_code_of(&desk, "POST", "/v1/nodes/web-00000001/quarantine", body),
 		     DN_ERROR_EXHAUSTED));
-	cr_assert_str_eq(asked->str, "");
+	cr_assert_str_eq(desk.asked->str, "");
 }
 
 Test(api, an_object_larger_than_any_document_arrives_whole)
@@ -415,16 +244,16 @@ Test(api, an_object_larger_than_any_document_arrives_whole)
 		g_compute_checksum_for_data(G_CHECKSUM_SHA256, data, OBJECT_BYTES);
 	g_autofree char *wanted = g_strdup_printf("object:abc.file:%s ", digest);
 	g_autoptr(GBytes) object = g_bytes_new(data, OBJECT_BYTES);
-	Call call = {.method = "PUT", .path = "/v1/images/objects/abc.file", .object = object};
-	run_call(&call);
+	DeskCall call = {.method = "PUT", .path = "/v1/images/objects/abc.file", .object = object};
+	desk_call(&desk, &call);
 	cr_assert(call.answer != NULL, "%s", call.error == NULL ? "" : call.error->message);
-	cr_assert_str_eq(asked->str, wanted);
+	cr_assert_str_eq(desk.asked->str, wanted);
 	json_object_unref(call.answer);
 }
 
 static gpointer put_many(gpointer data)
 {
-	g_autofree char *target = g_strconcat("unix:", socket_path, NULL);
+	g_autofree char *target = g_strconcat("unix:", desk.socket_path, NULL);
 	g_autoptr(DnHttp) http = dn_http_new(target, NULL);
 
 	for (unsigned i = 0; i < MANY; i++) {
@@ -457,7 +286,7 @@ Test(api, of_many_objects_from_one_client_none_arrives_empty)
 	while (!g_atomic_int_get(&done))
 		g_main_context_iteration(NULL, TRUE);
 	g_thread_join(thread);
-	cr_assert_str_eq(asked->str, wanted->str);
+	cr_assert_str_eq(desk.asked->str, wanted->str);
 }
 
 /* ---- the event stream ---- */
@@ -482,7 +311,7 @@ static bool on_event(const char *id, JsonObject *data, gpointer user_data)
 static gpointer follow_in_thread(gpointer data)
 {
 	Follower *follower = data;
-	g_autofree char *target = g_strconcat("unix:", socket_path, NULL);
+	g_autofree char *target = g_strconcat("unix:", desk.socket_path, NULL);
 	g_autoptr(DnHttp) http = dn_http_new(target, NULL);
 
 	if (!dn_http_follow(http, follower->path, on_event, follower, NULL, NULL))
@@ -497,15 +326,15 @@ Test(api, a_follower_gets_what_it_missed_and_then_what_comes_each_once)
 	Follower follower = {.ids = g_string_new(NULL), .wanted = 6, .path = "/v1/events?since=2"};
 	gint64 next = 0;
 
-	last_event = 4;
+	desk.last_event = 4;
 	GThread *thread = g_thread_new("follower", follow_in_thread, &follower);
-	while (strstr(asked->str, "events:2:") == NULL)
+	while (strstr(desk.asked->str, "events:2:") == NULL)
 		g_main_context_iteration(NULL, TRUE);
 	while (!g_atomic_int_get(&follower.done)) {
-		if (g_get_monotonic_time() >= next && last_event < 8) {
-			g_autoptr(DnEvent) event = event_of(++last_event);
+		if (g_get_monotonic_time() >= next && desk.last_event < 8) {
+			g_autoptr(DnEvent) event = desk_event(++desk.last_event);
 
-			dn_api_publish(api, event);
+			dn_api_publish(desk.api, event);
 			next = g_get_monotonic_time() + 2000;
 		}
 		if (!g_main_context_iteration(NULL, FALSE))
@@ -520,15 +349,15 @@ Test(api, a_follower_that_leaves_is_forgotten)
 {
 	Follower follower = {.ids = g_string_new(NULL), .wanted = 1, .path = "/v1/events?since=1"};
 
-	last_event = 2;
+	desk.last_event = 2;
 	GThread *thread = g_thread_new("follower", follow_in_thread, &follower);
 	while (!g_atomic_int_get(&follower.done))
 		g_main_context_iteration(NULL, TRUE);
 	g_thread_join(thread);
 	for (unsigned i = 0; i < 5000; i++) {
-		g_autoptr(DnEvent) event = event_of(++last_event);
+		g_autoptr(DnEvent) event = desk_event(++desk.last_event);
 
-		dn_api_publish(api, event);
+		dn_api_publish(desk.api, event);
 		while (g_main_context_iteration(NULL, FALSE))
 			continue;
 	}
