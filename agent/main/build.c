@@ -212,10 +212,17 @@ static bool build_all(Build *build, GError **error)
 {
 	DnInstance *instance = build->agent->instance;
 
+	/*
+	 * What was made ahead of need becomes this node's before anything can fail, so that it is
+	 * taken apart with it; else it would stand in the way of the slot's next network.
+	 */
+	build->has_network = build->is_spare;
+	if (build->is_spare && !make_network(build, error))
+		return false;
 	if (!prepare_image(build, error))
 		return false;
 	build->has_network = true;
-	if (!make_network(build, error))
+	if (!build->is_spare && !make_network(build, error))
 		return false;
 	build->has_root = true;
 	if (!make_root(build, error))

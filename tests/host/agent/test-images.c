@@ -335,6 +335,9 @@ static void test_scenarios(Stage *stage)
 	const DnNodeRecord *node = last_node(stage, "good");
 	yard_check(node != NULL && node->state == DN_NODE_READY && complaint(stage, "good") == NULL,
 		   "a node of a sound image has served through all of it", NULL);
+	yard_check(yard_count_log(stage->keys.yard, "nothing spare") == 0 &&
+			   yard_count_log(stage->keys.yard, "Object exists") == 0,
+		   "what was refused leaves nothing in the way of the next", NULL);
 	for (size_t i = 0; i < G_N_ELEMENTS(scenarios); i++)
 		shelf_image_free(images[i]);
 }
