@@ -25,6 +25,11 @@ def picture(fleet):
     return fleet.ask("services")["services"], nodes
 
 
+def come_to_rest(fleet, epoch=1):
+    fleet.wait_ready(ready=3, standby=3, epoch=epoch)
+    fleet.wait_still()
+
+
 def sign(fleet, file, key="deploy", signature=None):
     signature = signature or file.with_name(file.name + ".minisig")
     fleet.run("manifest", "sign", file, "--key", key, "--output", signature)
@@ -41,7 +46,8 @@ def is_refused(fleet, file, why, code=UNTRUSTED, key=None):
     told = [e for e in events(fleet, since) if e["kind"] == "manifest.refused"]
     assert len(told) == 1 and why in told[0]["text"], told
     assert told[0]["severity"] in ("warning", "critical"), told
-    assert picture(fleet) == before, "something changed"
+    after = picture(fleet)
+    assert after == before, f"before {before}, after {after}"
 
 
 def flip(path, at):
@@ -96,8 +102,7 @@ def a_manifest_past_its_time_is_refused(fleet):
 
 def an_older_epoch_and_the_same_with_other_bytes_are_refused(fleet):
     fleet.apply(epoch=3)
-    fleet.wait_ready(ready=3, epoch=3)
-    fleet.wait_still()
+    come_to_rest(fleet, epoch=3)
     is_refused(fleet, fleet.manifest(epoch=2), "3", code=CONFLICT, key="deploy")
     is_refused(fleet, fleet.manifest(epoch=3, replicas=2), "3", code=CONFLICT, key="deploy")
 
@@ -128,7 +133,6 @@ def an_image_with_one_byte_changed_is_refused_by_hosts_while_the_old_nodes_serve
     print(f"# {len(told)} refusals: {load.summary}")
     assert load.summary["answers"] > 1000, "too little load to count"
     assert load.summary["failed"] == 0 and load.summary["refused"] == 0, load.summary
-    fleet.wait_still()
 
 
 def a_key_for_one_service_does_not_declare_another(fleet):
@@ -139,7 +143,7 @@ def a_key_for_one_service_does_not_declare_another(fleet):
     file.write_text("\n".join(lines) + "\n")
     fleet.run("trust", "check", file)
     fleet.restart_supervisor()
-    fleet.wait_ready(ready=3, epoch=4)
+    come_to_rest(fleet, epoch=4)
     is_refused(fleet, fleet.manifest(epoch=5), "dba", key="dba")
     is_refused(fleet, fleet.manifest(service="db"), "deploy", key="deploy")
 
@@ -178,8 +182,7 @@ def main():
         for name in ("stranger", "dba"):
             fleet.run("key", "gen", name, "--role", "deploy")
         fleet.apply()
-        fleet.wait_ready(ready=3)
-        fleet.wait_still()
+        come_to_rest(fleet)
         result = run(fleet, tests)
         if result:
             fleet.tell_logs()
