@@ -6,9 +6,19 @@
 #include "base/text.h"
 
 static const DnOption everywhere[] = {
-	{"json", NULL, ""}, {"supervisor", "URL", ""}, {"home", "DIR", ""},
-	{"help", NULL, ""}, {"version", NULL, ""},
+	{"json", NULL, "print one JSON document"},
+	{"supervisor", "URL",
+	 "unix:PATH or http://HOST:PORT; else $DNODE_SUPERVISOR, else the local socket"},
+	{"home", "DIR", "the cluster's directory; else $DNODE_HOME, else /etc/dnode"},
+	{"help", NULL, "what a command does and takes"},
+	{"version", NULL, "print the version"},
 };
+
+const DnOption *dn_options_everywhere(unsigned *n)
+{
+	*n = G_N_ELEMENTS(everywhere);
+	return everywhere;
+}
 
 static void call_free(DnCall *call)
 {

@@ -24,3 +24,6 @@ typedef struct {
 DnArguments *dn_arguments_parse(const char *const *words, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dn_arguments_free(DnArguments *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnArguments, dn_arguments_free)
+
+/* The options that every verb takes; *@n is how many. */
+const DnOption *dn_options_everywhere(unsigned *n);

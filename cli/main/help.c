@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "main/arguments.h"
 #include "main/table.h"
 
 #define USAGE_COLUMN 44
@@ -11,15 +12,6 @@ static const char intro[] =
 	"\n"
 	"usage: dnode COMMAND [OPERANDS] [OPTIONS]\n"
 	"\n";
-
-static const char common[] =
-	"\n"
-	"everywhere:\n"
-	"  --json               print one JSON document\n"
-	"  --supervisor URL     unix:PATH or http://HOST:PORT; else $DNODE_SUPERVISOR, else the "
-	"local socket\n"
-	"  --home DIR           the cluster's directory; else $DNODE_HOME, else /etc/dnode\n"
-	"  --help               what a command does and takes\n";
 
 static const char codes[] =
 	"\n"
@@ -49,13 +41,36 @@ static void append_row(GString *text, const DnVerb *verb)
 	g_string_append_printf(text, "%s\n", verb->help);
 }
 
+static void append_option(GString *text, const DnOption *option)
+{
+	size_t begin = text->len;
+
+	g_string_append_printf(text, "  %s%s%s%s", strlen(option->name) == 1 ? "-" : "--",
+			       option->name, option->value != NULL ? " " : "",
+			       option->value != NULL ? option->value : "");
+	do
+		g_string_append_c(text, ' ');
+	while (text->len - begin < 23);
+	g_string_append_printf(text, "%s\n", option->help);
+}
+
+static void append_everywhere(GString *text)
+{
+	unsigned n = 0;
+	const DnOption *options = dn_options_everywhere(&n);
+
+	g_string_append(text, "\neverywhere:\n");
+	for (unsigned i = 0; i < n; i++)
+		append_option(text, &options[i]);
+}
+
 char *dn_help_all(void)
 {
 	GString *text = g_string_new(intro);
 
 	for (unsigned i = 0; dn_verb_table[i] != NULL; i++)
 		append_row(text, dn_verb_table[i]);
-	g_string_append(text, common);
+	append_everywhere(text);
 	g_string_append(text, codes);
 	return g_string_free(text, FALSE);
 }
@@ -72,19 +87,6 @@ char *dn_help_noun(const char *word)
 	return g_string_free(text, !known);
 }
 
-static void append_option(GString *text, const DnOption *option)
-{
-	size_t begin = text->len;
-
-	g_string_append_printf(text, "  %s%s%s%s", strlen(option->name) == 1 ? "-" : "--",
-			       option->name, option->value != NULL ? " " : "",
-			       option->value != NULL ? option->value : "");
-	do
-		g_string_append_c(text, ' ');
-	while (text->len - begin < 23);
-	g_string_append_printf(text, "%s\n", option->help);
-}
-
 char *dn_help_verb(const DnVerb *verb)
 {
 	GString *text = g_string_new("usage: dnode ");
@@ -99,6 +101,6 @@ char *dn_help_verb(const DnVerb *verb)
 		g_string_append(text, "\noptions:\n");
 	for (unsigned i = 0; i < DN_OPTIONS_LIMIT && verb->options[i].name != NULL; i++)
 		append_option(text, &verb->options[i]);
-	g_string_append(text, common);
+	append_everywhere(text);
 	return g_string_free(text, FALSE);
 }
