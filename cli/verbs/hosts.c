@@ -15,7 +15,8 @@ static void show(DnOutput *output, JsonArray *hosts)
 		JsonObject *capabilities = dn_answer_object(host, "capabilities");
 		g_autofree char *seen = dn_answer_age(dn_answer_text(host, "last_seen"));
 		dn_table_add(table, dn_answer_text(host, "name"));
-		dn_table_add(table, dn_answer_text(host, "state"));
+		dn_table_add_format(table, "%s%s", dn_answer_word(host, "state"),
+				    dn_answer_bool(host, "cordoned") ? ", cordoned" : "");
 		dn_table_add(table, dn_answer_text(host, "address"));
 		dn_table_add(table, dn_answer_text(host, "cidr"));
 		dn_table_add(table, dn_answer_text(host, "version"));
@@ -76,4 +77,57 @@ const DnVerb dn_verb_host_token = {
 	.help = "a one-time token with which one host may enrol",
 	.more = "Whoever reads the token may enrol a host under this name until it expires.",
 	.run = run_token,
+};
+
+static bool set_cordon(DnCall *call, const char *verb, GError **error)
+{
+	g_autofree char *name = dn_http_escape(dn_call_operand(call, 0));
+	g_autofree char *path = g_strdup_printf("/v1/hosts/%s/%s", name, verb);
+	g_autoptr(JsonObject) body = json_object_new();
+	g_autoptr(DnHttp) http = dn_call_connect(call, error);
+	g_autoptr(JsonObject) answer = http != NULL ? dn_http_post(http, path, body, error) : NULL;
+
+	if (answer == NULL)
+		return false;
+	if (call->json)
+		dn_output_json(call->output, answer);
+	else
+		dn_output_line(call->output, "%s %s %sed", dn_answer_word(answer, "host"),
+			       dn_answer_bool(answer, "changed") ? "is" : "was already", verb);
+	return true;
+}
+
+static bool run_cordon(DnCall *call, GError **error)
+{
+	return set_cordon(call, "cordon", error);
+}
+
+static bool run_uncordon(DnCall *call, GError **error)
+{
+	return set_cordon(call, "uncordon", error);
+}
+
+const DnVerb dn_verb_host_cordon = {
+	.noun = "host",
+	.verb = "cordon",
+	.operands = "NAME",
+	.least = 1,
+	.most = 1,
+	.help = "place nothing new on a host; what runs there stays",
+	.more = "Its agent goes on answering drift and replacing cut nodes on the spot. Rolls\n"
+		"move their new nodes to other hosts. It holds until 'dnode host uncordon' and is\n"
+		"shown in 'dnode hosts'.",
+	.run = run_cordon,
+};
+
+const DnVerb dn_verb_host_uncordon = {
+	.noun = "host",
+	.verb = "uncordon",
+	.operands = "NAME",
+	.least = 1,
+	.most = 1,
+	.help = "allow new nodes on a host again",
+	.more = "Nothing that runs elsewhere is moved back; services that found no room are "
+		"completed.",
+	.run = run_uncordon,
 };

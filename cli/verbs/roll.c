@@ -8,6 +8,7 @@
 
 #define COMMIT_DIGITS 64
 #define PREFIX_DIGITS 8
+#define REPLICAS_LIMIT 1000
 
 /* The commit that --image means: itself, or what the supervisor keeps under a ref or a prefix. */
 static char *find_commit(DnHttp *http, const char *wanted, GError **error)
@@ -80,6 +81,38 @@ const DnVerb dn_verb_roll = {
 		    {"plan", NULL, "only show what would change"},
 		    {"wait", NULL, "until every node is replaced and ready"}},
 	.run = run_roll,
+};
+
+static bool run_scale(DnCall *call, GError **error)
+{
+	uint64_t replicas = 0;
+
+	if (!dn_text_parse_u64(dn_call_operand(call, 1), REPLICAS_LIMIT, &replicas)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "scale: '%s' is no number of nodes; say 0 to %d",
+			    dn_call_operand(call, 1), REPLICAS_LIMIT);
+		return false;
+	}
+	return change(call, (DnManifestEdit){.replicas = (int64_t)replicas}, error);
+}
+
+const DnVerb dn_verb_scale = {
+	.noun = "scale",
+	.operands = "SERVICE N",
+	.least = 2,
+	.most = 2,
+	.help = "run another number of nodes of a service",
+	.more = "Takes the manifest in force, changes its replicas, gives it the next epoch and "
+		"signs\n"
+		"it. Nodes belong to an epoch, so those that run are replaced one after the "
+		"other, as\n"
+		"by 'dnode roll', without a dropped request. '--plan' shows the changes and "
+		"the\n"
+		"hosts first.",
+	.options = {{"key", "KEY", "the deploy key: a file, or a name in the home's keys"},
+		    {"plan", NULL, "only show what would change"},
+		    {"wait", NULL, "until every node is there and ready"}},
+	.run = run_scale,
 };
 
 static bool run_remove(DnCall *call, GError **error)

@@ -201,6 +201,25 @@ static void post_token(DnApiRequest *request)
 		request->api->ops.token(host, dn_api_defer(request), request->api->data);
 }
 
+static void answer_cordon(DnApiRequest *request, bool cordon)
+{
+	if (dn_fleet_core_host_cidr(request->api->core, request->argument) == NULL)
+		dn_api_not_found(request, "host", request->argument, "dnode hosts");
+	else
+		request->api->ops.cordon(request->argument, cordon, dn_api_defer(request),
+					 request->api->data);
+}
+
+static void post_cordon(DnApiRequest *request)
+{
+	answer_cordon(request, true);
+}
+
+static void post_uncordon(DnApiRequest *request)
+{
+	answer_cordon(request, false);
+}
+
 /* ---- drills and incidents ---- */
 
 static void list_drills(DnApiRequest *request)
@@ -362,6 +381,8 @@ const DnApiRoute dn_api_routes[] = {
 	{"POST", "/v1/nodes/*/quarantine", DN_BODY_JSON, post_quarantine},
 	{"GET", "/v1/hosts", DN_BODY_NONE, list_hosts},
 	{"POST", "/v1/hosts/tokens", DN_BODY_JSON, post_token},
+	{"POST", "/v1/hosts/*/cordon", DN_BODY_JSON, post_cordon},
+	{"POST", "/v1/hosts/*/uncordon", DN_BODY_JSON, post_uncordon},
 	{"GET", "/v1/drills", DN_BODY_NONE, list_drills},
 	{"POST", "/v1/drills", DN_BODY_JSON, post_drill},
 	{"GET", "/v1/incidents", DN_BODY_NONE, list_incidents},

@@ -69,7 +69,7 @@ bool dn_fleet_core_enrol(DnFleetCore *self, const DnEnrolment *enrolment, DnNow 
 			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* The host that owns @key (32 bytes), or NULL: a stranger. */
 const char *dn_fleet_core_host_of_key(const DnFleetCore *self, const uint8_t *key);
-/* "10.77.3.0/24", or NULL for an unknown host. */
+/* "10.77.3.0/24", or NULL for an unknown host: the question whether there is one. */
 const char *dn_fleet_core_host_cidr(const DnFleetCore *self, const char *host);
 /* char * service → uint64_t *: what a new host must not go below. */
 GHashTable *dn_fleet_core_epochs(const DnFleetCore *self) G_GNUC_WARN_UNUSED_RESULT;
@@ -86,6 +86,14 @@ void dn_fleet_core_answered(DnFleetCore *self, const char *host, uint64_t tag,
 void dn_fleet_core_tick(DnFleetCore *self, DnNow now, DnActs *acts);
 
 /* ---- requests of people ---- */
+
+/*
+ * Place nothing new on @host, or allow it again. What it carries stays, and its agent goes on
+ * replacing cut nodes there. Asking for what is so already changes nothing and tells nobody.
+ * DN_ERROR_INVALID: no such host.
+ */
+bool dn_fleet_core_cordon(DnFleetCore *self, const char *host, bool cordon, DnNow now, DnActs *acts,
+			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
  * Judge a verified manifest and, unless @plan, make it current. *@changed is false when it was

@@ -263,6 +263,32 @@ void dn_fleet_core_tick(DnFleetCore *self, DnNow now, DnActs *acts)
 	dn_reconcile(self, now, acts);
 }
 
+bool dn_fleet_core_cordon(DnFleetCore *self, const char *name, bool cordon, DnNow now, DnActs *acts,
+			  GError **error)
+{
+	DnHost *host = dn_state_host(self, name);
+
+	if (host == NULL) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "no host is called so; 'dnode hosts' lists them");
+		return false;
+	}
+	if (host->cordoned == cordon)
+		return true;
+	dn_reconcile_begin(self, now);
+	host->cordoned = cordon;
+	dn_acts_record(acts, DN_RECORD_HOST, name);
+	dn_acts_event(acts, now.realtime_ns, cordon ? "host.cordoned" : "host.uncordoned", "info",
+		      cordon ? "nothing new is placed on %s; its nodes stay"
+			     : "new nodes may be placed on %s again",
+		      name)
+		->host = g_strdup(name);
+	/* What found no room may find it now. */
+	dn_reconcile_touch_all(self);
+	dn_reconcile(self, now, acts);
+	return true;
+}
+
 bool dn_fleet_core_restore_host(DnFleetCore *self, const DnHostRecord *record, GError **error)
 {
 	DnRange range;
@@ -289,8 +315,11 @@ DnHostRecord *dn_fleet_core_host_record(const DnFleetCore *self, const char *nam
 {
 	const DnHost *host = dn_state_host(self, name);
 
-	return host == NULL ? NULL
-			    : dn_host_record_new(host->name, host->key, host->cidr, host->address);
+	if (host == NULL)
+		return NULL;
+	DnHostRecord *record = dn_host_record_new(host->name, host->key, host->cidr, host->address);
+	record->cordoned = host->cordoned;
+	return record;
 }
 
 DnTokenRecord *dn_fleet_core_token_record(const DnFleetCore *self, const char *hash)

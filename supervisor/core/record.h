@@ -62,6 +62,7 @@ typedef struct {
 	uint8_t key[DN_PUBLIC_KEY_BYTES];
 	char *cidr;    /* its /24 of node_cidr */
 	char *address; /* last seen on the shared layer 2, or NULL */
+	bool cordoned; /* nothing new is placed there */
 } DnHostRecord;
 
 DnHostRecord *dn_host_record_new(const char *name, const uint8_t *key, const char *cidr,

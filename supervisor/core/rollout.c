@@ -61,8 +61,9 @@ GArray *dn_rollout_seats(const DnFleetCore *core, const DnService *service,
 		const DnHost *host = dn_state_host(core, at->data);
 		DnSeat seat = {.host = host->name};
 
-		if (!dn_host_is_up(host) || GPOINTER_TO_INT(g_hash_table_lookup(
-						    host->manifests, digest)) == DN_HELD_REFUSED)
+		if (host->cordoned || !dn_host_is_up(host) ||
+		    GPOINTER_TO_INT(g_hash_table_lookup(host->manifests, digest)) ==
+			    DN_HELD_REFUSED)
 			continue;
 		seat.room = dn_state_room(core, host);
 		seat.running = dn_release_running_on(release, host->name);
@@ -318,7 +319,7 @@ static bool share_standbys(const DnFleetCore *core, DnService *service)
 
 				wanted = MIN(release->declaration->manifest->standby, room);
 				/* Agents take no new nodes of an epoch that is not the last. */
-				if (i > 0)
+				if (i > 0 || host->cordoned)
 					wanted = MIN(wanted, share->standby);
 				given = true;
 			}

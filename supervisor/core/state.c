@@ -164,6 +164,7 @@ DnHost *dn_state_add_host(DnFleetCore *core, const DnHostRecord *record, DnRange
 	memcpy(host->key, record->key, sizeof(host->key));
 	host->cidr = g_strdup(record->cidr);
 	host->address = g_strdup(record->address);
+	host->cordoned = record->cordoned;
 	host->range = range;
 	host->capabilities = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	host->epochs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);

@@ -48,6 +48,7 @@ typedef struct {
 	DnRange range;
 	char *address; /* or NULL */
 	bool connected, reported, lost;
+	bool cordoned;         /* by a person: no new node is placed here */
 	uint64_t seen_ns;      /* CLOCK_MONOTONIC */
 	uint64_t last_seen_ns; /* CLOCK_REALTIME */
 	char *version, *kernel;

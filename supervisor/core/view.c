@@ -191,6 +191,7 @@ static DnHostView *view_host(const DnFleetCore *core, const DnHost *host)
 	view->cidr = g_strdup(host->cidr);
 	view->address = g_strdup(host->address);
 	view->state = host_state(host);
+	view->cordoned = host->cordoned;
 	view->version = g_strdup(host->version);
 	view->kernel = g_strdup(host->kernel);
 	view->capabilities = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);

@@ -40,6 +40,7 @@ typedef struct {
 	char *name, *cidr;
 	char *address; /* or NULL */
 	DnHostState state;
+	bool cordoned;            /* nothing new is placed there */
 	char *version, *kernel;   /* or NULL */
 	GHashTable *capabilities; /* char * → char * */
 	uint32_t nodes, incidents;

@@ -205,6 +205,24 @@ static void token(const char *host, DnApiReply *reply, void *data)
 	reply_after(self, reply, document);
 }
 
+static void cordon(const char *host, bool wanted, DnApiReply *reply, void *data)
+{
+	DnSupervisor *self = data;
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autoptr(GError) error = NULL;
+
+	if (!dn_fleet_core_cordon(self->core, host, wanted, dn_supervisor_now(), acts, &error)) {
+		dn_api_reply_error(reply, error);
+		return;
+	}
+	JsonObject *document = json_object_new();
+	dn_json_set_string(document, "host", host);
+	json_object_set_boolean_member(document, "cordoned", wanted);
+	json_object_set_boolean_member(document, "changed", acts->records->len > 0);
+	dn_supervisor_carry_out(self, acts);
+	reply_after(self, reply, document);
+}
+
 /* ---- orders that people wait for ---- */
 
 /* Takes @reply. The order is in @acts under @tag. */
@@ -341,6 +359,7 @@ const DnApiOps dn_supervisor_api_ops = {
 	.events = events,
 	.apply = apply,
 	.token = token,
+	.cordon = cordon,
 	.quarantine = quarantine,
 	.drill = drill,
 	.destroy = destroy,

@@ -215,6 +215,7 @@ static JsonObject *write_host(const DnHostRecord *record)
 	dn_json_set_base64(object, "key", key);
 	dn_json_set_string(object, "cidr", record->cidr);
 	dn_json_set_string(object, "address", record->address);
+	json_object_set_boolean_member(object, "cordoned", record->cordoned);
 	return object;
 }
 
@@ -225,6 +226,7 @@ static bool restore_host(DnFleetCore *core, JsonObject *object, GError **error)
 	g_autoptr(GBytes) key = dn_json_base64(object, "key", DN_PUBLIC_KEY_BYTES, &failed);
 	g_autofree char *cidr = dn_json_string(object, "cidr", NAME_LIMIT, &failed);
 	g_autofree char *address = dn_json_string_or_null(object, "address", NAME_LIMIT, &failed);
+	bool cordoned = dn_json_bool_or(object, "cordoned", false, &failed);
 
 	if (failed == NULL && g_bytes_get_size(key) != DN_PUBLIC_KEY_BYTES)
 		g_set_error(&failed, DN_ERROR, DN_ERROR_INVALID, "key: not %d bytes",
@@ -235,6 +237,7 @@ static bool restore_host(DnFleetCore *core, JsonObject *object, GError **error)
 	}
 	g_autoptr(DnHostRecord) record =
 		dn_host_record_new(name, g_bytes_get_data(key, NULL), cidr, address);
+	record->cordoned = cordoned;
 	return dn_fleet_core_restore_host(core, record, error);
 }
 

@@ -73,7 +73,8 @@ Test(verbs, every_command_of_the_contract_has_its_row)
 		{"remove", NULL},     {"quarantine", NULL},  {"drill", NULL},
 		{"incident", "ls"},   {"incident", "show"},  {"incident", "destroy"},
 		{"host", "token"},    {"lab", "up"},         {"lab", "down"},
-		{"lab", "status"},
+		{"lab", "status"},    {"scale", NULL},       {"host", "cordon"},
+		{"host", "uncordon"},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++)

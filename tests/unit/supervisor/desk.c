@@ -57,6 +57,14 @@ static void apply(GBytes *manifest, GPtrArray *signatures, bool plan, DnApiReply
 	answer_something(reply);
 }
 
+static void cordon(const char *host, bool wanted, DnApiReply *reply, void *data)
+{
+	Desk *self = data;
+
+	g_string_append_printf(self->asked, "cordon:%s:%d ", host, wanted);
+	answer_something(reply);
+}
+
 static gboolean refuse_later(gpointer data)
 {
 	g_autoptr(GError) error =
@@ -90,6 +98,7 @@ static const DnApiOps ops = {
 	.cluster = cluster,
 	.events = events,
 	.apply = apply,
+	.cordon = cordon,
 	.quarantine = quarantine,
 	.image_object = image_object,
 };

@@ -154,6 +154,18 @@ Test(api, what_does_not_exist_or_is_malformed_is_the_callers_mistake)
 	cr_assert_str_eq(desk.asked->str, "");
 }
 
+Test(api, only_a_host_that_is_there_can_be_cordoned)
+{
+	DeskCall call = {.method = "POST", .path = "/v1/hosts/a/cordon", .body = json_object_new()};
+
+	desk_call(&desk, &call);
+	cr_assert(call.answer != NULL, "%s", call.error == NULL ? "" : call.error->message);
+	json_object_unref(call.answer);
+	cr_assert(eq(int, desk_code_of(&desk, "POST", "/v1/hosts/nope/uncordon", json_object_new()),
+		     DN_ERROR_INVALID));
+	cr_assert_str_eq(desk.asked->str, "cordon:a:1 ");
+}
+
 typedef struct {
 	const char *request; /* method and path */
 	const char *body;

@@ -86,6 +86,94 @@ Test(core, a_full_host_gets_nothing_more_and_people_are_told)
 	cr_assert(eq(int, state_of("web"), DN_SERVICE_DEGRADED));
 }
 
+/* ---- cordons, scaling ---- */
+
+static void cordon(const char *host, bool wanted)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autoptr(GError) error = NULL;
+
+	cr_assert(dn_fleet_core_cordon(world_core(world), host, wanted, world_now(world), acts,
+				       &error));
+	world_carry_out(world, acts);
+	world_settle(world);
+}
+
+Test(core, a_cordoned_host_gets_nothing_new_and_keeps_what_it_has)
+{
+	deploy(1, 3, 1);
+	cordon("b", true);
+	cr_assert(world_heard(world, "host.cordoned"));
+	cr_assert(eq(uint, world_ready_on(world, "b", "web", 1), 1));
+	cr_assert(eq(int, world_apply(world, world_declare("db", 1, 6, 0)), 0));
+	world_settle(world);
+	cr_assert(eq(uint, world_ready(world, "db"), 6));
+	cr_assert(eq(uint, world_ready_on(world, "b", "db", 0), 0));
+}
+
+Test(core, a_roll_moves_off_a_cordoned_host_without_a_gap)
+{
+	deploy(1, 3, 0);
+	cordon("b", true);
+	(void)world_fewest_ready(world, "web");
+	deploy(2, 3, 0);
+	cr_assert(eq(uint, world_ready_on(world, "b", "web", 0), 0));
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+	cr_assert(world_fewest_ready(world, "web") >= 3);
+}
+
+Test(core, what_a_cordon_left_without_room_finds_it_when_it_is_lifted)
+{
+	cordon("b", true);
+	deploy(1, 25, 0);
+	cr_assert(eq(uint, world_ready(world, "web"), 20));
+	cordon("b", false);
+	cr_assert(eq(uint, world_ready(world, "web"), 25));
+	cr_assert(eq(uint, world_ready_on(world, "b", "web", 1), 5));
+}
+
+Test(core, a_cordon_is_in_the_record_and_comes_back_with_it)
+{
+	cordon("b", true);
+	g_autoptr(DnHostRecord) record = dn_fleet_core_host_record(world_core(world), "b");
+	g_autoptr(DnHostRecord) other = dn_fleet_core_host_record(world_core(world), "a");
+	g_autoptr(World) next = world_new();
+	g_autoptr(GError) error = NULL;
+
+	cr_assert(record->cordoned && !other->cordoned);
+	cr_assert(dn_fleet_core_restore_host(world_core(next), record, &error));
+	g_autoptr(GPtrArray) hosts = dn_fleet_core_hosts(world_core(next));
+	const DnHostView *view = g_ptr_array_index(hosts, 0);
+	cr_assert(eq(int, view->cordoned, true));
+}
+
+Test(core, a_cordon_of_a_host_that_is_not_there_or_a_second_one_does_nothing)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autoptr(GError) error = NULL;
+
+	cordon("b", true);
+	bool again =
+		dn_fleet_core_cordon(world_core(world), "b", true, world_now(world), acts, NULL);
+	bool stranger = dn_fleet_core_cordon(world_core(world), "nope", true, world_now(world),
+					     acts, &error);
+	cr_assert(again && !stranger);
+	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_INVALID));
+	cr_assert(eq(uint, acts->records->len + acts->events->len + acts->dispatches->len, 0));
+}
+
+Test(core, more_or_fewer_replicas_are_reached_without_going_below_the_smaller_number)
+{
+	deploy(1, 3, 0);
+	(void)world_fewest_ready(world, "web");
+	deploy(2, 6, 0);
+	cr_assert(eq(uint, world_ready(world, "web"), 6));
+	cr_assert(world_fewest_ready(world, "web") >= 3);
+	deploy(3, 2, 0);
+	cr_assert(eq(uint, world_ready(world, "web"), 2));
+	cr_assert(world_fewest_ready(world, "web") >= 2);
+}
+
 Test(core, what_has_been_said_is_not_said_again)
 {
 	deploy(1, 3, 1);
