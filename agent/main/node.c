@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "runtime/proc.h"
 #include "wire/json.h"
 
 enum {
@@ -291,32 +292,22 @@ void dn_node_promote(Node *self)
 	dn_balance_apply(self->agent);
 }
 
-/* Connections the node still has on its declared ports, from /proc/PID/net/tcp. */
+/* Connections the node still has on its declared ports. */
 static bool has_connections(const Node *self)
 {
 	static const char *const tables[] = {"tcp", "tcp6"};
+	const GArray *listen = self->manifest->listen;
+	g_autoptr(GArray) ports = g_array_new(FALSE, FALSE, sizeof(uint16_t));
 
+	for (guint i = 0; i < listen->len; i++)
+		g_array_append_val(ports, g_array_index(listen, DnListen, i).port);
 	for (size_t t = 0; t < G_N_ELEMENTS(tables); t++) {
 		g_autofree char *path =
 			g_strdup_printf("/proc/%d/net/%s", (int)self->container.pid, tables[t]);
 		g_autofree char *text = dn_file_read_kernel(path, 8 * 1024 * 1024, NULL);
-		g_auto(GStrv) lines = g_strsplit(text != NULL ? text : "", "\n", -1);
 
-		for (guint i = 1; text != NULL && lines[i] != NULL; i++) {
-			char local[64] = "";
-			unsigned state = 0;
-			const char *colon = NULL;
-
-			/* "sl: LOCAL:PORT REMOTE:PORT ST …", hexadecimal (proc(5)); 1 = ESTABLISHED
-			 */
-			if (sscanf(lines[i], " %*d: %63s %*s %x", local, &state) != 2 ||
-			    state != 1 || (colon = strchr(local, ':')) == NULL)
-				continue;
-			unsigned long port = strtoul(colon + 1, NULL, 16);
-			for (guint p = 0; p < self->manifest->listen->len; p++)
-				if (g_array_index(self->manifest->listen, DnListen, p).port == port)
-					return true;
-		}
+		if (text != NULL && dn_proc_has_connection(text, ports))
+			return true;
 	}
 	return false;
 }

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "core/statement.h"
 #include "seal/trust.h"
 
 /* What people ask for: quarantine by hand, drills, and the end of a quarantined node. */
@@ -131,21 +132,6 @@ bool dn_agent_drill(Agent *agent, const char *id, const char *class, GError **er
 	return true;
 }
 
-/* docs/formats/statement.md, to the byte. */
-static bool is_statement(const Agent *agent, const DnIncident *incident, GBytes *statement)
-{
-	gsize size = 0;
-	const char *text = g_bytes_get_data(statement, &size);
-	g_autofree char *head = g_strdup_printf(
-		"dnode destroy v1\ncluster: %s\nhost: %s\nincident: %s\nevidence: none\nreason: ",
-		agent->envelope.cluster, agent->instance->name, incident->id);
-	size_t length = strlen(head);
-
-	if (size <= length + 1 || memcmp(text, head, length) != 0 || text[size - 1] != '\n')
-		return false;
-	return memchr(text + length, '\n', size - length) == text + size - 1;
-}
-
 static void release_hold(Agent *agent, const DnIncident *incident)
 {
 	Service *service = dn_service_find(agent, incident->service);
@@ -173,7 +159,9 @@ bool dn_incident_destroy(Agent *agent, const DnOrder *order, GError **error)
 	if (!dn_trust_check_statement(agent->trust, order->statement, order->signatures, comment,
 				      error))
 		return false;
-	if (!is_statement(agent, incident, order->statement)) {
+	const DnStatementSubject subject = {agent->envelope.cluster, agent->instance->name,
+					    incident->id};
+	if (!dn_statement_is_about(order->statement, &subject)) {
 		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
 			    "the signed statement is about another cluster, host, incident or "
 			    "evidence than %s",

@@ -9,8 +9,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/text.h"
 #include "runtime/bundle.h"
+#include "runtime/proc.h"
 #include "runtime/program.h"
 #include "wire/json.h"
 
@@ -28,18 +28,10 @@ char *dn_state_cgroup(const DnInstance *instance, const char *node, const char *
 
 bool dn_state_start_time(pid_t pid, uint64_t *start_time)
 {
-	enum { STATE_FIELD = 0, START_FIELD = 19 }; /* counted from behind the name */
 	g_autofree char *path = g_strdup_printf("/proc/%d/stat", (int)pid);
 	g_autofree char *stat = dn_file_read_kernel(path, STAT_BYTES, NULL);
-	/* The name may hold blanks and brackets: the last bracket ends it. */
-	const char *fields = stat != NULL ? strrchr(stat, ')') : NULL;
 
-	if (fields == NULL || fields[1] != ' ')
-		return false;
-	g_auto(GStrv) words = g_strsplit(fields + 2, " ", START_FIELD + 2);
-	if (g_strv_length(words) <= START_FIELD || strchr("ZX", words[STATE_FIELD][0]) != NULL)
-		return false;
-	return dn_text_parse_u64(words[START_FIELD], G_MAXUINT64, start_time);
+	return stat != NULL && dn_proc_start_time(stat, start_time);
 }
 
 bool dn_state_identify(const DnInstance *instance, const char *node, pid_t pid,
