@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fuzz/fuzz.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+enum { MESSAGE_LIMIT = 64 * 1024 };
+
+static char *directory;
+
+static void expect(bool good, const char *what)
+{
+	if (!good)
+		g_error("the parser broke its word: %s", what);
+}
+
+void fuzz_judge(bool done, GError *error)
+{
+	expect(done == (error == NULL), "an error is set exactly when it failed");
+	if (done)
+		return;
+	expect(error->message[0] != '\0', "an error says something");
+	expect(strlen(error->message) <= MESSAGE_LIMIT, "a message is bounded");
+	expect(g_utf8_validate(error->message, -1, NULL), "a message is UTF-8");
+	for (const char *at = error->message; *at != '\0'; at = g_utf8_next_char(at))
+		expect(*at == '\n' || !g_unichar_iscntrl(g_utf8_get_char(at)),
+		       "a message has no control character");
+	g_error_free(error);
+}
+
+static void remove_directory(void)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (!dn_file_remove_tree(directory, &error))
+		g_printerr("%s\n", error->message);
+	g_clear_pointer(&directory, g_free);
+}
+
+const char *fuzz_directory(void)
+{
+	if (directory == NULL) {
+		directory = g_dir_make_tmp("dnt-fuzz-XXXXXX", NULL);
+		expect(directory != NULL && atexit(remove_directory) == 0, "there is room");
+	}
+	return directory;
+}
+
+void fuzz_write(const char *name, const void *data, size_t size)
+{
+	g_autofree char *path = g_build_filename(fuzz_directory(), name, NULL);
+
+	expect(g_file_set_contents_full(path, data, (gssize)size, G_FILE_SET_CONTENTS_NONE, 0600,
+					NULL),
+	       "there is room");
+}
+
+char *fuzz_text(const uint8_t *data, size_t size)
+{
+	return size > 0 ? g_strndup((const char *)data, size) : g_strdup("");
+}
