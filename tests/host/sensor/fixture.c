@@ -235,6 +235,22 @@ void exec_foreign(const Host *host, void *data)
 	execl(host->foreign, "foreign", (char *)NULL);
 }
 
+static void remember(const struct dn_sensor_observation *observation, void *data)
+{
+	Seen *seen = data;
+
+	seen->count++;
+	seen->last = *observation;
+}
+
+Seen host_drain(const Host *host)
+{
+	Seen seen = {0};
+
+	dn_sensor_drain_observations(host->sensor, remember, &seen);
+	return seen;
+}
+
 unsigned rounds(void)
 {
 	const char *wanted = g_getenv("DNODE_TEST_ROUNDS");

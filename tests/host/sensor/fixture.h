@@ -54,6 +54,14 @@ pid_t host_spawn_in(const Host *host, const char *cgroup, Act act, void *data, i
 void exec_listed(const Host *host, void *data);
 void exec_foreign(const Host *host, void *data);
 
+/* What the sensor has observed since the last call. */
+typedef struct {
+	unsigned count;
+	struct dn_sensor_observation last;
+} Seen;
+
+Seen host_drain(const Host *host);
+
 /* How many times a promise of "never" is tried: DNODE_TEST_ROUNDS or 200. */
 unsigned rounds(void);
 

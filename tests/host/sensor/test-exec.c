@@ -261,32 +261,11 @@ Test(exec, a_node_that_was_removed_is_not_watched_any_more)
 	cr_assert(dn_sensor_remove_node(host.sensor, &node, &error));
 }
 
-typedef struct {
-	unsigned count;
-	struct dn_sensor_observation last;
-} Seen;
-
-static void remember(const struct dn_sensor_observation *observation, void *data)
-{
-	Seen *seen = data;
-
-	seen->count++;
-	seen->last = *observation;
-}
-
-static Seen drain(void)
-{
-	Seen seen = {0};
-
-	dn_sensor_drain_observations(host.sensor, remember, &seen);
-	return seen;
-}
-
 Test(exec, deny_kills_and_reports_without_a_mark)
 {
 	host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
 	Result result = host_run_in(&host, "n0", exec_foreign, NULL);
-	Seen seen = drain();
+	Seen seen = host_drain(&host);
 
 	cr_assert(was_killed(result));
 	cr_assert(eq(u64, mark_of(0)->event_ns, 0));
@@ -301,16 +280,16 @@ Test(exec, observe_reports_and_lets_it_run)
 	host_add_node(&host, "n0", 0, DN_ANSWER_OBSERVE);
 	cr_assert(has_run(host_run_in(&host, "n0", exec_foreign, NULL)));
 	cr_assert(eq(u64, mark_of(0)->event_ns, 0));
-	cr_assert(eq(u32, drain().count, 1));
+	cr_assert(eq(u32, host_drain(&host).count, 1));
 }
 
 Test(exec, observations_of_a_slot_are_numbered_without_a_gap)
 {
 	host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
 	host_run_in(&host, "n0", exec_foreign, NULL);
-	uint64_t first = drain().last.seq;
+	uint64_t first = host_drain(&host).last.seq;
 	host_run_in(&host, "n0", exec_foreign, NULL);
-	cr_assert(eq(u64, drain().last.seq, first + 1));
+	cr_assert(eq(u64, host_drain(&host).last.seq, first + 1));
 }
 
 Test(exec, what_does_not_fit_the_ring_is_counted)
@@ -321,7 +300,7 @@ Test(exec, what_does_not_fit_the_ring_is_counted)
 	host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
 	for (unsigned i = 0; i < tries; i++)
 		host_run_in(&host, "n0", exec_foreign, NULL);
-	seen = drain().count;
+	seen = host_drain(&host).count;
 	dn_sensor_losses(host.sensor, &verdicts, &observations);
 	cr_assert(gt(u64, observations, 0));
 	cr_assert(eq(u64, seen + observations, tries));

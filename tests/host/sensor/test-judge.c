@@ -102,31 +102,17 @@ static void attempt(const Host *self, void *data)
 		pause();
 }
 
-typedef struct {
-	unsigned count;
-	struct dn_sensor_observation last;
-} Seen;
-
-static void remember(const struct dn_sensor_observation *observation, void *data)
-{
-	Seen *seen = data;
-
-	seen->count++;
-	seen->last = *observation;
-}
-
 typedef enum { NOTHING_SEEN, FOREIGN, NOT_FOREIGN } Verdict;
 
 /* @make makes one attempt in the node; how was it judged? */
 static Verdict judge(void (*make)(void))
 {
-	Seen seen = {0};
 	char byte;
 	dn_autofd int pipe_fd = -1;
 	pid_t pid = host_spawn_in(&host, "n0", attempt, make, &pipe_fd);
 
 	cr_assert(read(pipe_fd, &byte, 1) == 1, "the node could not make its attempt");
-	dn_sensor_drain_observations(host.sensor, remember, &seen);
+	Seen seen = host_drain(&host);
 	bool foreign = seen.count > 0 &&
 		       dn_sensor_refused_is_foreign(host.sensor, 1, &seen.last, (uint32_t)pid);
 	kill(pid, SIGKILL);
