@@ -11,6 +11,7 @@
 #define DN_JOURNAL_HASH_DIGITS 64
 
 typedef struct {
-	uint64_t seq;                          /* 0: nothing yet */
-	char hash[DN_JOURNAL_HASH_DIGITS + 1]; /* lower-case hexadecimal digits; "" when not known */
+	uint64_t seq; /* 0: nothing yet */
+	char hash[DN_JOURNAL_HASH_DIGITS +
+		  1]; /* lower-case hexadecimal digits; "" when not known */
 } DnJournalHead;
