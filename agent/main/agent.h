@@ -220,8 +220,11 @@ void dn_spares_close(Agent *agent); /* forget; the next agent sweeps */
 /* Remove what an earlier agent had spare; @taken: its slots that are nodes now, or NULL. */
 void dn_spares_sweep(const DnInstance *instance, Node *const *taken);
 
-/* build.c: nice values of the work that makes a node */
-enum { DN_URGENT = -10, DN_IN_NO_HURRY = 10 };
+/*
+ * Nice values: of the agent, which no number of busy nodes may keep waiting, and of the work that
+ * makes a node: a replacement goes before everything else, a standby after it.
+ */
+enum { DN_NICE_AGENT = -10, DN_URGENT = -15, DN_IN_NO_HURRY = 10 };
 void dn_node_build(Node *self);
 void dn_node_remove(Node *self);
 size_t dn_node_ports(const DnManifest *manifest, uint16_t ports[DN_SENSOR_PORTS]);

@@ -299,7 +299,7 @@ static void build_in_thread(GTask *task, gpointer source, gpointer data, GCancel
 	bool built = build_all(build, &error);
 	if (!built && !take_apart(build, &second))
 		g_warning("node %s: after a failed start: %s", build->id, second->message);
-	(void)setpriority(PRIO_PROCESS, 0, 0);
+	(void)setpriority(PRIO_PROCESS, 0, DN_NICE_AGENT);
 	if (built)
 		g_task_return_boolean(task, TRUE);
 	else
@@ -377,7 +377,6 @@ static void on_built(GObject *source, GAsyncResult *result, gpointer data)
 	dn_agent_settle(agent);
 }
 
-/* A replacement goes before everything else, a standby after it. */
 static int nice_of(const Node *node)
 {
 	if (node->replaces != NULL)

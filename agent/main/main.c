@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 
 #include "base/error.h"
@@ -246,6 +247,17 @@ static bool serve(Agent *agent, GError **error)
 	return true;
 }
 
+/* See sched(7) for the second: a nice value alone counts only within the own session. */
+static void set_priority(void)
+{
+	g_autofree char *value = g_strdup_printf("%d", DN_NICE_AGENT);
+
+	if (setpriority(PRIO_PROCESS, 0, DN_NICE_AGENT) < 0)
+		g_message("no priority over the nodes: %s", g_strerror(errno));
+	if (!dn_file_write_kernel("/proc/self/autogroup", value, NULL))
+		g_debug("sessions are not scheduled as groups here");
+}
+
 static int fail(const GError *error)
 {
 	fprintf(stderr, "dnode-agent: %s\n", error->message);
@@ -271,6 +283,7 @@ static int fail(const GError *error)
 static bool dispatch(DnInstance *instance, int argc, char **argv, GError **error)
 {
 	if (argc == 1) {
+		set_priority(); /* of every thread that is made from here */
 		Agent *agent = agent_new(instance);
 		bool served = serve(agent, error);
 

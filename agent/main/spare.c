@@ -48,7 +48,7 @@ static void make_in_thread(GTask *task, gpointer source, gpointer data, GCancell
 	bool made = self->owner_fd >= 0 &&
 		    dn_network_create_unnamed_now(self->agent->instance, &spec, &self->network,
 						  &self->ns_fd, &error);
-	(void)setpriority(PRIO_PROCESS, 0, 0);
+	(void)setpriority(PRIO_PROCESS, 0, DN_NICE_AGENT);
 	if (made)
 		g_task_return_boolean(task, TRUE);
 	else

@@ -109,7 +109,7 @@ static bool build(const DnInstance *instance, const DnContainerSpec *spec, DnCon
 	    !read_pid(instance, spec->node, &pid, error) ||
 	    !dn_state_identify(instance, spec->node, pid, &container, error))
 		return false;
-	if (spec->nice != 0 && setpriority(PRIO_PROCESS, (id_t)pid, 0) < 0)
+	if (setpriority(PRIO_PROCESS, (id_t)pid, 0) < 0)
 		return dn_throw_errno(error, errno, "priority of node %s", spec->node);
 	/* Before its first instruction; without the sysctl the profile has no memfd_create. */
 	if (dn_memfd_can_be_sealed() && !dn_memfd_seal_now(pid, error))

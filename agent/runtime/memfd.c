@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,46 +19,61 @@ bool dn_memfd_can_be_sealed(void)
 	return access(sysctl, W_OK) == 0;
 }
 
-/* Only a child of whoever joined is in the namespace, and the sysctl means the writer's. */
-static int write_as_child(int sysctl_fd)
-{
-	int status = 0;
-	pid_t pid = fork();
+typedef struct {
+	int pidfd, sysctl_fd;
+	int failed; /* errno of what went wrong, or 0 */
+} Seal;
 
-	if (pid == 0)
-		_exit(write(sysctl_fd, "2", 1) == 1 ? 0 : errno);
-	if (pid < 0)
-		return errno;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return errno;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+/* In the node's pid namespace, in the agent's memory; the maker waits until it is gone. */
+static int write_sysctl(void *data)
+{
+	Seal *seal = data;
+
+	if (write(seal->sysctl_fd, "2", 1) != 1)
+		seal->failed = errno;
+	_exit(0);
 }
 
 /*
- * Joining binds the pid namespace of every later child, so it is done in a child of its own.
- * Between fork() and _exit() there is nothing but system calls: this program has threads.
+ * Joining a pid namespace means the later children of the thread that joins, and the sysctl
+ * means the namespace of the process that writes. The child borrows the agent's memory: with a
+ * copy, each thread of the agent would fault at its next write, the reflex among them.
  */
+static gpointer join_and_write(gpointer data)
+{
+	enum { STACK_BYTES = 64 * 1024 };
+	Seal *seal = data;
+	g_autofree char *stack = g_malloc(STACK_BYTES);
+
+	if (setns(seal->pidfd, CLONE_NEWPID) < 0) {
+		seal->failed = errno;
+		return NULL;
+	}
+	pid_t child =
+		clone(write_sysctl, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK | SIGCHLD, seal);
+	if (child < 0) {
+		seal->failed = errno;
+		return NULL;
+	}
+	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+	return NULL;
+}
+
 bool dn_memfd_seal_now(pid_t pid, GError **error)
 {
 	dn_autofd int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	dn_autofd int sysctl_fd = open(sysctl, O_WRONLY | O_CLOEXEC);
-	int status = 0;
+	Seal seal = {.pidfd = pidfd, .sysctl_fd = sysctl_fd};
 
 	if (pidfd < 0)
 		return dn_throw_errno(error, errno, "pidfd_open %d", (int)pid);
 	if (sysctl_fd < 0)
 		return dn_throw_errno(error, errno, "open %s", sysctl);
-	pid_t helper = fork();
-	if (helper == 0)
-		_exit(setns(pidfd, CLONE_NEWPID) < 0 ? errno : write_as_child(sysctl_fd));
-	if (helper < 0)
-		return dn_throw_errno(error, errno, "fork");
-	while (waitpid(helper, &status, 0) < 0)
-		if (errno != EINTR)
-			return dn_throw_errno(error, errno, "wait for the helper");
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return dn_throw_errno(error, WIFEXITED(status) ? WEXITSTATUS(status) : EINTR,
-				      "set %s to 2 in the node", sysctl);
-	return true;
+	GThread *thread = g_thread_try_new("dn-memfd", join_and_write, &seal, error);
+	if (thread == NULL)
+		return false;
+	g_thread_join(thread);
+	return seal.failed == 0 ||
+	       dn_throw_errno(error, seal.failed, "set %s to 2 in the node", sysctl);
 }

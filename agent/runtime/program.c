@@ -124,17 +124,15 @@ static int spawn_with(const DnProgram *program, int capture_fd, pid_t *pid)
 }
 
 /*
- * Before the others, or after them. Where sessions are scheduled as groups (sched(7), "The
- * autogroup feature") a nice value counts only within one, so the group gets it too. Without the
- * right to do so the program is as prompt as any other.
+ * The agent's own priority is not for what it starts. Where sessions are scheduled as groups
+ * (sched(7), "The autogroup feature") a nice value counts only within one, so the group gets it
+ * too. Without the right to do so the program is as prompt as any other.
  */
 static void set_nice(pid_t pid, int nice)
 {
 	g_autofree char *group = g_strdup_printf("/proc/%d/autogroup", (int)pid);
 	g_autofree char *value = g_strdup_printf("%d", nice);
 
-	if (nice == 0)
-		return;
 	(void)setpriority(PRIO_PROCESS, (id_t)pid, nice);
 	if (!dn_file_write_kernel(group, value, NULL))
 		g_debug("%s has no priority as a group", group);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -100,6 +101,20 @@ Test(container, a_created_node_waits_and_its_fifo_starts_it)
 	cr_expect(dn_container_delete_now(&stand.instance, stand.node, NULL));
 	cr_expect(not(answers(&stand, 50)));
 	expect_nothing_left(&stand);
+	stand_close(&stand);
+}
+
+Test(container, a_node_has_no_priority_whatever_made_it)
+{
+	Stand stand;
+
+	stand_open(&stand, serve_args);
+	stand.spec.nice = -5;
+	cr_assert(eq(int, setpriority(PRIO_PROCESS, 0, -5), 0));
+	DnContainer made = stand_create(&stand);
+	stand_start(&stand);
+	cr_expect(comes_to_answer(&stand));
+	cr_expect(eq(int, getpriority(PRIO_PROCESS, (id_t)made.pid), 0));
 	stand_close(&stand);
 }
 
