@@ -16,6 +16,7 @@
  *   response   what people ask for            disk       writes nobody waits for
  *   flows      clients of UDP move on
  *   spare      networks made ahead of need        image      what nodes of an image may run
+ *   desk       what root asks this agent itself
  */
 
 #include <gio/gio.h>
@@ -29,6 +30,7 @@
 #include "firewall/firewall.h"
 #include "health/probe.h"
 #include "image/store.h"
+#include "local/local.h"
 #include "model/budget.h"
 #include "model/fleet.h"
 #include "network/diag.h"
@@ -127,6 +129,7 @@ struct Agent {
 	struct ReflexSide *side;
 	DnReflex *reflex;
 	DnUplink *uplink;
+	DnLocal *local;
 	bool linked;      /* a welcome was believed, and its link is up */
 	GQueue unsent;    /* of DnFact *: events that wait for a link, oldest first */
 	unsigned dropped; /* events that waited too long in too large a crowd */
@@ -136,6 +139,7 @@ struct Agent {
 	char *boot_id, *kernel;
 	char session[33];
 	unsigned event_sequence;
+	GQueue recent; /* of DnEvent *: the last ones, for desk.c */
 	unsigned heartbeat;
 };
 
@@ -267,12 +271,19 @@ bool dn_agent_quarantine(Agent *agent, const char *node, const char *reason,
 bool dn_agent_drill(Agent *agent, const char *node, const char *class,
 		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* desk.c: RUN_DIR/agent.sock */
+bool dn_desk_open(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* orders.c */
 bool dn_agent_open_firewall(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_agent_welcome(const DnWelcome *welcome, void *agent);
 void dn_agent_order(const DnOrder *order, void *agent);
+/* The last @lines of a node's log, or from *@offset on; *@offset is then where to go on. */
+char *dn_agent_read_logs(Agent *agent, const char *node, uint32_t lines, uint64_t *offset,
+			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* report.c */
+DnHostReport *dn_report_make(const Agent *agent) G_GNUC_WARN_UNUSED_RESULT;
 void dn_report_all(Agent *agent);
 void dn_report_unsent(Agent *agent); /* after dn_report_all() */
 void dn_report_forget_unsent(Agent *agent);

@@ -130,6 +130,7 @@ static Agent *agent_new(DnInstance *instance)
 /* Nodes, programs and table stay: they outlive the agent. */
 static void agent_free(Agent *agent)
 {
+	g_clear_pointer(&agent->local, dn_local_free);
 	g_clear_pointer(&agent->uplink, dn_uplink_free);
 	dn_cut_close(agent);
 	dn_disk_close(agent);
@@ -140,6 +141,8 @@ static void agent_free(Agent *agent)
 		g_source_destroy(agent->settle);
 	g_clear_pointer(&agent->settle, g_source_unref);
 	dn_report_forget_unsent(agent);
+	while (!g_queue_is_empty(&agent->recent))
+		dn_event_free(g_queue_pop_head(&agent->recent));
 	g_hash_table_unref(agent->services);
 	g_hash_table_unref(agent->manifests);
 	g_hash_table_unref(agent->incidents);
@@ -236,7 +239,7 @@ static bool serve(Agent *agent, GError **error)
 	    !lock(instance, &locked, error) || !open_host(agent, error))
 		return false;
 	if (!dn_runtime_probe_now(instance, &agent->ability, error) || !take_over(agent, error) ||
-	    !link_up(agent, error))
+	    !dn_desk_open(agent, error) || !link_up(agent, error))
 		return false;
 	g_unix_signal_add(SIGTERM, on_terminate, agent);
 	g_unix_signal_add(SIGINT, on_terminate, agent);

@@ -305,21 +305,24 @@ static bool obey_routes(Agent *agent, const DnOrder *order, GError **error)
 	return dn_network_set_routes_now(routes, error);
 }
 
+char *dn_agent_read_logs(Agent *agent, const char *node, uint32_t lines, uint64_t *offset,
+			 GError **error)
+{
+	if (node[0] != '.' && strchr(node, '/') == NULL) {
+		g_autofree char *folder = dn_node_log_dir(agent, node);
+
+		if (g_file_test(folder, G_FILE_TEST_IS_DIR))
+			return dn_logs_read_now(folder, lines, offset, error);
+	}
+	g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "this host has no log of node %.64s", node);
+	return NULL;
+}
+
 static bool obey_logs(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError **error)
 {
-	if (!g_str_equal(order->node, ".") && strchr(order->node, '/') == NULL) {
-		g_autofree char *folder = dn_node_log_dir(agent, order->node);
-		uint64_t offset = order->offset;
-
-		if (g_file_test(folder, G_FILE_TEST_IS_DIR)) {
-			answer->text = dn_logs_read_now(folder, order->lines, &offset, error);
-			answer->offset = offset;
-			return answer->text != NULL;
-		}
-	}
-	g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "this host has no log of node %s",
-		    order->node);
-	return false;
+	answer->offset = order->offset;
+	answer->text = dn_agent_read_logs(agent, order->node, order->lines, &answer->offset, error);
+	return answer->text != NULL;
 }
 
 static bool obey(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError **error)

@@ -75,10 +75,9 @@ static void say_yes_no(DnHostReport *report, const char *name, bool yes)
 	say(report, name, yes ? "yes" : "no");
 }
 
-void dn_report_all(Agent *agent)
+DnHostReport *dn_report_make(const Agent *agent)
 {
-	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_REPORT);
-	DnHostReport *report = fact->report = dn_host_report_new();
+	DnHostReport *report = dn_host_report_new();
 	GHashTableIter iter;
 	gpointer name = NULL, value = NULL;
 
@@ -105,6 +104,14 @@ void dn_report_all(Agent *agent)
 		g_hash_table_insert(report->epochs, g_strdup(name),
 				    g_memdup2(&epoch->epoch, sizeof(epoch->epoch)));
 	}
+	return report;
+}
+
+void dn_report_all(Agent *agent)
+{
+	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_REPORT);
+
+	fact->report = dn_report_make(agent);
 	send_fact(agent, fact);
 }
 
@@ -135,6 +142,17 @@ void dn_report_incident(Agent *agent, const DnIncident *incident)
 	send_fact(agent, fact);
 }
 
+/* For who asks this agent itself. */
+static void remember(Agent *agent, const DnEvent *event)
+{
+	DnEvent *copy = dn_event_copy(event);
+
+	copy->id = copy->seq;
+	g_queue_push_tail(&agent->recent, copy);
+	if (agent->recent.length > DN_LOCAL_EVENTS_LIMIT)
+		dn_event_free(g_queue_pop_head(&agent->recent));
+}
+
 void dn_report_event(Agent *agent, const char *severity, const char *kind, const char *service,
 		     const char *node, const char *format, ...)
 {
@@ -152,6 +170,7 @@ void dn_report_event(Agent *agent, const char *severity, const char *kind, const
 	fact->event->host = g_strdup(agent->instance->name);
 	fact->event->service = g_strdup(service);
 	fact->event->node = g_strdup(node);
+	remember(agent, fact->event);
 	if (agent->linked)
 		send_fact(agent, fact);
 	else

@@ -86,6 +86,8 @@ JsonObject *dn_lab_status(const DnLab *lab, GError **error)
 		JsonObject *item = describe(lab, host->name, host->netns, state);
 		json_object_set_string_member(item, "address", host->address);
 		json_object_set_string_member(item, "config", host->config);
+		g_autofree char *socket = g_build_filename(host->run_dir, "agent.sock", NULL);
+		json_object_set_string_member(item, "socket", socket);
 		json_array_add_object_element(hosts, item);
 		all = all && g_strcmp0(state, "up") == 0;
 	}

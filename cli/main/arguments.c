@@ -9,6 +9,7 @@ static const DnOption everywhere[] = {
 	{"json", NULL, "print one JSON document"},
 	{"supervisor", "URL",
 	 "unix:PATH or http://HOST:PORT; else $DNODE_SUPERVISOR, else the local socket"},
+	{"agent", "[PATH]", "ask this machine's agent, as root; PATH: its socket"},
 	{"home", "DIR", "the cluster's directory; else $DNODE_HOME, else /etc/dnode"},
 	{"help", NULL, "what a command does and takes"},
 	{"version", NULL, "print the version"},
@@ -28,6 +29,7 @@ static void call_free(DnCall *call)
 	g_clear_pointer(&call->options, g_hash_table_unref);
 	g_free(call->supervisor);
 	g_free(call->home);
+	g_free(call->agent);
 	g_free(call);
 }
 
@@ -64,7 +66,14 @@ static bool takes_value(const DnVerb *verb, const char *name)
 
 	for (unsigned i = 0; option == NULL && verb == NULL && dn_verb_table[i] != NULL; i++)
 		option = find_option(dn_verb_table[i], name);
-	return option != NULL && option->value != NULL;
+	return option != NULL && option->value != NULL && option->value[0] != '[';
+}
+
+/* A value that may be left out: it stands behind '=', or is a path that nothing else could be. */
+static bool may_take(const DnOption *option, const char *word)
+{
+	return option != NULL && option->value != NULL && option->value[0] == '[' && word != NULL &&
+	       word[0] == '/';
 }
 
 static void refuse_option(const DnVerb *verb, const char *name, GError **error)
@@ -89,6 +98,7 @@ static bool store(DnCall *call, const DnOption *option, const char *value, GErro
 {
 	char **place = strcmp(option->name, "supervisor") == 0 ? &call->supervisor
 		       : strcmp(option->name, "home") == 0     ? &call->home
+		       : strcmp(option->name, "agent") == 0    ? &call->agent
 							       : NULL;
 	bool again = g_hash_table_contains(call->options, option->name);
 
@@ -99,7 +109,7 @@ static bool store(DnCall *call, const DnOption *option, const char *value, GErro
 	if (strcmp(option->name, "json") == 0)
 		call->json = true;
 	if (place != NULL)
-		*place = g_strdup(value);
+		*place = g_strdup(value != NULL ? value : "");
 	g_hash_table_insert(call->options, g_strdup(option->name),
 			    g_strdup(value != NULL ? value : ""));
 	return true;
@@ -129,6 +139,8 @@ static bool take_option(const char *const *words, unsigned *i, const DnVerb *ver
 
 	if (wanted && value == NULL && words[*i + 1] != NULL)
 		value = words[++*i];
+	else if (value == NULL && may_take(option, words[*i + 1]))
+		value = words[++*i];
 	if (call == NULL)
 		return true;
 	if (option == NULL) {
@@ -140,7 +152,7 @@ static bool take_option(const char *const *words, unsigned *i, const DnVerb *ver
 			    option->value);
 		return false;
 	}
-	if (!wanted && value != NULL) {
+	if (option->value == NULL && value != NULL) {
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "--%s takes no value", name);
 		return false;
 	}
@@ -197,6 +209,22 @@ static DnCall *call_new(const DnVerb *verb)
 	return call;
 }
 
+/* An agent knows its own host only, and takes no orders for the fleet. */
+static bool check_agent(const DnCall *call, GError **error)
+{
+	if (call->agent == NULL)
+		return true;
+	if (call->verb->on_agent && call->supervisor == NULL)
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+		    call->supervisor != NULL
+			    ? "%s: --agent and --supervisor are two to ask; leave one out"
+			    : "%s is for the supervisor; with --agent there are nodes, incidents, "
+			      "logs, quarantine, events and hosts",
+		    call->verb->noun);
+	return false;
+}
+
 /* The second pass: the verb is known, so its options are. */
 static bool fill(DnArguments *self, const char *const *words, unsigned used, GError **error)
 {
@@ -204,6 +232,8 @@ static bool fill(DnArguments *self, const char *const *words, unsigned used, GEr
 
 	self->call = call_new(self->verb);
 	if (!walk(words, self->verb, self->call, plain, error))
+		return false;
+	if (!check_agent(self->call, error))
 		return false;
 	for (unsigned i = used; i < plain->len; i++)
 		g_ptr_array_add(self->call->operands, g_strdup(plain->pdata[i]));

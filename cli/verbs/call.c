@@ -2,11 +2,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/text.h"
+#include "manifest/yaml.h"
 #include "verbs/verb.h"
 
 #define SYSTEM_SOCKET "/run/dnode/supervisor.sock"
 #define LAB_SOCKET "/run/dnode-lab/supervisor/supervisor.sock"
+#define AGENT_CONFIG "/etc/dnode/agent.yaml"
+#define AGENT_RUN_DIR "/run/dnode/agent"
 #define SYSTEM_HOME "/etc/dnode"
 #define LAB_HOME "/var/lib/dnode-lab/home"
 
@@ -49,8 +53,34 @@ static const char *find_supervisor(const DnCall *call)
 	return SYSTEM_SOCKET;
 }
 
+/* The run directory that this machine's agent is configured with. */
+static char *configured_run_dir(void)
+{
+	g_autoptr(GBytes) bytes = dn_file_read(AGENT_CONFIG, DN_YAML_BYTES, NULL);
+	g_autoptr(DnFaults) faults = dn_faults_new(AGENT_CONFIG);
+	g_autoptr(DnYamlNode) root = bytes != NULL ? dn_yaml_load(bytes, faults) : NULL;
+	const DnYamlNode *run_dir = root != NULL ? dn_yaml_get(root, "run_dir") : NULL;
+
+	return g_strdup(run_dir != NULL && run_dir->text != NULL ? run_dir->text : AGENT_RUN_DIR);
+}
+
+static char *agent_target(const char *named)
+{
+	g_autofree char *path = named[0] != '\0' ? g_strdup(named) : configured_run_dir();
+	g_autofree char *socket = g_file_test(path, G_FILE_TEST_IS_DIR) || named[0] == '\0'
+					  ? g_build_filename(path, "agent.sock", NULL)
+					  : g_strdup(path);
+
+	return g_strconcat("unix:", socket, NULL);
+}
+
 DnHttp *dn_call_connect(const DnCall *call, GError **error)
 {
+	if (call->agent != NULL) {
+		g_autofree char *target = agent_target(call->agent);
+
+		return dn_http_new(target, error);
+	}
 	return dn_http_new(find_supervisor(call), error);
 }
 

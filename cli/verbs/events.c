@@ -65,6 +65,13 @@ static bool run(DnCall *call, GError **error)
 			    COUNT_LIMIT);
 		return false;
 	}
+	if (call->agent != NULL && dn_call_has(call, "f")) {
+		g_set_error_literal(
+			error, DN_ERROR, DN_ERROR_UNSUPPORTED,
+			"-f: an agent has no stream of events; ask again, or follow its "
+			"log");
+		return false;
+	}
 	g_autoptr(DnHttp) http = dn_call_connect(call, error);
 	if (http == NULL || !print_last(call, http, count, &last, error))
 		return false;
@@ -81,5 +88,6 @@ const DnVerb dn_verb_events = {
 	.more = "With --json and -f: one JSON object a line.",
 	.options = {{"f", NULL, "go on printing events as they happen"},
 		    {"n", "COUNT", "begin with this many last events (" DEFAULT_COUNT ")"}},
+	.on_agent = true,
 	.run = run,
 };

@@ -38,6 +38,7 @@ const DnVerb dn_verb_host_ls = {
 	.noun = "host",
 	.verb = "ls",
 	.help = "hosts: agents, their versions and what they can do",
+	.on_agent = true,
 	.run = run_ls,
 };
 

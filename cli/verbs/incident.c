@@ -42,6 +42,7 @@ const DnVerb dn_verb_incident_ls = {
 	.noun = "incident",
 	.verb = "ls",
 	.help = "quarantined nodes",
+	.on_agent = true,
 	.run = run_ls,
 };
 
@@ -60,5 +61,6 @@ const DnVerb dn_verb_incident_show = {
 	.least = 1,
 	.most = 1,
 	.help = "one incident: what was seen, and every stage of the answer",
+	.on_agent = true,
 	.run = run_show,
 };

@@ -64,5 +64,6 @@ const DnVerb dn_verb_logs = {
 	.more = "The host keeps the last part of it, also of a quarantined node.",
 	.options = {{"f", NULL, "go on printing what is written from now on"},
 		    {"n", "LINES", "begin with this many last lines (" DEFAULT_LINES ")"}},
+	.on_agent = true,
 	.run = run,
 };

@@ -42,5 +42,6 @@ const DnVerb dn_verb_node_ls = {
 	.operands = "[SERVICE]",
 	.most = 1,
 	.help = "nodes: where they run and how they are",
+	.on_agent = true,
 	.run = run,
 };

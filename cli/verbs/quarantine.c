@@ -29,5 +29,6 @@ const DnVerb dn_verb_quarantine = {
 	.help = "cut, freeze and replace a node by hand",
 	.more = "There is no way back: a quarantined node can only be destroyed, by a responder.",
 	.options = {{"reason", "TEXT", "why; it stands in the incident"}},
+	.on_agent = true,
 	.run = run,
 };

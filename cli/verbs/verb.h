@@ -33,6 +33,7 @@ typedef struct {
 	unsigned least, most; /* how many operands */
 	const char *help;     /* one line */
 	bool hidden;          /* not in the help */
+	bool on_agent;        /* --agent: a host's agent can answer it too */
 	const char *more;     /* NULL, or what else the help of this verb says */
 	DnOption options[DN_OPTIONS_LIMIT];
 	bool (*run)(DnCall *call, GError **error);
@@ -44,6 +45,7 @@ struct DnCall {
 	bool json;
 	char *supervisor;    /* owned; NULL: look for it */
 	char *home;          /* owned; NULL: look for it */
+	char *agent;         /* owned; NULL: ask the supervisor; "": the agent of this machine */
 	GPtrArray *operands; /* owned, of char * */
 	GHashTable *options; /* owned: char * → char *, "" for a switch */
 };
@@ -58,7 +60,10 @@ bool dn_call_has(const DnCall *call, const char *name);
 /* An option that the verb cannot do without: DN_ERROR_INVALID when it is missing. */
 const char *dn_call_need(const DnCall *call, const char *name, GError **error);
 
-/* The supervisor: --supervisor, $DNODE_SUPERVISOR, the local socket, the lab's socket. */
+/*
+ * With --agent: a host's agent, by its socket or run directory, else as /etc/dnode/agent.yaml says.
+ * Otherwise the supervisor: --supervisor, $DNODE_SUPERVISOR, the local socket, the lab's socket.
+ */
 DnHttp *dn_call_connect(const DnCall *call, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* The directory with cluster.yaml: --home, $DNODE_HOME, /etc/dnode, the lab's. */

@@ -19,8 +19,6 @@
 #include "wire/json.h"
 
 enum {
-	DN_API_BODY_LIMIT = 1024 * 1024,
-	DN_API_OBJECT_LIMIT = 1024 * 1024 * 1024,
 	DN_API_EVENTS_LIMIT = 1000, /* of one answer */
 	DN_API_STREAMS_LIMIT = 64,  /* followers of the event stream */
 };
@@ -28,7 +26,7 @@ enum {
 typedef struct DnApi DnApi;
 
 /* A request that waits for its answer. Exactly one of the two calls frees it. */
-typedef struct DnApiReply DnApiReply;
+typedef struct DnHttpReply DnApiReply;
 
 /* Takes @document, an object without "schema", which is added. */
 void dn_api_reply(DnApiReply *self, JsonObject *document);

@@ -21,22 +21,6 @@ enum {
 	EVENTS_DEFAULT = 100,
 };
 
-static JsonObject *document_of(const char *noun, JsonObject *object)
-{
-	JsonObject *document = json_object_new();
-
-	json_object_set_object_member(document, noun, object);
-	return document;
-}
-
-static JsonObject *document_of_list(const char *noun, JsonArray *array)
-{
-	JsonObject *document = json_object_new();
-
-	json_object_set_array_member(document, noun, array);
-	return document;
-}
-
 static GPtrArray *signatures_of(JsonObject *body, GError **error)
 {
 	g_autoptr(GPtrArray) signatures =
@@ -61,39 +45,39 @@ static GPtrArray *signatures_of(JsonObject *body, GError **error)
 
 static void get_cluster(DnApiRequest *request)
 {
-	dn_api_answer(request,
-		      document_of("cluster", request->api->ops.cluster(request->api->data)));
+	dn_http_answer_one(request, "cluster",
+			   dn_api_of(request)->ops.cluster(dn_api_of(request)->data));
 }
 
 static void list_services(DnApiRequest *request)
 {
-	g_autoptr(GPtrArray) views = dn_fleet_core_services(request->api->core);
+	g_autoptr(GPtrArray) views = dn_fleet_core_services(dn_api_of(request)->core);
 	JsonArray *array = json_array_new();
 
 	for (guint i = 0; i < views->len; i++)
 		json_array_add_object_element(array,
 					      dn_json_of_service(g_ptr_array_index(views, i)));
-	dn_api_answer(request, document_of_list("services", array));
+	dn_http_answer_list(request, "services", array);
 }
 
 static void get_service(DnApiRequest *request)
 {
 	g_autoptr(DnServiceView) view =
-		dn_fleet_core_service(request->api->core, request->argument);
+		dn_fleet_core_service(dn_api_of(request)->core, request->argument);
 
 	if (view == NULL)
-		dn_api_not_found(request, "service", request->argument, "dnode services");
+		dn_http_not_found(request, "service", request->argument, "dnode services");
 	else
-		dn_api_answer(request, document_of("service", dn_json_of_service(view)));
+		dn_http_answer_one(request, "service", dn_json_of_service(view));
 }
 
 static void get_manifest(DnApiRequest *request)
 {
 	g_autoptr(DnServiceView) view =
-		dn_fleet_core_service(request->api->core, request->argument);
+		dn_fleet_core_service(dn_api_of(request)->core, request->argument);
 
 	if (view == NULL) {
-		dn_api_not_found(request, "service", request->argument, "dnode services");
+		dn_http_not_found(request, "service", request->argument, "dnode services");
 		return;
 	}
 	JsonObject *document = json_object_new();
@@ -103,7 +87,7 @@ static void get_manifest(DnApiRequest *request)
 	dn_json_set_string(document, "digest", view->current->manifest->digest);
 	json_object_set_int_member(document, "epoch", (gint64)view->current->manifest->epoch);
 	dn_json_set_string(document, "service", view->name);
-	dn_api_answer(request, document);
+	dn_http_answer(request, document);
 }
 
 static void post_manifest(DnApiRequest *request)
@@ -117,10 +101,10 @@ static void post_manifest(DnApiRequest *request)
 	g_autoptr(GError) error = failed;
 
 	if (error != NULL)
-		dn_api_problem(request, error);
+		dn_http_answer_error(request, error);
 	else
-		request->api->ops.apply(manifest, signatures, plan, dn_api_defer(request),
-					request->api->data);
+		dn_api_of(request)->ops.apply(manifest, signatures, plan, dn_http_defer(request),
+					      dn_api_of(request)->data);
 }
 
 /* ---- nodes ---- */
@@ -128,21 +112,21 @@ static void post_manifest(DnApiRequest *request)
 static void list_nodes(DnApiRequest *request)
 {
 	g_autoptr(GPtrArray) nodes =
-		dn_fleet_core_nodes(request->api->core, dn_api_query(request, "service"));
+		dn_fleet_core_nodes(dn_api_of(request)->core, dn_http_query(request, "service"));
 	JsonArray *array = json_array_new();
 
 	for (guint i = 0; i < nodes->len; i++)
 		json_array_add_object_element(array,
 					      dn_record_from_node(g_ptr_array_index(nodes, i)));
-	dn_api_answer(request, document_of_list("nodes", array));
+	dn_http_answer_list(request, "nodes", array);
 }
 
 /* False when it has been answered: there is no such node. */
 static bool names_node(DnApiRequest *request)
 {
-	if (dn_fleet_core_has_node(request->api->core, request->argument))
+	if (dn_fleet_core_has_node(dn_api_of(request)->core, request->argument))
 		return true;
-	dn_api_not_found(request, "node", request->argument, "dnode nodes");
+	dn_http_not_found(request, "node", request->argument, "dnode nodes");
 	return false;
 }
 
@@ -153,12 +137,12 @@ static void get_logs(DnApiRequest *request)
 
 	if (!names_node(request))
 		return;
-	if (dn_api_query_u64(request, "lines", LINES_LIMIT, &lines, &error) &&
-	    dn_api_query_u64(request, "offset", DN_EPOCH_LIMIT, &offset, &error))
-		request->api->ops.logs(request->argument, (uint32_t)lines, offset,
-				       dn_api_defer(request), request->api->data);
+	if (dn_http_query_u64(request, "lines", LINES_LIMIT, &lines, &error) &&
+	    dn_http_query_u64(request, "offset", DN_EPOCH_LIMIT, &offset, &error))
+		dn_api_of(request)->ops.logs(request->argument, (uint32_t)lines, offset,
+					     dn_http_defer(request), dn_api_of(request)->data);
 	else
-		dn_api_problem(request, error);
+		dn_http_answer_error(request, error);
 }
 
 static void post_quarantine(DnApiRequest *request)
@@ -171,22 +155,23 @@ static void post_quarantine(DnApiRequest *request)
 		g_set_error(&error, DN_ERROR, DN_ERROR_INVALID,
 			    "reason: say why, for those who read the incident");
 	if (error != NULL)
-		dn_api_problem(request, error);
+		dn_http_answer_error(request, error);
 	else if (names_node(request))
-		request->api->ops.quarantine(request->argument, reason, dn_api_defer(request),
-					     request->api->data);
+		dn_api_of(request)->ops.quarantine(request->argument, reason,
+						   dn_http_defer(request),
+						   dn_api_of(request)->data);
 }
 
 /* ---- hosts ---- */
 
 static void list_hosts(DnApiRequest *request)
 {
-	g_autoptr(GPtrArray) views = dn_fleet_core_hosts(request->api->core);
+	g_autoptr(GPtrArray) views = dn_fleet_core_hosts(dn_api_of(request)->core);
 	JsonArray *array = json_array_new();
 
 	for (guint i = 0; i < views->len; i++)
 		json_array_add_object_element(array, dn_json_of_host(g_ptr_array_index(views, i)));
-	dn_api_answer(request, document_of_list("hosts", array));
+	dn_http_answer_list(request, "hosts", array);
 }
 
 static void post_token(DnApiRequest *request)
@@ -196,18 +181,19 @@ static void post_token(DnApiRequest *request)
 	g_autoptr(GError) error = failed;
 
 	if (error != NULL)
-		dn_api_problem(request, error);
+		dn_http_answer_error(request, error);
 	else
-		request->api->ops.token(host, dn_api_defer(request), request->api->data);
+		dn_api_of(request)->ops.token(host, dn_http_defer(request),
+					      dn_api_of(request)->data);
 }
 
 static void answer_cordon(DnApiRequest *request, bool cordon)
 {
-	if (dn_fleet_core_host_cidr(request->api->core, request->argument) == NULL)
-		dn_api_not_found(request, "host", request->argument, "dnode hosts");
+	if (dn_fleet_core_host_cidr(dn_api_of(request)->core, request->argument) == NULL)
+		dn_http_not_found(request, "host", request->argument, "dnode hosts");
 	else
-		request->api->ops.cordon(request->argument, cordon, dn_api_defer(request),
-					 request->api->data);
+		dn_api_of(request)->ops.cordon(request->argument, cordon, dn_http_defer(request),
+					       dn_api_of(request)->data);
 }
 
 static void post_cordon(DnApiRequest *request)
@@ -230,7 +216,7 @@ static void list_drills(DnApiRequest *request)
 	dn_json_set_string(exec, "name", "exec");
 	dn_json_set_string(exec, "tier", "proof");
 	json_array_add_object_element(array, exec);
-	dn_api_answer(request, document_of_list("classes", array));
+	dn_http_answer_list(request, "classes", array);
 }
 
 static void post_drill(DnApiRequest *request)
@@ -240,37 +226,39 @@ static void post_drill(DnApiRequest *request)
 	g_autofree char *service = dn_json_string(request->body, "service", NAME_LIMIT, &failed);
 	g_autoptr(GError) error = failed;
 	g_autoptr(DnServiceView) view =
-		error == NULL ? dn_fleet_core_service(request->api->core, service) : NULL;
+		error == NULL ? dn_fleet_core_service(dn_api_of(request)->core, service) : NULL;
 
 	if (error != NULL)
-		dn_api_problem(request, error);
+		dn_http_answer_error(request, error);
 	else if (view == NULL)
-		dn_api_not_found(request, "service", service, "dnode services");
+		dn_http_not_found(request, "service", service, "dnode services");
 	else
-		request->api->ops.drill(class, service, dn_api_defer(request), request->api->data);
+		dn_api_of(request)->ops.drill(class, service, dn_http_defer(request),
+					      dn_api_of(request)->data);
 }
 
 static void list_incidents(DnApiRequest *request)
 {
 	g_autoptr(GPtrArray) incidents =
-		dn_fleet_core_incidents(request->api->core, dn_api_query(request, "service"),
-					dn_api_query(request, "node"));
+		dn_fleet_core_incidents(dn_api_of(request)->core, dn_http_query(request, "service"),
+					dn_http_query(request, "node"));
 	JsonArray *array = json_array_new();
 
 	for (guint i = 0; i < incidents->len; i++)
 		json_array_add_object_element(
 			array, dn_record_from_incident(g_ptr_array_index(incidents, i)));
-	dn_api_answer(request, document_of_list("incidents", array));
+	dn_http_answer_list(request, "incidents", array);
 }
 
 static void get_incident(DnApiRequest *request)
 {
-	const DnIncident *incident = dn_fleet_core_incident(request->api->core, request->argument);
+	const DnIncident *incident =
+		dn_fleet_core_incident(dn_api_of(request)->core, request->argument);
 
 	if (incident == NULL)
-		dn_api_not_found(request, "incident", request->argument, "dnode incidents");
+		dn_http_not_found(request, "incident", request->argument, "dnode incidents");
 	else
-		dn_api_answer(request, document_of("incident", dn_record_from_incident(incident)));
+		dn_http_answer_one(request, "incident", dn_record_from_incident(incident));
 }
 
 static void post_destroy(DnApiRequest *request)
@@ -283,12 +271,12 @@ static void post_destroy(DnApiRequest *request)
 	g_autoptr(GError) error = failed;
 
 	if (error != NULL)
-		dn_api_problem(request, error);
-	else if (dn_fleet_core_incident(request->api->core, request->argument) == NULL)
-		dn_api_not_found(request, "incident", request->argument, "dnode incidents");
+		dn_http_answer_error(request, error);
+	else if (dn_fleet_core_incident(dn_api_of(request)->core, request->argument) == NULL)
+		dn_http_not_found(request, "incident", request->argument, "dnode incidents");
 	else
-		request->api->ops.destroy(request->argument, statement, signatures,
-					  dn_api_defer(request), request->api->data);
+		dn_api_of(request)->ops.destroy(request->argument, statement, signatures,
+						dn_http_defer(request), dn_api_of(request)->data);
 }
 
 /* ---- events ---- */
@@ -310,25 +298,25 @@ static void list_events(DnApiRequest *request)
 		dn_stream_begin(request);
 		return;
 	}
-	if (!dn_api_query_u64(request, "since", DN_EPOCH_LIMIT, &since, &error) ||
-	    !dn_api_query_u64(request, "limit", DN_API_EVENTS_LIMIT, &limit, &error)) {
-		dn_api_problem(request, error);
+	if (!dn_http_query_u64(request, "since", DN_EPOCH_LIMIT, &since, &error) ||
+	    !dn_http_query_u64(request, "limit", DN_API_EVENTS_LIMIT, &limit, &error)) {
+		dn_http_answer_error(request, error);
 		return;
 	}
 	g_autoptr(GPtrArray) events =
-		request->api->ops.events(since, (unsigned)limit, request->api->data);
+		dn_api_of(request)->ops.events(since, (unsigned)limit, dn_api_of(request)->data);
 	JsonArray *array = json_array_new();
 	for (guint i = 0; i < events->len; i++)
 		json_array_add_object_element(array,
 					      dn_record_from_event(g_ptr_array_index(events, i)));
-	dn_api_answer(request, document_of_list("events", array));
+	dn_http_answer_list(request, "events", array);
 }
 
 /* ---- images ---- */
 
 static void list_images(DnApiRequest *request)
 {
-	request->api->ops.images(dn_api_defer(request), request->api->data);
+	dn_api_of(request)->ops.images(dn_http_defer(request), dn_api_of(request)->data);
 }
 
 static void post_missing(DnApiRequest *request)
@@ -342,16 +330,16 @@ static void post_missing(DnApiRequest *request)
 				g_strdup(dn_json_string_at(array, i, NAME_LIMIT * 2, &failed)));
 	g_autoptr(GError) error = failed;
 	if (error != NULL)
-		dn_api_problem(request, error);
+		dn_http_answer_error(request, error);
 	else
-		request->api->ops.images_missing(objects, dn_api_defer(request),
-						 request->api->data);
+		dn_api_of(request)->ops.images_missing(objects, dn_http_defer(request),
+						       dn_api_of(request)->data);
 }
 
 static void put_object(DnApiRequest *request)
 {
-	request->api->ops.image_object(request->argument, request->spool_fd, dn_api_defer(request),
-				       request->api->data);
+	dn_api_of(request)->ops.image_object(request->argument, request->spool_fd,
+					     dn_http_defer(request), dn_api_of(request)->data);
 }
 
 static void post_image(DnApiRequest *request)
@@ -364,13 +352,13 @@ static void post_image(DnApiRequest *request)
 	g_autoptr(GError) error = failed;
 
 	if (error != NULL)
-		dn_api_problem(request, error);
+		dn_http_answer_error(request, error);
 	else
-		request->api->ops.image_set(ref, commit, metadata, dn_api_defer(request),
-					    request->api->data);
+		dn_api_of(request)->ops.image_set(ref, commit, metadata, dn_http_defer(request),
+						  dn_api_of(request)->data);
 }
 
-const DnApiRoute dn_api_routes[] = {
+const DnHttpRoute dn_api_routes[] = {
 	{"GET", "/v1/cluster", DN_BODY_NONE, get_cluster},
 	{"GET", "/v1/services", DN_BODY_NONE, list_services},
 	{"GET", "/v1/services/*", DN_BODY_NONE, get_service},

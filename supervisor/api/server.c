@@ -1,347 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
-#include <fcntl.h>
-#include <gio/gunixsocketaddress.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
-
 #include "api/internal.h"
-#include "base/fd.h"
-#include "base/file.h"
-#include "base/text.h"
-#include "wire/json.h"
 
-enum { GROUPS_LIMIT = 1024, BACKLOG = 64, SOCKET_MODE = 0660 };
-
-static const char inbound_key[] = "dn-inbound";
-
-/* What is known of a request while its body arrives. */
-typedef struct {
-	const DnApiRoute *route; /* NULL: there is none */
-	char *argument;
-	bool is_wrong_method; /* the path is known */
-	uint64_t size;
-	bool too_large;
-	int spool_fd;
-	GError *error; /* of the spool, or NULL */
-} Inbound;
-
-static void free_inbound(gpointer data)
-{
-	Inbound *inbound = data;
-
-	dn_fd_clear(&inbound->spool_fd);
-	g_clear_error(&inbound->error);
-	g_free(inbound->argument);
-	g_free(inbound);
-}
-
-/* ---- the table ---- */
-
-/* Whether @path is @pattern; *@argument is what '*' stood for, in the path's own encoding. */
-static bool matches(const char *pattern, const char *path, char **argument)
-{
-	g_auto(GStrv) wanted = g_strsplit(pattern, "/", -1);
-	g_auto(GStrv) given = g_strsplit(path, "/", -1);
-	g_autofree char *found = NULL;
-
-	if (g_strv_length(wanted) != g_strv_length(given))
-		return false;
-	for (guint i = 0; wanted[i] != NULL; i++) {
-		if (g_str_equal(wanted[i], "*") && given[i][0] != '\0') {
-			g_free(found);
-			found = g_strdup(given[i]);
-		} else if (!g_str_equal(wanted[i], given[i])) {
-			return false;
-		}
-	}
-	*argument = g_steal_pointer(&found);
-	return true;
-}
-
-static void find_route(Inbound *inbound, const char *method, const char *path)
-{
-	for (const DnApiRoute *route = dn_api_routes; route->method != NULL; route++) {
-		g_autofree char *argument = NULL;
-
-		if (!matches(route->pattern, path, &argument))
-			continue;
-		if (g_str_equal(route->method, method)) {
-			inbound->route = route;
-			inbound->argument = g_steal_pointer(&argument);
-			return;
-		}
-		inbound->is_wrong_method = true;
-	}
-}
-
-/* ---- bodies ---- */
-
-static uint64_t limit_of(const Inbound *inbound)
-{
-	if (inbound->route == NULL || inbound->route->body == DN_BODY_NONE)
-		return 0;
-	return inbound->route->body == DN_BODY_OBJECT ? DN_API_OBJECT_LIMIT : DN_API_BODY_LIMIT;
-}
-
-static void write_spool(Inbound *inbound, GBytes *chunk)
-{
-	if (inbound->error == NULL && !dn_file_write_all(inbound->spool_fd, chunk))
-		dn_throw_errno(&inbound->error, errno, "keep an object on its way in");
-}
-
-/* What is over the limit is read and thrown away, so that the answer still arrives. */
-static void on_got_chunk(SoupServerMessage *message, GBytes *chunk, gpointer data)
-{
-	Inbound *inbound = data;
-
-	inbound->size += g_bytes_get_size(chunk);
-	if (inbound->size > limit_of(inbound)) {
-		SoupMessageBody *body = soup_server_message_get_request_body(message);
-
-		inbound->too_large = true;
-		soup_message_body_set_accumulate(body, FALSE);
-		soup_message_body_truncate(body);
-	} else if (inbound->spool_fd >= 0) {
-		write_spool(inbound, chunk);
-	}
-}
-
-static void on_got_headers(SoupServerMessage *message, gpointer data)
-{
-	DnApi *api = data;
-	Inbound *inbound = g_new0(Inbound, 1);
-
-	inbound->spool_fd = -1;
-	g_object_set_data_full(G_OBJECT(message), inbound_key, inbound, free_inbound);
-	/*
-	 * libsoup ends connections it did not listen for itself after one request. Unless that is
-	 * said, clients send the next one into the closing connection, and libsoup's own repeats
-	 * it without its body.
-	 */
-	soup_message_headers_replace(soup_server_message_get_response_headers(message),
-				     "Connection", "close");
-	find_route(inbound, soup_server_message_get_method(message),
-		   g_uri_get_path(soup_server_message_get_uri(message)));
-	if (inbound->route == NULL || inbound->route->body != DN_BODY_JSON)
-		soup_message_body_set_accumulate(soup_server_message_get_request_body(message),
-						 FALSE);
-	if (inbound->route != NULL && inbound->route->body == DN_BODY_OBJECT) {
-		inbound->spool_fd =
-			open(api->spool_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
-		if (inbound->spool_fd < 0)
-			dn_throw_errno(&inbound->error, errno, "open a file in %s", api->spool_dir);
-	}
-	g_signal_connect(message, "got-chunk", G_CALLBACK(on_got_chunk), inbound);
-}
-
-/* ---- a request ---- */
-
-const char *dn_api_query(const DnApiRequest *request, const char *name)
-{
-	return request->query == NULL ? NULL : g_hash_table_lookup(request->query, name);
-}
-
-bool dn_api_query_u64(const DnApiRequest *request, const char *name, uint64_t limit,
-		      uint64_t *value, GError **error)
-{
-	const char *text = dn_api_query(request, name);
-
-	if (text == NULL || dn_text_parse_u64(text, limit, value))
-		return true;
-	g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-		    "%s: not a whole number from 0 to %" G_GUINT64_FORMAT, name, limit);
-	return false;
-}
-
-static bool read_body(DnApiRequest *request, const Inbound *inbound, GError **error)
-{
-	if (inbound->too_large) {
-		g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
-			    "the request's body is larger than %" G_GUINT64_FORMAT " bytes",
-			    limit_of(inbound));
-		return false;
-	}
-	if (inbound->error != NULL) {
-		g_propagate_error(error, g_error_copy(inbound->error));
-		return false;
-	}
-	if (inbound->route->body == DN_BODY_OBJECT) {
-		if (lseek(inbound->spool_fd, 0, SEEK_SET) < 0)
-			return dn_throw_errno(error, errno, "rewind an object");
-		request->spool_fd = inbound->spool_fd;
-	}
-	if (inbound->route->body != DN_BODY_JSON)
-		return true;
-	g_autoptr(GBytes) bytes =
-		soup_message_body_flatten(soup_server_message_get_request_body(request->message));
-	request->body = dn_json_parse(bytes, DN_API_BODY_LIMIT, error);
-	return request->body != NULL;
-}
-
-static void serve(DnApiRequest *request, const Inbound *inbound)
-{
-	g_autoptr(GError) error = NULL;
-
-	if (inbound->route == NULL) {
-		dn_api_not_found(request,
-				 inbound->is_wrong_method ? "such method for this path" : "path",
-				 request->argument, "docs/formats/api.md");
-		return;
-	}
-	if (read_body(request, inbound, &error))
-		inbound->route->handler(request);
-	else
-		dn_api_problem(request, error);
-	g_clear_pointer(&request->body, json_object_unref);
-}
-
-static void on_request(SoupServer *server, SoupServerMessage *message, const char *path,
-		       GHashTable *query, gpointer data)
-{
-	const Inbound *inbound = g_object_get_data(G_OBJECT(message), inbound_key);
-	DnApiRequest request = {
-		.api = data,
-		.message = message,
-		.query = query,
-		.argument = inbound->route == NULL ? (char *)path : inbound->argument,
-		.spool_fd = -1,
-	};
-
-	serve(&request, inbound);
-}
-
-static void on_started(SoupServer *server, SoupServerMessage *message, gpointer data)
-{
-	g_signal_connect(message, "got-headers", G_CALLBACK(on_got_headers), data);
-}
-
-/* ---- the socket ---- */
-
-static bool is_in_group(int fd, gid_t group)
-{
-	gid_t groups[GROUPS_LIMIT];
-	socklen_t size = sizeof(groups);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) < 0)
-		return false;
-	for (size_t i = 0; i < size / sizeof(groups[0]); i++)
-		if (groups[i] == group)
-			return true;
-	return false;
-}
-
-/* The mode of the socket says the same; this holds even where somebody has widened it. */
-static bool may_call(const DnApi *self, int fd)
-{
-	struct ucred peer = {0};
-	socklen_t size = sizeof(peer);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-		return false;
-	return peer.uid == 0 || peer.uid == geteuid() || peer.gid == self->group ||
-	       is_in_group(fd, self->group);
-}
-
-static gboolean on_incoming(GSocketService *service, GSocketConnection *connection, GObject *source,
-			    gpointer data)
-{
-	DnApi *self = data;
-	GSocket *socket = g_socket_connection_get_socket(connection);
-	g_autoptr(GSocketAddress) local = g_socket_get_local_address(socket, NULL);
-	g_autoptr(GSocketAddress) remote = g_socket_get_remote_address(socket, NULL);
-	g_autoptr(GError) error = NULL;
-
-	/* Dropping the connection is the answer. Without both addresses libsoup would crash. */
-	if (local == NULL || remote == NULL || !may_call(self, g_socket_get_fd(socket)))
-		return TRUE;
-	if (!soup_server_accept_iostream(self->server, G_IO_STREAM(connection), local, remote,
-					 &error))
-		g_warning("api: %s", error->message);
-	return TRUE;
-}
-
-static int make_socket(const char *path, gid_t *group, GError **error)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct stat info;
-
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-			    "%s is too long for a socket; choose a shorter --run directory", path);
-		return -1;
-	}
-	strcpy(address.sun_path, path);
-	dn_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || (unlink(path) < 0 && errno != ENOENT)) {
-		dn_throw_errno(error, errno, "make %s", path);
-		return -1;
-	}
-	mode_t before = umask(0777 & ~SOCKET_MODE);
-	int bound = bind(fd, (struct sockaddr *)&address, sizeof(address));
-	int errsv = errno;
-	umask(before);
-	if (bound < 0 || listen(fd, BACKLOG) < 0 || stat(path, &info) < 0) {
-		dn_throw_errno(error, bound < 0 ? errsv : errno, "listen on %s", path);
-		return -1;
-	}
-	*group = info.st_gid;
-	return g_steal_fd(&fd);
-}
-
-static bool listen_on(DnApi *self, GError **error)
-{
-	dn_autofd int fd = make_socket(self->socket_path, &self->group, error);
-
-	if (fd < 0)
-		return false;
-	g_autoptr(GSocket) socket = g_socket_new_from_fd(fd, error);
-	if (socket == NULL)
-		return false;
-	(void)g_steal_fd(&fd);
-	self->service = g_socket_service_new();
-	if (!g_socket_listener_add_socket(G_SOCKET_LISTENER(self->service), socket, NULL, error))
-		return false;
-	g_signal_connect(self->service, "incoming", G_CALLBACK(on_incoming), self);
-	g_socket_service_start(self->service);
-	return true;
-}
+enum { SOCKET_MODE = 0660 };
 
 DnApi *dn_api_new(const DnApiConfig *config, const DnApiOps *ops, void *data, GError **error)
 {
 	g_autoptr(DnApi) self = g_new0(DnApi, 1);
 
-	self->socket_path = g_strdup(config->socket_path);
-	self->spool_dir = g_strdup(config->spool_dir);
 	self->core = config->core;
 	self->ops = *ops;
 	self->data = data;
 	self->streams = g_ptr_array_new();
-	self->server = soup_server_new("server-header", "dnode", NULL);
-	g_signal_connect(self->server, "request-started", G_CALLBACK(on_started), self);
-	soup_server_add_handler(self->server, NULL, on_request, self, NULL);
-	return listen_on(self, error) ? g_steal_pointer(&self) : NULL;
+	self->server = dn_http_server_new(&(DnHttpServerConfig){.socket_path = config->socket_path,
+								.mode = SOCKET_MODE,
+								.spool_dir = config->spool_dir,
+								.routes = dn_api_routes,
+								.owner = self},
+					  error);
+	return self->server != NULL ? g_steal_pointer(&self) : NULL;
 }
 
 void dn_api_free(DnApi *self)
 {
 	if (self == NULL)
 		return;
-	if (self->service != NULL) {
-		g_socket_service_stop(self->service);
-		g_socket_listener_close(G_SOCKET_LISTENER(self->service));
-		g_object_unref(self->service);
-		(void)unlink(self->socket_path);
-	}
 	dn_streams_clear(self);
-	soup_server_disconnect(self->server);
-	g_signal_handlers_disconnect_by_data(self->server, self);
-	g_object_unref(self->server);
+	dn_http_server_free(self->server);
 	g_ptr_array_unref(self->streams);
-	g_free(self->socket_path);
-	g_free(self->spool_dir);
 	g_free(self);
+}
+
+void dn_api_reply(DnApiReply *self, JsonObject *document)
+{
+	dn_http_reply(self, document);
+}
+
+void dn_api_reply_error(DnApiReply *self, const GError *error)
+{
+	dn_http_reply_error(self, error);
 }

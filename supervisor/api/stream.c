@@ -100,12 +100,12 @@ static bool read_since(DnApiRequest *request, uint64_t *since, bool *has_since, 
 		soup_server_message_get_request_headers(request->message), "Last-Event-ID");
 
 	*since = 0;
-	*has_since = dn_api_query(request, "since") != NULL;
+	*has_since = dn_http_query(request, "since") != NULL;
 	if (last != NULL && !*has_since) {
 		*has_since = g_ascii_string_to_unsigned(last, 10, 0, G_MAXINT64, since, NULL);
 		return true;
 	}
-	return dn_api_query_u64(request, "since", G_MAXINT64, since, error);
+	return dn_http_query_u64(request, "since", G_MAXINT64, since, error);
 }
 
 static void replay(DnEventStream *stream, uint64_t since)
@@ -130,7 +130,7 @@ static void replay(DnEventStream *stream, uint64_t since)
 
 void dn_stream_begin(DnApiRequest *request)
 {
-	DnApi *api = request->api;
+	DnApi *api = dn_api_of(request);
 	g_autoptr(GError) error = NULL;
 	uint64_t since = 0;
 	bool has_since = false;
@@ -140,7 +140,7 @@ void dn_stream_begin(DnApiRequest *request)
 			    "%d programs follow the events already; end one of them",
 			    DN_API_STREAMS_LIMIT);
 	if (error != NULL || !read_since(request, &since, &has_since, &error)) {
-		dn_api_problem(request, error);
+		dn_http_answer_error(request, error);
 		return;
 	}
 	DnEventStream *stream = g_new0(DnEventStream, 1);

@@ -201,6 +201,27 @@ class Fleet:
         wait_for("a new supervisor", lambda: pid() not in (None, old))
         self.wait_hosts()
 
+    @contextlib.contextmanager
+    def without_supervisor(self):
+        """Killed, and nobody starts it again before the block ends."""
+        pid = self.ask("lab", "status", "--name", self.name)["supervisor"]["pid"]
+        monitor = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(monitor, signal.SIGSTOP)
+        try:
+            os.kill(pid, signal.SIGKILL)
+            yield
+        finally:
+            os.kill(monitor, signal.SIGCONT)
+        self.wait_hosts()
+
+    def agent(self, host, *args, check=True):
+        """Ask one host's agent itself."""
+        row = next(h for h in self.status["hosts"] if h["name"] == host)
+        return self.run("--agent", row["socket"], *args, check=check)
+
+    def ask_agent(self, host, *args):
+        return json.loads(self.agent(host, *args, "--json").stdout)
+
     @staticmethod
     def stop_between_transactions(pid, change):
         """Stop a process and call change(); one that was stopped with its store locked goes on."""

@@ -130,6 +130,34 @@ Test(verbs, options_stand_anywhere_and_take_their_value_either_way)
 	cr_assert_null(dn_call_operand(a->call, 1));
 }
 
+static void agent_is(const char *line, const char *agent, const char *operand)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(DnArguments) a = parse(line, &error);
+
+	cr_assert_not_null(a, "%s: %s", line, error != NULL ? error->message : "");
+	cr_assert_str_eq(a->call->agent, agent, "%s", line);
+	cr_assert_str_eq(dn_call_operand(a->call, 0), operand);
+}
+
+Test(verbs, an_agent_is_named_by_its_path_or_not_at_all)
+{
+	agent_is("--agent nodes web", "", "web");
+	agent_is("nodes web --agent", "", "web");
+	agent_is("--agent /run/x/agent.sock nodes web", "/run/x/agent.sock", "web");
+	agent_is("nodes --agent=/run/x web", "/run/x", "web");
+}
+
+Test(verbs, what_an_agent_cannot_answer_is_refused_before_it_is_asked)
+{
+	g_autofree char *scale = refusal("--agent scale web 3");
+	g_autofree char *both = refusal("--agent --supervisor unix:/x nodes");
+
+	cr_assert_str_eq(scale, "scale is for the supervisor; with --agent there are nodes, "
+				"incidents, logs, quarantine, events and hosts");
+	cr_assert(g_str_has_prefix(both, "node: --agent and --supervisor"), "%s", both);
+}
+
 Test(verbs, after_two_dashes_everything_is_an_operand)
 {
 	g_autoptr(GError) error = NULL;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "desk.h"
+#include "http/server.h"
 #include "support/suite.h"
 
 enum { NOBODY = 65534, OBJECT_BYTES = 3 * 1024 * 1024, MANY = 100 };
@@ -238,7 +239,7 @@ Test(api, a_name_that_nobody_has_is_a_404_that_names_it)
 Test(api, a_body_beyond_the_limit_is_refused_and_never_reaches_the_owner)
 {
 	JsonObject *body = json_object_new();
-	g_autofree char *huge = g_strnfill(DN_API_BODY_LIMIT, 'x');
+	g_autofree char *huge = g_strnfill(DN_HTTP_BODY_LIMIT, 'x');
 
 	json_object_set_string_member(body, "reason", huge);
 	cr_assert(eq(int, desk_code_of(&desk, "POST", "/v1/nodes/web-00000001/quarantine", body),

@@ -3,14 +3,14 @@
 /* How every answer leaves: documents with their schema, errors as problems. */
 
 #include <dnode/version.h>
+#include <libsoup/soup.h>
 #include <string.h>
 
-#include "api/internal.h"
 #include "base/text.h"
 #include "http/problem.h"
-#include "wire/json.h"
+#include "http/server.h"
 
-struct DnApiReply {
+struct DnHttpReply {
 	SoupServerMessage *message; /* owned; paused */
 };
 
@@ -40,17 +40,41 @@ static void respond_problem(SoupServerMessage *message, unsigned status, const G
 	respond(message, status, DN_PROBLEM_MEDIA_TYPE, problem);
 }
 
-void dn_api_answer(DnApiRequest *request, JsonObject *document)
+void dn_http_answer(DnHttpRequest *request, JsonObject *document)
 {
 	respond(request->message, SOUP_STATUS_OK, "application/json", document);
 }
 
-void dn_api_problem(DnApiRequest *request, const GError *error)
+static JsonObject *document_of(const char *noun, JsonNode *taken)
+{
+	JsonObject *document = json_object_new();
+
+	json_object_set_member(document, noun, taken);
+	return document;
+}
+
+void dn_http_answer_list(DnHttpRequest *request, const char *noun, JsonArray *list)
+{
+	JsonNode *node = json_node_init_array(json_node_alloc(), list);
+
+	json_array_unref(list);
+	dn_http_answer(request, document_of(noun, node));
+}
+
+void dn_http_answer_one(DnHttpRequest *request, const char *noun, JsonObject *one)
+{
+	JsonNode *node = json_node_init_object(json_node_alloc(), one);
+
+	json_object_unref(one);
+	dn_http_answer(request, document_of(noun, node));
+}
+
+void dn_http_answer_error(DnHttpRequest *request, const GError *error)
 {
 	respond_problem(request->message, dn_problem_status(error), error);
 }
 
-void dn_api_not_found(DnApiRequest *request, const char *what, const char *name, const char *see)
+void dn_http_not_found(DnHttpRequest *request, const char *what, const char *name, const char *see)
 {
 	g_autoptr(GError) error = NULL;
 	g_autofree char *shown = dn_text_printable(name, strlen(name));
@@ -60,29 +84,29 @@ void dn_api_not_found(DnApiRequest *request, const char *what, const char *name,
 	respond_problem(request->message, SOUP_STATUS_NOT_FOUND, error);
 }
 
-DnApiReply *dn_api_defer(DnApiRequest *request)
+DnHttpReply *dn_http_defer(DnHttpRequest *request)
 {
-	DnApiReply *reply = g_new0(DnApiReply, 1);
+	DnHttpReply *reply = g_new0(DnHttpReply, 1);
 
 	reply->message = g_object_ref(request->message);
 	soup_server_message_pause(reply->message);
 	return reply;
 }
 
-static void finish(DnApiReply *self)
+static void finish(DnHttpReply *self)
 {
 	soup_server_message_unpause(self->message);
 	g_object_unref(self->message);
 	g_free(self);
 }
 
-void dn_api_reply(DnApiReply *self, JsonObject *document)
+void dn_http_reply(DnHttpReply *self, JsonObject *document)
 {
 	respond(self->message, SOUP_STATUS_OK, "application/json", document);
 	finish(self);
 }
 
-void dn_api_reply_error(DnApiReply *self, const GError *error)
+void dn_http_reply_error(DnHttpReply *self, const GError *error)
 {
 	respond_problem(self->message, dn_problem_status(error), error);
 	finish(self);

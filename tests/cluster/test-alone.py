@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Hosts without a supervisor: root asks the agent itself, and nothing is lost by it."""
+import pathlib
+import stat
+import subprocess
+import sys
+
+from fleet import Failed, Fleet, wait_for
+from tap import run
+
+BAD_INPUT, UNAVAILABLE = 2, 5
+
+
+def socket_of(fleet, host):
+    return pathlib.Path(next(h for h in fleet.status["hosts"] if h["name"] == host)["socket"])
+
+
+def the_sockets_of_agents_are_for_root_alone(fleet):
+    for host in ("h1", "h2"):
+        socket = socket_of(fleet, host)
+        mode = socket.stat()
+        assert stat.S_IMODE(mode.st_mode) == 0o600 and mode.st_uid == 0, oct(mode.st_mode)
+        # Also where somebody has widened the mode.
+        socket.chmod(0o666)
+        try:
+            ask = ["curl", "-sS", "--max-time", "5", "--unix-socket", str(socket),
+                   "http://agent/v1/nodes"]
+            mine = subprocess.run(ask, capture_output=True, text=True, check=False)
+            other = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", *ask],
+                                   capture_output=True, text=True, check=False)
+        finally:
+            socket.chmod(0o600)
+        assert mine.returncode == 0 and '"nodes"' in mine.stdout, mine
+        assert other.returncode != 0 and not other.stdout, other
+
+
+def an_agent_shows_what_the_supervisor_shows_of_its_host(fleet):
+    for host in ("h1", "h2"):
+        mine = sorted(n["id"] for n in fleet.ask_agent(host, "nodes")["nodes"])
+        assert mine == sorted(n["id"] for n in fleet.nodes(host=host)) and mine
+        shown = fleet.ask_agent(host, "hosts")["hosts"]
+        assert [(h["name"], h["state"]) for h in shown] == [(host, "linked")], shown
+
+
+def a_host_is_seen_and_answered_for_while_no_supervisor_lives(fleet):
+    with fleet.without_supervisor():
+        done = fleet.run("nodes", check=False)
+        assert done.returncode == UNAVAILABLE, done
+        wait_for("the agent to notice", lambda: fleet.ask_agent(
+            "h1", "hosts")["hosts"][0]["state"] == "alone")
+        node = next(n for n in fleet.ask_agent("h1", "nodes", "web")["nodes"]
+                    if n["state"] == "ready")
+        fleet.agent("h1", "logs", node["id"])
+        shown = fleet.agent("h1", "quarantine", node["id"], "--reason", "looks odd").stdout
+        assert node["id"] in shown, shown
+        incident = fleet.ask_agent("h1", "incidents")["incidents"][0]
+        assert incident["node"] == node["id"] and "looks odd" in incident["detail"], incident
+        assert "looks odd" in fleet.agent("h1", "incident", "show", incident["id"]).stdout
+        kinds = [e["kind"] for e in fleet.ask_agent("h1", "events")["events"]]
+        assert "quarantine.local" in kinds, kinds
+        wait_for("a replacement", lambda: [
+            n for n in fleet.ask_agent("h1", "nodes", "web")["nodes"]
+            if n["state"] == "ready" and n["id"] != node["id"]])
+    wait_for("the supervisor to learn of it", lambda: [
+        i for i in fleet.incidents() if i["id"] == incident["id"]])
+    assert fleet.nodes(id=node["id"])[0]["state"] == "quarantined"
+    told = wait_for("the event to arrive", lambda: [
+        e for e in fleet.ask("events", "-n", "1000")["events"] if e["kind"] == "quarantine.local"])
+    assert len(told) == 1 and told[0]["node"] == node["id"], told
+
+
+def an_agent_says_what_it_does_not_know(fleet):
+    for wrong in (["quarantine", "web-nope", "--reason", "x"], ["incident", "show", "nope"],
+                  ["logs", "../../etc"]):
+        done = fleet.agent("h2", *wrong, check=False)
+        assert done.returncode == BAD_INPUT, (wrong, done)
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def main():
+    tests = [
+        the_sockets_of_agents_are_for_root_alone,
+        an_agent_shows_what_the_supervisor_shows_of_its_host,
+        a_host_is_seen_and_answered_for_while_no_supervisor_lives,
+        an_agent_says_what_it_does_not_know,
+    ]
+    with Fleet(sys.argv[1], hosts=2) as fleet:
+        fleet.apply(replicas=4)
+        fleet.wait_ready(ready=4, epoch=1)
+        fleet.wait_still()
+        result = run(fleet, tests)
+        if result:
+            fleet.tell_logs()
+    return result
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failed as failure:
+        sys.exit(f"Bail out! {failure}")
