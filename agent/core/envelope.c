@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/envelope.h"
 
+#include <string.h>
+
 #include "base/error.h"
+#include "base/text.h"
 
 void dn_envelope_begin(DnEnvelope *self, const char *session)
 {
@@ -20,13 +23,17 @@ static bool is_ours(const DnEnvelope *self, const char *cluster, const char *ses
 		    GError **error)
 {
 	if (g_strcmp0(cluster, self->cluster) != 0) {
+		g_autofree char *shown = dn_text_printable(cluster, strlen(cluster));
+
 		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
-			    "cluster %s is not this host's cluster %s", cluster, self->cluster);
+			    "cluster %s is not this host's cluster %s", shown, self->cluster);
 		return false;
 	}
 	if (self->session == NULL || g_strcmp0(session, self->session) != 0) {
+		g_autofree char *shown = dn_text_printable(session, strlen(session));
+
 		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
-			    "session %s is not the session of this link: a replay", session);
+			    "session %s is not the session of this link: a replay", shown);
 		return false;
 	}
 	return true;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/text.h"
 
 /*
  *     [dnode]
@@ -24,6 +25,7 @@ enum {
 	WORDS_LIMIT = 1024,
 	PORTS_LIMIT = 64,
 	UID_LIMIT = 65535,
+	WHY_BYTES = 200,
 };
 
 static bool refuse(GError **error, const char *what)
@@ -162,9 +164,15 @@ static bool get_ports(GKeyFile *file, GArray *ports, GError **error)
 
 	if (!g_key_file_has_key(file, "run", "ports", NULL))
 		return true;
-	g_autofree gint *numbers = g_key_file_get_integer_list(file, "run", "ports", &n, error);
-	if (numbers == NULL)
+	GError *failed = NULL;
+	g_autofree gint *numbers = g_key_file_get_integer_list(file, "run", "ports", &n, &failed);
+	if (failed != NULL) {
+		g_propagate_error(error, failed);
 		return false;
+	}
+	/* No number at all is NULL without an error. */
+	if (n == 0)
+		return refuse(error, "an empty list of ports");
 	for (gsize i = 0; i < n; i++) {
 		uint16_t port = (uint16_t)numbers[i];
 		if (numbers[i] != port)
@@ -227,9 +235,12 @@ bool dn_run_file_read(GBytes *bytes, DnRun *run, GArray **ports, GError **error)
 	if (!read_into(bytes, &values, found, &failed)) {
 		dn_run_clear(&values);
 		/* Every fault of the text has one remedy, whichever parser found it. */
-		g_set_error_literal(error, DN_ERROR, DN_ERROR_INVALID, failed->message);
-		if (failed->domain != DN_ERROR)
-			g_prefix_error(error, "run defaults of the image: ");
+		g_autofree char *shown =
+			dn_text_printable(failed->message, strnlen(failed->message, WHY_BYTES));
+		if (failed->domain == DN_ERROR)
+			g_set_error_literal(error, DN_ERROR, DN_ERROR_INVALID, shown);
+		else
+			refuse(error, shown);
 		g_error_free(failed);
 		return false;
 	}

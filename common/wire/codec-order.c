@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/codec-parts.h"
 
+#include <string.h>
+
 #include "base/error.h"
+#include "base/text.h"
 #include "wire/codec.h"
 #include "wire/json.h"
 
@@ -252,8 +255,11 @@ static void read_stage(JsonObject *object, DnOrder *order, GError **error)
 {
 	g_autofree char *stage = dn_json_string(object, "stage", NAME_LIMIT, error);
 
-	if (stage != NULL && !dn_stage_parse(stage, &order->stage))
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "no stage is called \"%s\"", stage);
+	if (stage != NULL && !dn_stage_parse(stage, &order->stage)) {
+		g_autofree char *shown = dn_text_printable(stage, strlen(stage));
+
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "no stage is called \"%s\"", shown);
+	}
 }
 
 static void read_body(JsonObject *object, DnOrder *order, GError **error)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/codec.h"
 
+#include <string.h>
+
 #include "base/error.h"
+#include "base/text.h"
 #include "wire/codec-parts.h"
 #include "wire/json.h"
 
@@ -251,7 +254,9 @@ DnFrame *dn_frame_decode(GBytes *bytes, GError **error)
 	while (type < DN_FRAME_N && !g_str_equal(type_names[type], name))
 		type++;
 	if (type == DN_FRAME_N) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "no frame is of type \"%s\"", name);
+		g_autofree char *shown = dn_text_printable(name, strlen(name));
+
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "no frame is of type \"%s\"", shown);
 		return NULL;
 	}
 	g_autoptr(DnFrame) frame = dn_frame_new((DnFrameType)type);

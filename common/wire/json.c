@@ -5,8 +5,9 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/text.h"
 
-enum { NESTING_LIMIT = 32 };
+enum { NESTING_LIMIT = 32, WHY_BYTES = 200 };
 
 static bool is_set(GError **error)
 {
@@ -20,30 +21,90 @@ static void refuse(GError **error, const char *name, const char *wanted)
 			    wanted);
 }
 
-/* json-glib recurses, so a deep document would end on its stack, not in an error. */
-static bool is_shallow(const char *text, size_t length)
+/* The four digits of \u at @text, or 0, which no text may hold. */
+static unsigned escaped_unit(const char *text, size_t length)
 {
+	unsigned unit = 0;
+
+	if (length < 6 || text[0] != '\\' || text[1] != 'u')
+		return 0;
+	for (size_t i = 2; i < 6; i++) {
+		if (!g_ascii_isxdigit(text[i]))
+			return 0;
+		unit = unit << 4 | (unsigned)g_ascii_xdigit_value(text[i]);
+	}
+	return unit;
+}
+
+/*
+ * The bytes of the escape at @text, 0 when it is wrong. json-glib takes half of a surrogate pair,
+ * and what is no digit, and makes text of it that is not UTF-8.
+ */
+static size_t escape_length(const char *text, size_t length)
+{
+	if (length < 2 || text[1] != 'u')
+		return length < 2 ? 0 : 2;
+	unsigned unit = escaped_unit(text, length);
+	if (unit == 0 || (unit >= 0xdc00 && unit <= 0xdfff))
+		return 0;
+	if (unit < 0xd800 || unit > 0xdbff)
+		return 6;
+	unsigned low = escaped_unit(text + 6, length - 6);
+	return low >= 0xdc00 && low <= 0xdfff ? 12 : 0;
+}
+
+/* The bytes of the string whose opening quote is at @text, 0 when it is wrong. */
+static size_t string_length(const char *text, size_t length)
+{
+	for (size_t at = 1; at < length;) {
+		size_t step = 1;
+
+		if (text[at] == '"')
+			return at + 1;
+		if (text[at] == '\\')
+			step = escape_length(text + at, length - at);
+		if (step == 0)
+			return 0;
+		at += step;
+	}
+	return 0;
+}
+
+/*
+ * json-glib recurses, so a deep document would end on its stack, not in an error. It also reads
+ * comments and words in single quotes, which are no JSON and could hide a bracket from this count:
+ * outside of strings only the bytes of RFC 8259's own tokens are let through.
+ */
+static bool is_plain_and_shallow(const char *text, size_t length)
+{
+	static const char tokens[] = " \t\r\n:,0123456789+-.Eaeflnrstu";
 	unsigned depth = 0;
-	bool quoted = false;
 
-	for (size_t i = 0; i < length; i++) {
-		char c = text[i];
+	for (size_t at = 0; at < length;) {
+		char c = text[at];
+		size_t step = 1;
 
-		if (quoted) {
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				quoted = false;
-		} else if (c == '"') {
-			quoted = true;
-		} else if (c == '{' || c == '[') {
-			if (++depth > NESTING_LIMIT)
-				return false;
-		} else if ((c == '}' || c == ']') && depth > 0) {
+		if (c == '"')
+			step = string_length(text + at, length - at);
+		else if (c == '{' || c == '[')
+			step = ++depth <= NESTING_LIMIT ? 1 : 0;
+		else if ((c == '}' || c == ']') && depth > 0)
 			depth--;
-		}
+		else if (memchr(tokens, c, sizeof(tokens) - 1) == NULL)
+			step = 0;
+		if (step == 0)
+			return false;
+		at += step;
 	}
 	return true;
+}
+
+/* json-glib quotes what it read, which is not ours to print as it is. */
+static void refuse_text(const char *why, GError **error)
+{
+	g_autofree char *shown = dn_text_printable(why, strnlen(why, WHY_BYTES));
+
+	g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "not JSON: %s", shown);
 }
 
 JsonObject *dn_json_parse(GBytes *bytes, size_t limit, GError **error)
@@ -58,14 +119,16 @@ JsonObject *dn_json_parse(GBytes *bytes, size_t limit, GError **error)
 			    (size_t)length, limit);
 		return NULL;
 	}
-	if (length == 0 || !g_utf8_validate_len(text, length, NULL) || !is_shallow(text, length)) {
+	if (length == 0 || !g_utf8_validate_len(text, length, NULL) ||
+	    !is_plain_and_shallow(text, length)) {
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-			    "not JSON: empty, not UTF-8, or nested more than %d deep",
+			    "not JSON: empty, not UTF-8, nested more than %d deep, or with "
+			    "something that RFC 8259 does not know",
 			    NESTING_LIMIT);
 		return NULL;
 	}
 	if (!json_parser_load_from_data(parser, text, (gssize)length, &cause)) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "not JSON: %s", cause->message);
+		refuse_text(cause->message, error);
 		return NULL;
 	}
 	JsonNode *root = json_parser_get_root(parser);
