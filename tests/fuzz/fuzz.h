@@ -15,10 +15,13 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /*
- * Abort unless @done and @error agree, and the error, which is freed, is text that may go to a
- * terminal and a log: valid UTF-8, no control character but a line feed, at most 64 KiB.
+ * Abort unless @done and @error agree, and the error, which is freed, may go to a terminal and a
+ * log: fuzz_judge_text(), and at most 64 KiB.
  */
 void fuzz_judge(bool done, GError *error);
+
+/* Abort unless @text is valid UTF-8 without a control character but line feed and tab. */
+void fuzz_judge_text(const char *text);
 
 /* A directory of this process, made at the first call and removed when it ends. */
 const char *fuzz_directory(void);
