@@ -40,6 +40,7 @@
 #include "runtime/logs.h"
 #include "seal/keys.h"
 #include "sensor/sensor.h"
+#include "uplink/spool.h"
 #include "uplink/uplink.h"
 
 typedef struct Agent Agent;
@@ -131,8 +132,9 @@ struct Agent {
 	DnUplink *uplink;
 	DnLocal *local;
 	bool linked;      /* a welcome was believed, and its link is up */
-	GQueue unsent;    /* of DnFact *: events that wait for a link, oldest first */
-	unsigned dropped; /* events that waited too long in too large a crowd */
+	DnSpool *spool;   /* facts that wait until the supervisor has stored them */
+	GHashTable *said; /* set of char *: what was told while no supervisor was linked */
+	bool waits;       /* facts were sent before the last heartbeat and are not stored yet */
 	GMainLoop *loop;
 	GSource *settle;             /* owned: a pending dn_agent_settle() */
 	GHashTable *pending_reports; /* incident id → time, until acknowledged */
@@ -285,8 +287,11 @@ char *dn_agent_read_logs(Agent *agent, const char *node, uint32_t lines, uint64_
 /* report.c */
 DnHostReport *dn_report_make(const Agent *agent) G_GNUC_WARN_UNUSED_RESULT;
 void dn_report_all(Agent *agent);
-void dn_report_unsent(Agent *agent); /* after dn_report_all() */
-void dn_report_forget_unsent(Agent *agent);
+bool dn_report_open(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT; /* STATE_DIR/spool */
+void dn_report_close(Agent *agent);
+void dn_report_spooled(Agent *agent); /* on a new link, after dn_report_all() */
+void dn_report_stored(const char *spool, uint64_t number, void *agent);
+void dn_report_tick(Agent *agent); /* send again what was not stored in time */
 void dn_report_node(Node *node);
 void dn_report_gone(Agent *agent, const char *id);
 void dn_report_incident(Agent *agent, const DnIncident *incident);

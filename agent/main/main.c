@@ -52,6 +52,7 @@ static gboolean on_heartbeat(gpointer data)
 	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_HEARTBEAT);
 
 	dn_uplink_send_fact(agent->uplink, fact);
+	dn_report_tick(agent);
 	/* Deadlines that no event announces: start deadlines, replace_after. */
 	dn_agent_settle(agent);
 	return G_SOURCE_CONTINUE;
@@ -140,7 +141,7 @@ static void agent_free(Agent *agent)
 	if (agent->settle != NULL)
 		g_source_destroy(agent->settle);
 	g_clear_pointer(&agent->settle, g_source_unref);
-	dn_report_forget_unsent(agent);
+	dn_report_close(agent);
 	while (!g_queue_is_empty(&agent->recent))
 		dn_event_free(g_queue_pop_head(&agent->recent));
 	g_hash_table_unref(agent->services);
@@ -174,6 +175,7 @@ static bool open_host(Agent *agent, GError **error)
 	DnInstance *instance = agent->instance;
 
 	if (!dn_state_load(agent, error) || !dn_disk_open(agent, error) ||
+	    !dn_report_open(agent, error) ||
 	    !dn_cgroup_prepare(instance, &agent->cgroup_level, error) ||
 	    !dn_network_prepare_host(instance, error))
 		return false;
@@ -205,8 +207,10 @@ static bool take_over(Agent *agent, GError **error)
 
 static bool link_up(Agent *agent, GError **error)
 {
-	static const DnUplinkOps ops = {
-		.welcomed = dn_agent_welcome, .order = dn_agent_order, .closed = on_link_closed};
+	static const DnUplinkOps ops = {.welcomed = dn_agent_welcome,
+					.order = dn_agent_order,
+					.stored = dn_report_stored,
+					.closed = on_link_closed};
 	uint8_t seed[DN_SEED_BYTES];
 	DnUplinkConfig config = {
 		.address = agent->instance->supervisor_address,

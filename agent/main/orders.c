@@ -94,7 +94,7 @@ bool dn_agent_welcome(const DnWelcome *welcome, void *data)
 	g_message("linked to the supervisor, term %" G_GUINT64_FORMAT, welcome->term);
 	agent->linked = true;
 	dn_report_all(agent);
-	dn_report_unsent(agent);
+	dn_report_spooled(agent);
 	dn_agent_settle(agent);
 	return true;
 }

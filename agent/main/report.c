@@ -12,55 +12,116 @@ static void send_fact(Agent *agent, DnFact *fact)
 		dn_uplink_send_fact(agent->uplink, fact);
 }
 
-/* ---- events that wait for a link ---- */
+/* ---- facts that wait until the supervisor has stored them ---- */
 
-enum { UNSENT_LIMIT = 64 };
+enum { SAID_LIMIT = 64 };
 
-static bool says_the_same(const DnEvent *a, const DnEvent *b)
+bool dn_report_open(Agent *agent, GError **error)
 {
-	return g_str_equal(a->kind, b->kind) && g_strcmp0(a->service, b->service) == 0 &&
-	       g_strcmp0(a->node, b->node) == 0 && g_str_equal(a->text, b->text);
+	g_autofree char *path = g_build_filename(agent->instance->state_dir, "spool", NULL);
+
+	agent->said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	agent->spool = dn_spool_open(path, DN_SPOOL_LIMIT, error);
+	return agent->spool != NULL;
 }
 
-/*
- * Takes @fact. A supervisor whose welcome is refused comes again and again: what is said already
- * is said once, and past the limit the oldest goes.
- */
-static void keep_unsent(Agent *agent, DnFact *fact)
+void dn_report_close(Agent *agent)
 {
-	for (GList *i = agent->unsent.head; i != NULL; i = i->next)
-		if (says_the_same(((DnFact *)i->data)->event, fact->event)) {
-			dn_fact_free(fact);
-			return;
-		}
-	g_queue_push_tail(&agent->unsent, fact);
-	if (agent->unsent.length > UNSENT_LIMIT) {
-		dn_fact_free(g_queue_pop_head(&agent->unsent));
-		agent->dropped++;
+	g_clear_pointer(&agent->spool, dn_spool_close);
+	g_clear_pointer(&agent->said, g_hash_table_unref);
+}
+
+static void send_entry(Agent *agent, const DnSpoolEntry *entry)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(DnFrame) frame = dn_frame_decode(entry->payload, &error);
+
+	if (frame == NULL || frame->type != DN_FRAME_FACT) {
+		g_warning("a fact of the spool is none: %s", error != NULL ? error->message : "");
+		return;
+	}
+	frame->fact->spool = g_strdup(dn_spool_name(agent->spool));
+	frame->fact->number = entry->number;
+	frame->fact->previous = entry->previous;
+	send_fact(agent, frame->fact);
+}
+
+static void send_spooled(Agent *agent)
+{
+	DnSpoolEntry entry = {0};
+
+	while (agent->linked && dn_spool_take(agent->spool, &entry)) {
+		send_entry(agent, &entry);
+		g_bytes_unref(entry.payload);
 	}
 }
 
-void dn_report_unsent(Agent *agent)
+static void tell_dropped(Agent *agent)
 {
-	unsigned dropped = agent->dropped;
+	uint64_t dropped = dn_spool_dropped(agent->spool, true);
 
-	while (!g_queue_is_empty(&agent->unsent)) {
-		g_autoptr(DnFact) fact = g_queue_pop_head(&agent->unsent);
-
-		send_fact(agent, fact);
-	}
-	agent->dropped = 0;
 	if (dropped > 0)
 		dn_report_event(agent, "warning", "events.dropped", NULL, NULL,
-				"%u events were dropped while no supervisor was linked; they are "
-				"in the agent's log",
+				"%" G_GUINT64_FORMAT
+				" facts were dropped from the full spool of this host while no "
+				"supervisor stored them; they are in the agent's log",
 				dropped);
 }
 
-void dn_report_forget_unsent(Agent *agent)
+void dn_report_spooled(Agent *agent)
 {
-	while (!g_queue_is_empty(&agent->unsent))
-		dn_fact_free(g_queue_pop_head(&agent->unsent));
+	g_hash_table_remove_all(agent->said);
+	agent->waits = false;
+	dn_spool_rewind(agent->spool);
+	send_spooled(agent);
+	tell_dropped(agent);
+}
+
+void dn_report_stored(const char *spool, uint64_t number, void *data)
+{
+	Agent *agent = data;
+
+	if (g_strcmp0(spool, dn_spool_name(agent->spool)) != 0)
+		return;
+	agent->waits = false;
+	dn_spool_acknowledge(agent->spool, number);
+	send_spooled(agent);
+}
+
+void dn_report_tick(Agent *agent)
+{
+	if (agent->waits && agent->linked)
+		dn_spool_rewind(agent->spool);
+	agent->waits = dn_spool_sent(agent->spool) > 0;
+	send_spooled(agent);
+}
+
+/* Whatever the supervisor's state: it is kept first, and sent when its turn has come. */
+static void spool(Agent *agent, DnFact *fact)
+{
+	g_autoptr(GBytes) bytes = dn_frame_encode_fact(fact);
+	g_autoptr(GError) error = NULL;
+
+	if (agent->spool != NULL && dn_spool_append(agent->spool, bytes, &error)) {
+		send_spooled(agent);
+		return;
+	}
+	/* A full disk: what can be said now is said, what cannot is counted. */
+	if (error != NULL)
+		g_warning("%s", error->message);
+	if (agent->linked)
+		send_fact(agent, fact);
+}
+
+/* A supervisor whose welcome is refused comes again and again: what is said is said once. */
+static bool is_said(Agent *agent, const DnEvent *event)
+{
+	if (agent->linked || agent->said == NULL || g_hash_table_size(agent->said) >= SAID_LIMIT)
+		return false;
+	return !g_hash_table_add(
+		agent->said, g_strdup_printf("%s %s %s %s", event->kind,
+					     event->service != NULL ? event->service : "",
+					     event->node != NULL ? event->node : "", event->text));
 }
 
 /* ---- facts ---- */
@@ -128,7 +189,7 @@ void dn_report_gone(Agent *agent, const char *id)
 	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_NODE_GONE);
 
 	fact->id = g_strdup(id);
-	send_fact(agent, fact);
+	spool(agent, fact);
 }
 
 void dn_report_incident(Agent *agent, const DnIncident *incident)
@@ -171,8 +232,6 @@ void dn_report_event(Agent *agent, const char *severity, const char *kind, const
 	fact->event->service = g_strdup(service);
 	fact->event->node = g_strdup(node);
 	remember(agent, fact->event);
-	if (agent->linked)
-		send_fact(agent, fact);
-	else
-		keep_unsent(agent, g_steal_pointer(&fact));
+	if (!is_said(agent, fact->event))
+		spool(agent, fact);
 }

@@ -59,6 +59,8 @@ static void on_frame(DnLinkClient *client, GBytes *bytes, void *data)
 		on_welcome(self, frame->welcome);
 	else if (frame->type == DN_FRAME_ORDER && self->up)
 		self->ops.order(frame->order, self->data);
+	else if (frame->type == DN_FRAME_STORED && self->up)
+		self->ops.stored(frame->spool, frame->stored, self->data);
 	else if (frame->type == DN_FRAME_REFUSED)
 		dn_link_client_drop(client, frame->refused);
 	else

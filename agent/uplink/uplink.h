@@ -3,8 +3,8 @@
 
 /*
  * The link to the supervisor: connect, say hello with a fresh session, and hand on what comes.
- * It reconnects by itself. Nothing is queued while it is down: after every welcome the agent
- * states everything it has, so there is nothing to catch up with.
+ * It reconnects by itself. Nothing is queued here while it is down: after every welcome the agent
+ * states everything it has, and sends from its spool what a state does not tell.
  *
  * Enrolment is a link of its own, used once.
  */
@@ -20,6 +20,8 @@ typedef struct {
 	/* A welcome came for our hello. False: it may not be believed; the link is closed. */
 	bool (*welcomed)(const DnWelcome *welcome, void *data);
 	void (*order)(const DnOrder *order, void *data);
+	/* The facts of @spool up to @number are in the supervisor's store. */
+	void (*stored)(const char *spool, uint64_t number, void *data);
 	void (*closed)(const char *reason, void *data);
 } DnUplinkOps;
 

@@ -124,6 +124,7 @@ void dn_fact_free(DnFact *self)
 {
 	if (self == NULL)
 		return;
+	g_free(self->spool);
 	dn_host_report_free(self->report);
 	dn_node_record_free(self->node);
 	g_free(self->id);

@@ -86,6 +86,13 @@ typedef enum {
 typedef struct {
 	DnFactKind kind;
 	uint64_t seq; /* per connection, grows by one */
+	/*
+	 * Of a fact that the host keeps until it is acknowledged: its spool's name, its number
+	 * there and that of the fact before it (0: nothing before it is left). NULL: of this link
+	 * only.
+	 */
+	char *spool;
+	uint64_t number, previous;
 	DnHostReport *report;
 	DnNodeRecord *node;
 	char *id;

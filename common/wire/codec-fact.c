@@ -136,6 +136,11 @@ JsonObject *dn_codec_write_fact(const DnFact *fact)
 	dn_json_set_string(object, "type", "fact");
 	dn_json_set_string(object, "kind", kind_names[fact->kind]);
 	json_object_set_int_member(object, "seq", (gint64)fact->seq);
+	if (fact->spool != NULL) {
+		dn_json_set_string(object, "spool", fact->spool);
+		json_object_set_int_member(object, "number", (gint64)fact->number);
+		json_object_set_int_member(object, "previous", (gint64)fact->previous);
+	}
 	switch (fact->kind) {
 	case DN_FACT_REPORT:
 		json_object_set_object_member(object, "report", write_report(fact->report));
@@ -215,6 +220,11 @@ DnFact *dn_codec_read_fact(JsonObject *object, GError **error)
 		g_set_error(&failed, DN_ERROR, DN_ERROR_INVALID, "no fact is called so");
 	g_autoptr(DnFact) fact = dn_fact_new(kind);
 	fact->seq = dn_json_u64(object, "seq", G_MAXINT64, &failed);
+	fact->spool = dn_json_string_or_null(object, "spool", NAME_LIMIT, &failed);
+	if (fact->spool != NULL) {
+		fact->number = dn_json_u64(object, "number", G_MAXINT64, &failed);
+		fact->previous = dn_json_u64(object, "previous", G_MAXINT64, &failed);
+	}
 	if (failed == NULL)
 		read_body(object, fact, &failed);
 	if (failed != NULL) {

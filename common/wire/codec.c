@@ -11,10 +11,11 @@
 enum { NAME_LIMIT = 64, TEXT_LIMIT = 1024, SECRET_BYTES = 32, TRUST_LIMIT = 256 * 1024 };
 
 static const char *const type_names[] = {
-	[DN_FRAME_ENROL] = "enrol",   [DN_FRAME_ENROLLED] = "enrolled",
-	[DN_FRAME_HELLO] = "hello",   [DN_FRAME_WELCOME] = "welcome",
-	[DN_FRAME_FACT] = "fact",     [DN_FRAME_ORDER] = "order",
-	[DN_FRAME_ANSWER] = "answer", [DN_FRAME_REFUSED] = "refused",
+	[DN_FRAME_ENROL] = "enrol",     [DN_FRAME_ENROLLED] = "enrolled",
+	[DN_FRAME_HELLO] = "hello",     [DN_FRAME_WELCOME] = "welcome",
+	[DN_FRAME_FACT] = "fact",       [DN_FRAME_ORDER] = "order",
+	[DN_FRAME_ANSWER] = "answer",   [DN_FRAME_STORED] = "stored",
+	[DN_FRAME_REFUSED] = "refused",
 };
 _Static_assert(G_N_ELEMENTS(type_names) == DN_FRAME_N, "every type needs a name");
 
@@ -90,6 +91,7 @@ void dn_frame_free(DnFrame *self)
 	dn_fact_free(self->fact);
 	dn_order_free(self->order);
 	dn_answer_to_free(self->answer);
+	g_free(self->spool);
 	g_free(self->refused);
 	g_free(self);
 }
@@ -132,6 +134,9 @@ static void write_link(JsonObject *object, const DnFrame *frame)
 		dn_json_set_string(object, "node_cidr", frame->welcome->node_cidr);
 		dn_json_set_string(object, "vip_cidr", frame->welcome->vip_cidr);
 		dn_json_set_string(object, "repo", frame->welcome->repo);
+	} else if (frame->type == DN_FRAME_STORED) {
+		dn_json_set_string(object, "spool", frame->spool);
+		json_object_set_int_member(object, "number", (gint64)frame->stored);
 	} else {
 		dn_json_set_string(object, "refused", frame->refused);
 		json_object_set_int_member(object, "code", frame->refused_code);
@@ -230,6 +235,10 @@ static void read_frame(JsonObject *object, DnFrame *frame, GError **error)
 		break;
 	case DN_FRAME_ANSWER:
 		frame->answer = read_answer(object, error);
+		break;
+	case DN_FRAME_STORED:
+		frame->spool = dn_json_string(object, "spool", NAME_LIMIT, error);
+		frame->stored = dn_json_u64(object, "number", G_MAXINT64, error);
 		break;
 	case DN_FRAME_REFUSED:
 		frame->refused = dn_json_string(object, "refused", 4 * TEXT_LIMIT, error);

@@ -19,6 +19,7 @@ enum {
 	EVENTS_PER_S = 20,
 	TEXT_LIMIT = 1000,
 	KIND_LIMIT = 64,
+	SPOOL_DIGITS = 16,
 };
 
 /* At most TEXT_LIMIT bytes that are safe on a terminal. */
@@ -36,8 +37,8 @@ static char *printable(const char *text)
 	return shown;
 }
 
-/* Whether @host may add one more event now; says so once when it may not. */
-static bool may_speak(DnHost *host, DnNow now, DnActs *acts)
+/* Fill @host's bucket up to now: whether it may add one more event. */
+static bool has_token(DnHost *host, DnNow now)
 {
 	double seconds = (double)(now.monotonic_ns - host->event_ns) / (double)DN_NS_PER_S;
 
@@ -45,7 +46,13 @@ static bool may_speak(DnHost *host, DnNow now, DnActs *acts)
 		host->event_ns == 0 ? EVENT_BURST
 				    : MIN(EVENT_BURST, host->event_tokens + seconds * EVENTS_PER_S);
 	host->event_ns = now.monotonic_ns;
-	if (host->event_tokens >= 1) {
+	return host->event_tokens >= 1;
+}
+
+/* Take one for an event; says once that there is none. */
+static bool may_speak(DnHost *host, DnNow now, DnActs *acts)
+{
+	if (has_token(host, now)) {
 		host->event_tokens -= 1;
 		host->events_dropped = false;
 		return true;
@@ -434,6 +441,34 @@ static void hear(DnHost *host, DnNow now, DnActs *acts)
 	host->last_seen_ns = now.realtime_ns;
 }
 
+uint64_t dn_fleet_core_stored(const DnFleetCore *self, const char *name, const char *spool)
+{
+	const DnHost *host = dn_state_host(self, name);
+
+	return host != NULL && g_strcmp0(host->spool, spool) == 0 ? host->stored : 0;
+}
+
+/*
+ * Whether a fact of a spool is the next one, and may be taken now. Not taken are: what was taken
+ * before; what follows a fact that was not, which the host sends again; and more events than a
+ * host may tell, which it sends again when they are not acknowledged.
+ */
+static bool take_number(DnHost *host, const DnFact *fact, DnNow now, DnActs *acts)
+{
+	if (g_strcmp0(host->spool, fact->spool) != 0) {
+		if (!dn_text_is_hex(fact->spool, SPOOL_DIGITS))
+			return false;
+		g_free(host->spool);
+		host->spool = g_strdup(fact->spool);
+		host->stored = 0;
+	}
+	if (fact->number <= host->stored || fact->previous > host->stored || !has_token(host, now))
+		return false;
+	host->stored = fact->number;
+	dn_acts_record(acts, DN_RECORD_HOST, host->name);
+	return true;
+}
+
 void dn_fleet_core_fact(DnFleetCore *self, const char *name, const DnFact *fact, DnNow now,
 			DnActs *acts)
 {
@@ -444,6 +479,8 @@ void dn_fleet_core_fact(DnFleetCore *self, const char *name, const DnFact *fact,
 	if (host->lost)
 		dn_reconcile_touch_all(self);
 	hear(host, now, acts);
+	if (fact->spool != NULL && !take_number(host, fact, now, acts))
+		return;
 	switch (fact->kind) {
 	case DN_FACT_REPORT:
 		take_report(self, host, fact->report, now, acts);

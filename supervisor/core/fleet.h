@@ -83,6 +83,11 @@ void dn_fleet_core_fact(DnFleetCore *self, const char *host, const DnFact *fact,
 /* @answer to the order sent under @tag. No answer at all is one with DN_ERROR_UNAVAILABLE. */
 void dn_fleet_core_answered(DnFleetCore *self, const char *host, uint64_t tag,
 			    const DnAnswerTo *answer, DnNow now, DnActs *acts);
+/*
+ * Up to which number the facts of @host's @spool have been taken; 0 for a spool that is not its
+ * present one. To be told to the host once everything decided so far is stored.
+ */
+uint64_t dn_fleet_core_stored(const DnFleetCore *self, const char *host, const char *spool);
 void dn_fleet_core_tick(DnFleetCore *self, DnNow now, DnActs *acts);
 
 /* ---- requests of people ---- */

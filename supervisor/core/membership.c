@@ -319,6 +319,8 @@ DnHostRecord *dn_fleet_core_host_record(const DnFleetCore *self, const char *nam
 		return NULL;
 	DnHostRecord *record = dn_host_record_new(host->name, host->key, host->cidr, host->address);
 	record->cordoned = host->cordoned;
+	record->spool = g_strdup(host->spool);
+	record->stored = host->stored;
 	return record;
 }
 

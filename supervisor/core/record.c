@@ -107,6 +107,7 @@ void dn_host_record_free(DnHostRecord *self)
 	g_free(self->name);
 	g_free(self->cidr);
 	g_free(self->address);
+	g_free(self->spool);
 	g_free(self);
 }
 

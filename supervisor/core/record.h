@@ -60,9 +60,11 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnServiceRecord, dn_service_record_free)
 typedef struct {
 	char *name;
 	uint8_t key[DN_PUBLIC_KEY_BYTES];
-	char *cidr;    /* its /24 of node_cidr */
-	char *address; /* last seen on the shared layer 2, or NULL */
-	bool cordoned; /* nothing new is placed there */
+	char *cidr;      /* its /24 of node_cidr */
+	char *address;   /* last seen on the shared layer 2, or NULL */
+	bool cordoned;   /* nothing new is placed there */
+	char *spool;     /* name of its spool of facts, or NULL */
+	uint64_t stored; /* number of the last fact of it that was taken */
 } DnHostRecord;
 
 DnHostRecord *dn_host_record_new(const char *name, const uint8_t *key, const char *cidr,

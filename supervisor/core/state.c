@@ -54,6 +54,7 @@ static void free_host(gpointer data)
 	g_free(host->version);
 	g_free(host->kernel);
 	g_free(host->routes_sent);
+	g_free(host->spool);
 	g_hash_table_unref(host->capabilities);
 	g_hash_table_unref(host->epochs);
 	g_hash_table_unref(host->nodes);
@@ -165,6 +166,8 @@ DnHost *dn_state_add_host(DnFleetCore *core, const DnHostRecord *record, DnRange
 	host->cidr = g_strdup(record->cidr);
 	host->address = g_strdup(record->address);
 	host->cordoned = record->cordoned;
+	host->spool = g_strdup(record->spool);
+	host->stored = record->stored;
 	host->range = range;
 	host->capabilities = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	host->epochs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);

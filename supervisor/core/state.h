@@ -49,6 +49,8 @@ typedef struct {
 	char *address; /* or NULL */
 	bool connected, reported, lost;
 	bool cordoned;         /* by a person: no new node is placed here */
+	char *spool;           /* name of its spool of facts, or NULL */
+	uint64_t stored;       /* number of the last fact of it that was taken */
 	uint64_t seen_ns;      /* CLOCK_MONOTONIC */
 	uint64_t last_seen_ns; /* CLOCK_REALTIME */
 	char *version, *kernel;

@@ -400,6 +400,19 @@ bool dn_sessions_send(DnSessions *self, const char *host, DnOrder *taken, uint64
 	return true;
 }
 
+void dn_sessions_acknowledge(DnSessions *self, const char *host, const char *spool, uint64_t number)
+{
+	Peer *peer = g_hash_table_lookup(self->hosts, host);
+	g_autoptr(DnFrame) frame = dn_frame_new(DN_FRAME_STORED);
+
+	if (peer == NULL)
+		return;
+	frame->spool = g_strdup(spool);
+	frame->stored = number;
+	/* One that is lost is made good by the next: the host sends again what it still has. */
+	(void)send_frame(peer, frame);
+}
+
 DnSessions *dn_sessions_new(const DnSessionsConfig *config, const DnSessionsOps *ops, void *data,
 			    GError **error)
 {

@@ -69,6 +69,10 @@ uint16_t dn_sessions_port(const DnSessions *self);
 bool dn_sessions_send(DnSessions *self, const char *host, DnOrder *order,
 		      uint64_t tag) G_GNUC_WARN_UNUSED_RESULT;
 
+/* The facts of @host's @spool up to @number are stored: it need not keep them any longer. */
+void dn_sessions_acknowledge(DnSessions *self, const char *host, const char *spool,
+			     uint64_t number);
+
 /* Each frees @wait. @epochs: char * service → uint64_t *. */
 void dn_sessions_enrolled(DnEnrolWait *wait, GHashTable *epochs);
 void dn_sessions_refused(DnEnrolWait *wait, const GError *why);

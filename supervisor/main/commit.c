@@ -22,6 +22,14 @@ static void free_event(gpointer event)
 	dn_event_free(event);
 }
 
+static void free_stored(gpointer data)
+{
+	DnStored *stored = data;
+
+	g_free(stored->spool);
+	g_free(stored);
+}
+
 DnBatch *dn_batch_new(DnSupervisor *supervisor)
 {
 	DnBatch *self = g_new0(DnBatch, 1);
@@ -31,6 +39,7 @@ DnBatch *dn_batch_new(DnSupervisor *supervisor)
 	self->dispatches = g_ptr_array_new_with_free_func(free_dispatch);
 	self->events = g_ptr_array_new_with_free_func(free_event);
 	self->waiters = g_array_new(FALSE, FALSE, sizeof(DnAfter));
+	self->stored = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_stored);
 	return self;
 }
 
@@ -42,6 +51,7 @@ void dn_batch_free(DnBatch *self)
 	g_ptr_array_unref(self->dispatches);
 	g_ptr_array_unref(self->events);
 	g_array_unref(self->waiters);
+	g_hash_table_unref(self->stored);
 	g_free(self);
 }
 
@@ -86,6 +96,19 @@ static void send(DnSupervisor *self, DnDispatch *dispatch)
 
 static void begin_writing(DnSupervisor *self);
 
+static void acknowledge(DnSupervisor *self, const DnBatch *batch)
+{
+	GHashTableIter iter;
+	gpointer host = NULL, value = NULL;
+
+	g_hash_table_iter_init(&iter, batch->stored);
+	while (g_hash_table_iter_next(&iter, &host, &value)) {
+		const DnStored *stored = value;
+
+		dn_sessions_acknowledge(self->sessions, host, stored->spool, stored->number);
+	}
+}
+
 static void speak(DnSupervisor *self, DnBatch *batch)
 {
 	for (guint i = 0; i < batch->dispatches->len; i++)
@@ -102,6 +125,7 @@ static void speak(DnSupervisor *self, DnBatch *batch)
 
 		after.call(self, after.data);
 	}
+	acknowledge(self, batch);
 }
 
 static void on_written(GObject *source, GAsyncResult *result, gpointer data)
@@ -120,7 +144,8 @@ static void on_written(GObject *source, GAsyncResult *result, gpointer data)
 
 static bool is_empty(const DnBatch *batch)
 {
-	return !batch->has_writes && batch->dispatches->len == 0 && batch->waiters->len == 0;
+	return !batch->has_writes && batch->dispatches->len == 0 && batch->waiters->len == 0 &&
+	       g_hash_table_size(batch->stored) == 0;
 }
 
 static void begin_writing(DnSupervisor *self)
@@ -198,4 +223,13 @@ void dn_supervisor_after(DnSupervisor *self, DnAfterFunc call, gpointer data)
 
 	g_array_append_val(self->filling->waiters, after);
 	begin_writing(self);
+}
+
+void dn_supervisor_acknowledge(DnSupervisor *self, const char *host, const char *spool)
+{
+	DnStored *stored = g_new0(DnStored, 1);
+
+	stored->spool = g_strdup(spool);
+	stored->number = dn_fleet_core_stored(self->core, host, spool);
+	g_hash_table_replace(self->filling->stored, g_strdup(host), stored);
 }

@@ -72,6 +72,9 @@ static void fact(const char *host, const DnFact *said, void *data)
 	g_autoptr(DnActs) acts = dn_acts_new();
 
 	dn_fleet_core_fact(self->core, host, said, dn_supervisor_now(), acts);
+	/* Before its changes, so that both are in one transaction. */
+	if (said->spool != NULL)
+		dn_supervisor_acknowledge(self, host, said->spool);
 	dn_supervisor_carry_out(self, acts);
 }
 

@@ -7,6 +7,12 @@
 #include "main/supervisor.h"
 #include "model/cluster.h"
 
+/* The last fact of a host's spool that a transaction holds. */
+typedef struct {
+	char *spool;
+	uint64_t number;
+} DnStored;
+
 /* One transaction and what waits for it. */
 typedef struct {
 	DnSupervisor *supervisor; /* borrowed */
@@ -15,6 +21,7 @@ typedef struct {
 	GPtrArray *dispatches; /* of DnDispatch */
 	GPtrArray *events;     /* of DnEvent, numbered */
 	GArray *waiters;       /* of DnAfter */
+	GHashTable *stored;    /* char * host → DnStored *: up to where it holds their facts */
 } DnBatch;
 
 typedef void (*DnAfterFunc)(DnSupervisor *self, gpointer data);
@@ -62,6 +69,8 @@ DnNow dn_supervisor_now(void);
 void dn_supervisor_carry_out(DnSupervisor *self, DnActs *acts);
 /* Call @call once everything decided so far is on disk. */
 void dn_supervisor_after(DnSupervisor *self, DnAfterFunc call, gpointer data);
+/* Acknowledge @host's facts of @spool with the transaction that holds what they have changed. */
+void dn_supervisor_acknowledge(DnSupervisor *self, const char *host, const char *spool);
 DnBatch *dn_batch_new(DnSupervisor *supervisor);
 void dn_batch_free(DnBatch *self);
 

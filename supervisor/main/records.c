@@ -216,6 +216,8 @@ static JsonObject *write_host(const DnHostRecord *record)
 	dn_json_set_string(object, "cidr", record->cidr);
 	dn_json_set_string(object, "address", record->address);
 	json_object_set_boolean_member(object, "cordoned", record->cordoned);
+	dn_json_set_string(object, "spool", record->spool);
+	json_object_set_int_member(object, "stored", (gint64)record->stored);
 	return object;
 }
 
@@ -227,6 +229,8 @@ static bool restore_host(DnFleetCore *core, JsonObject *object, GError **error)
 	g_autofree char *cidr = dn_json_string(object, "cidr", NAME_LIMIT, &failed);
 	g_autofree char *address = dn_json_string_or_null(object, "address", NAME_LIMIT, &failed);
 	bool cordoned = dn_json_bool_or(object, "cordoned", false, &failed);
+	g_autofree char *spool = dn_json_string_or_null(object, "spool", NAME_LIMIT, &failed);
+	int64_t stored = dn_json_i64_or(object, "stored", 0, &failed);
 
 	if (failed == NULL && g_bytes_get_size(key) != DN_PUBLIC_KEY_BYTES)
 		g_set_error(&failed, DN_ERROR, DN_ERROR_INVALID, "key: not %d bytes",
@@ -238,6 +242,8 @@ static bool restore_host(DnFleetCore *core, JsonObject *object, GError **error)
 	g_autoptr(DnHostRecord) record =
 		dn_host_record_new(name, g_bytes_get_data(key, NULL), cidr, address);
 	record->cordoned = cordoned;
+	record->spool = g_steal_pointer(&spool);
+	record->stored = (uint64_t)MAX(stored, 0);
 	return dn_fleet_core_restore_host(core, record, error);
 }
 

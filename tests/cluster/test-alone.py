@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Hosts without a supervisor: root asks the agent itself, and nothing is lost by it."""
+import os
 import pathlib
+import signal
 import stat
 import subprocess
 import sys
@@ -70,6 +72,24 @@ def a_host_is_seen_and_answered_for_while_no_supervisor_lives(fleet):
     assert len(told) == 1 and told[0]["node"] == node["id"], told
 
 
+def what_was_told_without_a_supervisor_arrives_once_through_kill_9_of_both(fleet):
+    since = fleet.ask("events", "-n", "1000")["events"][-1]["id"]
+    with fleet.without_supervisor():
+        node = next(n for n in fleet.ask_agent("h2", "nodes", "web")["nodes"]
+                    if n["state"] == "ready")
+        fleet.agent("h2", "quarantine", node["id"], "--reason", "told alone")
+        os.kill(fleet.daemon_pid("h2"), signal.SIGKILL)
+
+    def told():
+        return [e for e in fleet.ask("events", "-n", "1000")["events"]
+                if e["id"] > since and e["kind"] == "quarantine.local"]
+    wait_for("the event to arrive", told)
+    for _ in range(3):
+        fleet.restart_agent("h2")
+        fleet.restart_supervisor()
+    assert [e["node"] for e in told()] == [node["id"]], told()
+
+
 def an_agent_says_what_it_does_not_know(fleet):
     for wrong in (["quarantine", "web-nope", "--reason", "x"], ["incident", "show", "nope"],
                   ["logs", "../../etc"]):
@@ -83,6 +103,7 @@ def main():
         the_sockets_of_agents_are_for_root_alone,
         an_agent_shows_what_the_supervisor_shows_of_its_host,
         a_host_is_seen_and_answered_for_while_no_supervisor_lives,
+        what_was_told_without_a_supervisor_arrives_once_through_kill_9_of_both,
         an_agent_says_what_it_does_not_know,
     ]
     with Fleet(sys.argv[1], hosts=2) as fleet:

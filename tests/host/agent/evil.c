@@ -40,6 +40,17 @@ static void on_hello(Evil *self, DnLinkConnection *connection, const DnHello *he
 		send_welcome(self, connection);
 }
 
+/* What it does not acknowledge would be sent again and again. */
+static void acknowledge(DnLinkConnection *connection, const DnFact *fact)
+{
+	g_autoptr(DnFrame) frame = dn_frame_new(DN_FRAME_STORED);
+
+	frame->spool = g_strdup(fact->spool);
+	frame->stored = fact->number;
+	g_autoptr(GBytes) bytes = dn_frame_encode(frame);
+	send_bytes(connection, bytes);
+}
+
 static void on_fact(Evil *self, DnFact *fact)
 {
 	if (fact->kind == DN_FACT_REPORT) {
@@ -69,6 +80,8 @@ static void on_frame(DnLinkConnection *connection, GBytes *bytes, void *data)
 	if (frame->type == DN_FRAME_HELLO) {
 		on_hello(self, connection, frame->hello);
 	} else if (frame->type == DN_FRAME_FACT) {
+		if (frame->fact->spool != NULL)
+			acknowledge(connection, frame->fact);
 		on_fact(self, g_steal_pointer(&frame->fact));
 	} else if (frame->type == DN_FRAME_ANSWER) {
 		dn_answer_to_free(self->answer);

@@ -86,6 +86,66 @@ Test(core, a_full_host_gets_nothing_more_and_people_are_told)
 	cr_assert(eq(int, state_of("web"), DN_SERVICE_DEGRADED));
 }
 
+/* ---- facts of a spool ---- */
+
+#define SPOOL "00112233445566aa"
+
+static void spooled(const char *spool, uint64_t number, uint64_t previous)
+{
+	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_EVENT);
+
+	fact->event = dn_event_new("test.event", "info", "text");
+	fact->spool = g_strdup(spool);
+	fact->number = number;
+	fact->previous = previous;
+	world_say(world, "a", fact);
+}
+
+static uint64_t stored(const char *spool)
+{
+	return dn_fleet_core_stored(world_core(world), "a", spool);
+}
+
+Test(core, a_fact_of_a_spool_is_taken_once_however_often_it_comes)
+{
+	spooled(SPOOL, 5, 0);
+	spooled(SPOOL, 5, 0);
+	spooled(SPOOL, 4, 0);
+	cr_assert(eq(uint, world_count(world, "test.event"), 1));
+	cr_assert(eq(u64, stored(SPOOL), 5));
+}
+
+Test(core, a_fact_of_a_spool_waits_for_the_one_before_it)
+{
+	spooled(SPOOL, 5, 0);
+	spooled(SPOOL, 9, 7);
+	cr_assert(eq(u64, stored(SPOOL), 5));
+	spooled(SPOOL, 7, 5);
+	spooled(SPOOL, 9, 7);
+	cr_assert(eq(u64, stored(SPOOL), 9));
+}
+
+Test(core, a_new_spool_of_a_host_begins_to_count_anew)
+{
+	spooled(SPOOL, 500, 0);
+	spooled("ffeeddccbbaa0099", 1, 0);
+	cr_assert(eq(u64, stored("ffeeddccbbaa0099"), 1));
+	cr_assert(eq(u64, stored(SPOOL), 0));
+}
+
+Test(core, events_past_a_hosts_rate_are_neither_taken_nor_lost)
+{
+	uint64_t number = 0;
+
+	for (uint64_t i = 1; i <= 1000; i++)
+		spooled(SPOOL, i, i - 1);
+	number = stored(SPOOL);
+	cr_assert(number > 100 && number < 500);
+	world_step(world, 2000);
+	spooled(SPOOL, number + 1, number);
+	cr_assert(eq(u64, stored(SPOOL), number + 1));
+}
+
 /* ---- cordons, scaling ---- */
 
 static void cordon(const char *host, bool wanted)

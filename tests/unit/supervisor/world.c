@@ -368,10 +368,16 @@ unsigned world_refusals(const World *self)
 	return self->refusals;
 }
 
+unsigned world_count(const World *self, const char *kind)
+{
+	unsigned count = 0;
+
+	for (guint i = 0; i < self->kinds->len; i++)
+		count += g_str_equal(g_ptr_array_index(self->kinds, i), kind);
+	return count;
+}
+
 bool world_heard(const World *self, const char *kind)
 {
-	for (guint i = 0; i < self->kinds->len; i++)
-		if (g_str_equal(g_ptr_array_index(self->kinds, i), kind))
-			return true;
-	return false;
+	return world_count(self, kind) > 0;
 }

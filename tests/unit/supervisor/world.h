@@ -62,7 +62,8 @@ unsigned world_endpoints(const World *self, const char *host, const char *servic
 const DnAssign *world_assign(const World *self, const char *host, const char *service);
 /* How many assignments hosts had to refuse. */
 unsigned world_refusals(const World *self);
-/* Whether an event of this kind was told. */
+/* How often an event of this kind was told, and whether it was. */
+unsigned world_count(const World *self, const char *kind);
 bool world_heard(const World *self, const char *kind);
 /* Hand @acts to the hosts. */
 void world_carry_out(World *self, DnActs *acts);
