@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "image/pull-watch.h"
 #include "image/repository-ostree.h"
 
 /* The name of a remote is needed by libostree; its address comes with each pull. */
@@ -64,7 +65,8 @@ static void judge(GError *failed, const DnImagePull *pull, GError **error)
 {
 	bool damaged = is_damage(failed);
 
-	if (g_error_matches(failed, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
+	if (failed->domain == DN_ERROR ||
+	    g_error_matches(failed, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
 		g_propagate_error(error, failed);
 		return;
 	}
@@ -90,9 +92,12 @@ static bool run(DnImageRepo *repo, const DnImagePull *pull, OstreeRepoPullFlags 
 	}
 	if (!has_remote(ostree, error))
 		return false;
+	DnPullWatch watch;
 	g_main_context_push_thread_default(context);
-	bool done = ostree_repo_pull_with_options(ostree, REMOTE, options, NULL, pull->cancellable,
-						  &failed);
+	dn_pull_watch_begin(&watch, pull, context);
+	bool done = ostree_repo_pull_with_options(ostree, REMOTE, options, watch.progress,
+						  pull->cancellable, &failed);
+	dn_pull_watch_end(&watch, &failed);
 	g_main_context_pop_thread_default(context);
 	if (!done)
 		judge(failed, pull, error);

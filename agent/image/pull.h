@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Objects from the supervisor's repository over HTTP, by libostree. Nothing is believed here. */
+/* Objects from the supervisor's repository over HTTP, by libostree. Nothing is believed here.
+ * What is sent without end or in drops is given up with DN_ERROR_EXHAUSTED. */
 
 #include <gio/gio.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "image/repository.h"
 
 typedef struct {
-	const char *url;    /* http://HOST:PORT/repo */
-	const char *commit; /* 64 hexadecimal digits */
+	const char *url;      /* http://HOST:PORT/repo */
+	const char *commit;   /* 64 hexadecimal digits */
+	uint64_t limit_bytes; /* DN_ERROR_EXHAUSTED once more than this has come */
 	GCancellable *cancellable;
 } DnImagePull;
 

@@ -33,7 +33,8 @@ enum { DAMAGED_LIMIT = 8 };
 struct DnImageStore {
 	const DnTrustPolicy *trust; /* borrowed */
 	char *repo, *checkouts, *staging, *damaged;
-	GMutex writing; /* whoever changes the repository or the checkouts */
+	uint64_t limit_bytes; /* of one pull */
+	GMutex writing;       /* whoever changes the repository or the checkouts */
 };
 
 static bool make_private(const char *path, GError **error)
@@ -53,6 +54,7 @@ DnImageStore *dn_image_store_new(const DnInstance *instance, const DnTrustPolicy
 
 	g_mutex_init(&self->writing);
 	self->trust = trust;
+	self->limit_bytes = DN_IMAGE_LIMIT_BYTES;
 	self->repo = g_build_filename(instance->state_dir, "repo", NULL);
 	self->checkouts = g_build_filename(instance->state_dir, "checkouts", NULL);
 	self->staging = g_build_filename(instance->state_dir, "staging", NULL);
@@ -248,10 +250,18 @@ static bool bring(const DnImageStore *self, DnImageRepo *repo, const DnImagePull
 	return false;
 }
 
+void dn_image_store_set_limit(DnImageStore *self, uint64_t limit_bytes)
+{
+	self->limit_bytes = limit_bytes;
+}
+
 bool dn_image_store_ensure_now(DnImageStore *self, const char *url, const char *ref,
 			       const char *commit, GCancellable *cancellable, GError **error)
 {
-	DnImagePull pull = {.url = url, .commit = commit, .cancellable = cancellable};
+	DnImagePull pull = {.url = url,
+			    .commit = commit,
+			    .limit_bytes = self->limit_bytes,
+			    .cancellable = cancellable};
 
 	if (!is_commit(commit, error))
 		return false;

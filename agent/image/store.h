@@ -22,11 +22,16 @@ DnImageStore *dn_image_store_new(const DnInstance *instance, const DnTrustPolicy
 void dn_image_store_free(DnImageStore *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnImageStore, dn_image_store_free)
 
+/* How many bytes one pull may bring before it is given up; DN_IMAGE_LIMIT_BYTES at first. */
+#define DN_IMAGE_LIMIT_BYTES (UINT64_C(8) << 30)
+void dn_image_store_set_limit(DnImageStore *self, uint64_t limit_bytes);
+
 /*
  * Bring @commit to this host from the repository at @url (http://HOST:PORT/repo), by checksum:
  * commit and signature first; they are verified (release key allowed for @ref, @ref in
  * ostree.ref-binding) before any content is asked for. Then content, checkout and full
- * verification of the checkout. Idempotent. DN_ERROR_UNTRUSTED: refused; nothing is left behind.
+ * verification of the checkout. Idempotent. DN_ERROR_UNTRUSTED: refused; DN_ERROR_EXHAUSTED: too
+ * large, or sent too slowly; nothing is left behind.
  */
 bool dn_image_store_ensure_now(DnImageStore *self, const char *url, const char *ref,
 			       const char *commit, GCancellable *cancellable,

@@ -162,6 +162,21 @@ Test(pull, a_missing_object_fails_the_pull_and_leaves_nothing)
 	yard_ensure(&yard);
 }
 
+/* No checksum is wrong until the end, which never comes: the file grows faster than it is read. */
+Test(pull, a_file_without_end_is_given_up_at_the_limit_and_leaves_nothing, .timeout = 60)
+{
+	const off_t endless = (off_t)1 << 40;
+	g_autofree char *objects = yard_on_server(&yard, "objects");
+
+	yard_image(&yard, yard.release);
+	g_autoptr(GPtrArray) files = yard_find(objects, ".filez");
+	for (guint i = 0; i < files->len; i++)
+		cr_assert(eq(int, truncate(files->pdata[i], endless), 0));
+	dn_image_store_set_limit(yard.store, 32 * 1024 * 1024);
+	yard_refuse(&yard, DN_ERROR_EXHAUSTED, "sends more than 33554432 bytes");
+	yard_expect_nothing(&yard);
+}
+
 Test(pull, a_server_that_is_away_is_no_verdict_on_the_image)
 {
 	g_autoptr(GError) error = NULL;
