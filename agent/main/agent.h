@@ -79,7 +79,8 @@ struct Node {
 	bool built;     /* its parts exist and are registered */
 	bool busy;      /* a worker has it */
 	bool probing;   /* a probe is out */
-	bool guarded;   /* the firewall knows it */
+	bool guarded;   /* the firewall shall know it */
+	bool in_force;  /* and does */
 	bool cut_taken; /* its mark has been handled */
 	bool keep_log;
 	uint32_t image; /* number of its set in the sensor's allow map */

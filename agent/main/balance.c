@@ -115,6 +115,9 @@ bool dn_balance_apply(Agent *agent)
 				error->message);
 		return false;
 	}
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		if (agent->slots[i] != NULL)
+			agent->slots[i]->in_force = agent->slots[i]->guarded;
 	dn_cut_arm(agent, state);
 	dn_flows_follow(agent, state);
 	return true;

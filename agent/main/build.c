@@ -358,15 +358,18 @@ static void on_built(GObject *source, GAsyncResult *result, gpointer data)
 	node->busy = false;
 	if (!g_task_propagate_boolean(G_TASK(result), &error)) {
 		on_failed(node, build->image_refused, error->message);
+		dn_balance_apply(agent);
 		dn_agent_settle(agent);
 		return;
 	}
 	dn_image_remember(agent, node->manifest, node->image, &build->defaults);
 	adopt_parts(node, build);
-	node->built = node->guarded = true;
+	node->built = true;
 	dn_cut_add_node(agent, node);
 	dn_node_become(node, DN_NODE_CREATED);
-	if (!dn_node_watch(node, &error) || !dn_balance_apply(agent)) {
+	/* Usually its rules are in force since the build began; then it starts at once. */
+	bool was_in_force = node->in_force;
+	if (!dn_node_watch(node, &error) || !(was_in_force || dn_balance_apply(agent))) {
 		dn_report_event(agent, "warning", "node.failed", node->manifest->service, node->id,
 				"node %s: %s", node->id,
 				error != NULL ? error->message : "it could not be guarded");
@@ -374,6 +377,9 @@ static void on_built(GObject *source, GAsyncResult *result, gpointer data)
 	} else if (node->role == DN_ROLE_ACTIVE || node->manifest->standby_started) {
 		dn_node_start(node);
 	}
+	/* And the reflex's plan, which looks at what was marked meanwhile. */
+	if (was_in_force)
+		dn_balance_apply(agent);
 	dn_agent_settle(agent);
 }
 
@@ -400,6 +406,9 @@ void dn_node_build(Node *node)
 	build->url = g_strdup(agent->repo);
 	build->hosts = dn_node_hosts_text(node);
 	node->busy = true;
+	/* The firewall can know it before it exists, so that its first packet waits for nothing. */
+	node->guarded = true;
+	dn_network_link_name(node->slot, node->network.ifname);
 	/* Whoever comes after this agent finds what it left half made. */
 	dn_node_save(node);
 	dn_report_node(node);

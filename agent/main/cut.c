@@ -271,7 +271,7 @@ void dn_cut_arm(Agent *agent, const DnFirewallState *state)
 	for (unsigned i = 0; i < DN_SLOTS; i++) {
 		const Node *node = agent->slots[i];
 
-		if (node != NULL && node->guarded && !node->cut_taken &&
+		if (node != NULL && node->built && node->guarded && !node->cut_taken &&
 		    node->state != DN_NODE_QUARANTINED)
 			arm(agent, state, node);
 	}

@@ -20,6 +20,11 @@ char *dn_network_netns_path(const DnInstance *instance, const char *node)
 	return g_strdup_printf("/run/netns/%s-%s", instance->name, node);
 }
 
+void dn_network_link_name(unsigned slot, char name[16])
+{
+	g_snprintf(name, 16, "dn%u", slot);
+}
+
 /* Everything one operation needs; all of it runs on the thread of dn_netns_run(). */
 typedef struct {
 	const DnInstance *instance;
@@ -38,7 +43,7 @@ typedef struct {
 static void work_init(Work *work, const DnInstance *instance, const DnNetworkSpec *spec)
 {
 	*work = (Work){.instance = instance, .spec = spec, .host_fd = -1, .node_fd = -1};
-	g_snprintf(work->ifname, sizeof(work->ifname), "dn%u", spec->slot);
+	dn_network_link_name(spec->slot, work->ifname);
 	/* Locally administered, the same for a slot at every start. */
 	const uint8_t mac[6] = {0x02, 0x64, 0x6e, 0, spec->slot >> 8, spec->slot};
 	memcpy(work->host_mac, mac, sizeof(mac));
@@ -426,8 +431,9 @@ bool dn_network_delete_now(const DnInstance *instance, const DnNetworkSpec *spec
 bool dn_network_remove_link_now(const DnInstance *instance, unsigned slot, GError **error)
 {
 	g_autoptr(DnRtnl) rtnl = dn_rtnl_open(error);
-	g_autofree char *ifname = g_strdup_printf("dn%u", slot);
+	char ifname[16];
 
+	dn_network_link_name(slot, ifname);
 	return rtnl != NULL && dn_rtnl_delete_link(rtnl, ifname, error);
 }
 

@@ -35,6 +35,9 @@ typedef struct {
  */
 char *dn_network_netns_path(const DnInstance *instance, const char *node);
 
+/* The host's end of the slot's veth: dnSLOT. */
+void dn_network_link_name(unsigned slot, char name[16]);
+
 /* Forwarding, no redirects, the child ehash size new namespaces get (tcp_child_ehash_entries),
  * loopback up. */
 bool dn_network_prepare_host(const DnInstance *instance, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -269,7 +269,8 @@ class Load:
         net = f"--net=/run/netns/{fleet.status['client_netns']}"
         self.process = subprocess.Popen(
             ["nsenter", net, str(fleet.build / "bench/load"), vip, str(port), str(busy),
-             str(idle), str(rate)], stdin=subprocess.PIPE, stdout=writer)
+             str(idle), str(rate)], stdin=subprocess.PIPE, stdout=writer,
+            start_new_session=True)
         writer.close()
         self.summary = None
         self.position = 0
