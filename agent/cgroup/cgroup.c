@@ -9,11 +9,45 @@
 #include "base/fd.h"
 #include "base/file.h"
 
-enum { EVENTS_BYTES = 256 };
+enum { EVENTS_BYTES = 256, OWN_BYTES = 64 * 1024 };
 
 static char *node_path(const DnInstance *instance, const char *node, const char *file)
 {
 	return g_build_filename(instance->cgroup_root, instance->cgroup_parent, node, file, NULL);
+}
+
+/* The cgroup that this process is in: the v2 line of /proc/self/cgroup, "0::/PATH". */
+static char *own_procs(const char *root)
+{
+	g_autofree char *text = dn_file_read_kernel("/proc/self/cgroup", OWN_BYTES, NULL);
+	const char *line = text == NULL                    ? NULL
+			   : g_str_has_prefix(text, "0::") ? text
+							   : strstr(text, "\n0::");
+
+	if (line == NULL)
+		return NULL;
+	line = strchr(line, '/');
+	g_autofree char *path = g_strndup(line, strcspn(line, "\n"));
+	return g_build_filename(root, path, "cgroup.procs", NULL);
+}
+
+static gpointer move_to_own(gpointer data)
+{
+	g_autofree char *root = data;
+	g_autofree char *procs = own_procs(root);
+
+	if (procs == NULL || !dn_file_write_kernel(procs, "0", NULL))
+		g_debug("the first move between cgroups will wait");
+	return NULL;
+}
+
+void dn_cgroup_expect_moves(const DnInstance *instance)
+{
+	GThread *thread =
+		g_thread_try_new("dn-cgroup", move_to_own, g_strdup(instance->cgroup_root), NULL);
+
+	if (thread != NULL)
+		g_thread_unref(thread);
 }
 
 bool dn_cgroup_open(const DnInstance *instance, const char *node, DnCgroup *opened, GError **error)

@@ -26,6 +26,14 @@ bool dn_cgroup_prepare(const DnInstance *instance, unsigned *level,
 /* Remove the instance's parent in every hierarchy, with whatever empty cgroups are below. */
 bool dn_cgroup_remove_parent(const DnInstance *instance, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/*
+ * The first move of a process between cgroups in a while waits for a grace period of RCU, some
+ * 8 ms and more on a busy machine; those that follow within moments do not (the kernel's
+ * cgroup_threadgroup_rwsem, a percpu-rwsem). This pays it beside other work, on a thread of its
+ * own, by moving this process to where it is. Nothing depends on it.
+ */
+void dn_cgroup_expect_moves(const DnInstance *instance);
+
 /* Descriptors kept open for the reflex. */
 typedef struct {
 	int freeze_fd; /* cgroup.freeze, write */

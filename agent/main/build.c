@@ -403,6 +403,8 @@ void dn_node_build(Node *node)
 	build->is_spare =
 		dn_spare_take(agent, node->slot, &build->network, &build->ns_fd, &build->owner_fd);
 	build->nice = nice_of(node);
+	if (build->nice == DN_URGENT)
+		dn_cgroup_expect_moves(agent->instance);
 	build->url = g_strdup(agent->repo);
 	build->hosts = dn_node_hosts_text(node);
 	node->busy = true;
