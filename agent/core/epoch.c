@@ -2,6 +2,7 @@
 #include "core/epoch.h"
 
 #include "base/error.h"
+#include "core/time-floor.h"
 
 static void free_epoch(gpointer data)
 {
@@ -72,7 +73,7 @@ bool dn_epochs_may_accept(GHashTable *epochs, const DnManifest *manifest, uint64
 			    manifest->epoch, manifest->service, minimum);
 		return false;
 	}
-	if (manifest->valid_until_ns != 0 && manifest->valid_until_ns <= now_ns) {
+	if (dn_manifest_is_expired(manifest, now_ns)) {
 		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
 			    "the manifest of %s epoch %" G_GUINT64_FORMAT
 			    " is past its valid_until; sign a new epoch",

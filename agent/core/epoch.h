@@ -27,7 +27,7 @@ void dn_epochs_set(GHashTable *epochs, const char *service, uint64_t epoch, cons
 		   bool removed);
 
 /*
- * May @manifest be accepted at @now_ns (CLOCK_REALTIME)? DN_ERROR_CONFLICT: an older epoch, or
+ * May @manifest be accepted at @now_ns (see time-floor.h)? DN_ERROR_CONFLICT: an older epoch, or
  * another manifest of the same epoch. DN_ERROR_UNTRUSTED: expired, or below @minimum.
  * DN_ERROR_INVALID: the epoch jumps too far.
  */

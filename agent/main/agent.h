@@ -16,7 +16,7 @@
  *   response   what people ask for            disk       writes nobody waits for
  *   flows      clients of UDP move on
  *   spare      networks made ahead of need        image      what nodes of an image may run
- *   desk       what root asks this agent itself
+ *   desk       what root asks this agent itself    floor      what time it is at least
  */
 
 #include <gio/gio.h>
@@ -27,6 +27,7 @@
 #include "core/epoch.h"
 #include "core/instance.h"
 #include "core/plan.h"
+#include "core/time-floor.h"
 #include "firewall/firewall.h"
 #include "health/probe.h"
 #include "image/store.h"
@@ -59,6 +60,7 @@ struct Service {
 	uint32_t exits;  /* in a row */
 	uint64_t not_before_ns;
 	uint32_t image_failures; /* in a row: back-off of builds */
+	uint64_t expiry_told_ns; /* CLOCK_MONOTONIC: people heard that its manifest has expired */
 };
 
 /* One node. A slot holds at most one, also while it is being taken apart. */
@@ -107,6 +109,7 @@ struct Agent {
 	DnSecretKey *key;
 	uint8_t supervisor_key[32];
 	DnEnvelope envelope;
+	DnTimeFloor floor;
 	GHashTable *epochs;    /* DnEpoch by service */
 	GHashTable *manifests; /* char * digest → DnManifest * */
 	GHashTable *services;  /* char * name → Service * */
@@ -154,6 +157,7 @@ void dn_config_free(DnInstance *self);
 bool dn_state_load(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_state_save_term(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_state_save_welcome(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_state_load_epochs(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_state_save_epochs(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_state_save_manifest(Agent *agent, const DnManifest *manifest, GBytes *bytes,
 			    GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -273,6 +277,12 @@ bool dn_agent_quarantine(Agent *agent, const char *node, const char *reason,
 			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_agent_drill(Agent *agent, const char *node, const char *class,
 		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* floor.c: the time to judge by */
+bool dn_floor_load(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void dn_floor_raise(Agent *agent, uint64_t time_ns); /* it was written into a record */
+uint64_t dn_floor_judge(const Agent *agent);
+void dn_floor_tick(Agent *agent); /* tell of what has expired, once a day */
 
 /* desk.c: RUN_DIR/agent.sock */
 bool dn_desk_open(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;

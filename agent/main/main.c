@@ -53,6 +53,7 @@ static gboolean on_heartbeat(gpointer data)
 
 	dn_uplink_send_fact(agent->uplink, fact);
 	dn_report_tick(agent);
+	dn_floor_tick(agent);
 	/* Deadlines that no event announces: start deadlines, replace_after. */
 	dn_agent_settle(agent);
 	return G_SOURCE_CONTINUE;

@@ -128,8 +128,9 @@ static DnManifest *check_manifest(Agent *agent, const DnOrder *order, GError **e
 		return NULL;
 	}
 	if (!dn_epochs_may_accept(agent->epochs, manifest, minimum_epoch(agent, service),
-				  dn_clock_realtime_ns(), error))
+				  dn_floor_judge(agent), error))
 		return NULL;
+	dn_floor_raise(agent, dn_clock_realtime_ns());
 	return g_steal_pointer(&manifest);
 }
 

@@ -228,6 +228,7 @@ void dn_report_event(Agent *agent, const char *severity, const char *kind, const
 	fact->event = dn_event_new(kind, severity, line);
 	fact->event->seq = ++agent->event_sequence;
 	fact->event->time_ns = dn_clock_realtime_ns();
+	dn_floor_raise(agent, fact->event->time_ns);
 	fact->event->host = g_strdup(agent->instance->name);
 	fact->event->service = g_strdup(service);
 	fact->event->node = g_strdup(node);

@@ -247,7 +247,7 @@ static bool load_network(Agent *agent, GError **error)
 	return dn_address_parse_host_cidr(agent->host_cidr, &agent->network, error);
 }
 
-static bool load_epochs(Agent *agent, GError **error)
+bool dn_state_load_epochs(Agent *agent, GError **error)
 {
 	g_autoptr(GError) missing = NULL;
 	g_autoptr(JsonObject) object = load_json(agent, "", "epochs", &missing);
@@ -373,7 +373,8 @@ bool dn_state_load(Agent *agent, GError **error)
 			return false;
 	}
 	if (!load_identity(agent, error) || !load_term(agent, error) ||
-	    !load_network(agent, error) || !load_epochs(agent, error))
+	    !load_network(agent, error) || !dn_state_load_epochs(agent, error) ||
+	    !dn_floor_load(agent, error))
 		return false;
 	load_manifests(agent);
 	load_services(agent);

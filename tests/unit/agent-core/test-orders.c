@@ -2,9 +2,11 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include "base/clock.h"
 #include "core/address.h"
 #include "core/envelope.h"
 #include "core/epoch.h"
+#include "core/time-floor.h"
 #include "support/suite.h"
 
 static DnEnvelope envelope;
@@ -162,4 +164,68 @@ Test(orders, a_slot_has_its_address_and_a_bad_range_is_refused)
 	cr_assert(not(dn_address_parse_host_cidr("10.77.3.1/24", &network, NULL)));
 	cr_assert(not(dn_address_parse_host_cidr("10.77.0.0/16", &network, NULL)));
 	cr_assert(not(dn_address_parse_host_cidr("x/24", &network, NULL)));
+}
+
+/* ---- time ---- */
+
+#define YEAR_NS (365 * 24 * 3600 * DN_NS_PER_S)
+#define NOW_NS (50 * YEAR_NS)
+
+static bool may_accept(const DnTimeFloor *floor, uint64_t clock_ns, uint64_t until_ns)
+{
+	DnManifest manifest = {.service = (char *)"web",
+			       .digest = (char *)"d",
+			       .epoch = 1,
+			       .valid_until_ns = until_ns};
+
+	return dn_epochs_may_accept(epochs, &manifest, 0, dn_time_floor_judge(floor, clock_ns),
+				    NULL);
+}
+
+Test(orders, a_clock_that_was_set_back_revives_no_expired_manifest)
+{
+	DnTimeFloor floor = {0};
+
+	cr_assert(may_accept(&floor, NOW_NS - YEAR_NS, NOW_NS - 1));
+	dn_time_floor_raise(&floor, NOW_NS);
+	cr_assert(not(may_accept(&floor, NOW_NS - YEAR_NS, NOW_NS - 1)));
+	cr_assert(may_accept(&floor, NOW_NS - YEAR_NS, NOW_NS + 1));
+	cr_assert(may_accept(&floor, NOW_NS - YEAR_NS, 0));
+}
+
+Test(orders, a_floor_only_grows_and_is_due_on_disk_when_it_lags_by_a_minute)
+{
+	DnTimeFloor floor = {.seen_ns = NOW_NS, .kept_ns = NOW_NS};
+
+	cr_assert(not(dn_time_floor_raise(&floor, NOW_NS - YEAR_NS)));
+	cr_assert(not(dn_time_floor_raise(&floor, NOW_NS + 59 * DN_NS_PER_S)));
+	cr_assert(dn_time_floor_raise(&floor, NOW_NS + 60 * DN_NS_PER_S));
+	cr_assert(eq(u64, dn_time_floor_judge(&floor, NOW_NS), NOW_NS + 60 * DN_NS_PER_S));
+	cr_assert(eq(u64, dn_time_floor_judge(&floor, NOW_NS + YEAR_NS), NOW_NS + YEAR_NS));
+}
+
+Test(orders, a_clock_a_year_ahead_takes_nothing_from_an_accepted_epoch)
+{
+	DnTimeFloor floor = {0};
+	DnAssign *share = dn_assign_new("web", "10.99.0.1");
+
+	cr_assert(may_accept(&floor, NOW_NS, NOW_NS + YEAR_NS / 2));
+	dn_epochs_set(epochs, "web", 1, "d", false);
+	dn_time_floor_raise(&floor, NOW_NS + YEAR_NS);
+	g_ptr_array_add(share->parts, dn_part_new("d", 1, 3, 1));
+	/* Its nodes are respawned and its standbys made: no judgement of time stands in between. */
+	cr_assert(dn_epochs_may_assign(epochs, NULL, share, NULL));
+	/* And a manifest that is valid long enough is accepted. */
+	cr_assert(may_accept(&floor, NOW_NS, NOW_NS + 2 * YEAR_NS));
+	dn_assign_free(share);
+}
+
+Test(orders, people_hear_of_an_expired_manifest_once_a_day)
+{
+	uint64_t told_ns = 0, day_ns = 24 * 3600 * DN_NS_PER_S;
+
+	cr_assert(dn_expiry_is_due(&told_ns, 5));
+	cr_assert(not(dn_expiry_is_due(&told_ns, 5 + day_ns - 1)));
+	cr_assert(dn_expiry_is_due(&told_ns, 5 + day_ns));
+	cr_assert(not(dn_expiry_is_due(&told_ns, 6 + day_ns)));
 }
