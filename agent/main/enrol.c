@@ -51,15 +51,36 @@ static bool check_answer(const DnHostToken *token, const DnEnrolled *enrolled, G
 
 static bool save_epochs(const DnInstance *instance, const DnEnrolled *enrolled, GError **error)
 {
+	/* What this host has accepted before stays: a table only grows, whoever sends one. */
 	Agent agent = {.instance = (DnInstance *)instance, .epochs = dn_epochs_new()};
 	g_autoptr(GHashTable) epochs = agent.epochs;
 	GHashTableIter iter;
 	gpointer service = NULL, epoch = NULL;
 
+	if (!dn_state_load_epochs(&agent, error))
+		return false;
 	g_hash_table_iter_init(&iter, enrolled->epochs);
 	while (g_hash_table_iter_next(&iter, &service, &epoch))
 		dn_epochs_set(epochs, service, *(const uint64_t *)epoch, NULL, false);
 	return dn_state_save_epochs(&agent, error);
+}
+
+/* State of another cluster would be judged by this one's keys and numbers. */
+static bool check_earlier(const DnInstance *instance, const DnHostToken *token, GError **error)
+{
+	g_autofree char *path = state_path(instance, "trust.yaml");
+	g_autoptr(GBytes) bytes = dn_file_read(path, 256 * 1024, NULL);
+	g_autoptr(DnTrustPolicy) trust =
+		bytes != NULL ? dn_trust_file_parse(bytes, path, NULL) : NULL;
+
+	if (trust == NULL || g_str_equal(trust->cluster, token->cluster))
+		return true;
+	g_set_error(
+		error, DN_ERROR, DN_ERROR_CONFLICT,
+		"%s is the state of a host of cluster %s, the token is of cluster %s; remove that "
+		"directory first",
+		instance->state_dir, trust->cluster, token->cluster);
+	return false;
 }
 
 /* The key goes last: a host with a key is an enrolled one. */
@@ -98,6 +119,8 @@ static bool enrol(const DnInstance *instance, const char *text, GError **error)
 			    instance->name);
 		return false;
 	}
+	if (!check_earlier(instance, token, error))
+		return false;
 	g_autoptr(DnSecretKey) key = dn_secret_key_generate();
 	g_autoptr(GBytes) secret = g_bytes_new(token->secret, sizeof(token->secret));
 	dn_secret_key_export_seed(key, seed);
@@ -117,8 +140,8 @@ bool dn_agent_enrol(const DnInstance *instance, const char *text, GError **error
 {
 	if (is_enrolled(instance)) {
 		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
-			    "this host is enrolled already (%s/agent.key); remove that "
-			    "directory first if it should join anew",
+			    "this host is enrolled already; to join anew, remove "
+			    "%s/agent.key (the epochs it has accepted stay)",
 			    instance->state_dir);
 		return false;
 	}

@@ -148,6 +148,30 @@ def a_key_for_one_service_does_not_declare_another(fleet):
     is_refused(fleet, fleet.manifest(service="db"), "deploy", key="deploy")
 
 
+def a_service_of_two_keys_takes_two_keys(fleet):
+    """With a supervisor whose trust file has a rule for it."""
+    file = pathlib.Path(fleet.status["home"]) / "trust.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("services: [", "services: [{services: vault, "
+                                 "keys: [deploy, dba], threshold: 2}, ", 1))
+    fleet.run("trust", "check", file)
+    fleet.restart_supervisor()
+    come_to_rest(fleet, epoch=4)
+    vault = fleet.manifest(service="vault", replicas=1)
+    signatures = [sign(fleet, vault)]
+    is_refused(fleet, vault, "1 of 2 signatures")
+    signatures.append(sign(fleet, vault, signature=vault.with_name(vault.name + ".b.minisig")))
+    is_refused(fleet, vault, "1 of 2 signatures")
+    sign(fleet, vault, key="dba", signature=signatures[1])
+    planned = fleet.run("apply", vault, "--plan").stdout
+    assert "nothing is changed yet" in planned, planned
+    for signature in signatures:
+        signature.unlink()
+    file.write_text(text)
+    fleet.restart_supervisor()
+    come_to_rest(fleet, epoch=4)
+
+
 def what_a_supervisor_believes_alone_is_refused_by_every_host(fleet):
     """The hosts' trust file is that of their enrolment, and does not have the key for db."""
     since = last_event(fleet)
@@ -176,6 +200,7 @@ def main():
         an_older_epoch_and_the_same_with_other_bytes_are_refused,
         an_image_with_one_byte_changed_is_refused_by_hosts_while_the_old_nodes_serve,
         a_key_for_one_service_does_not_declare_another,
+        a_service_of_two_keys_takes_two_keys,
         what_a_supervisor_believes_alone_is_refused_by_every_host,
     ]
     with Fleet(sys.argv[1], hosts=3) as fleet:

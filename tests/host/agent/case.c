@@ -29,6 +29,7 @@ static GBytes *trust_file(const Case *self)
 				     "  - {refs: \"tools/*\", keys: [tooler]}\n"
 				     "services:\n"
 				     "  - {services: db, keys: [dba]}\n"
+				     "  - {services: vault, keys: [ops, dba], threshold: 2}\n"
 				     "  - {services: \"*\", keys: [ops]}\n"
 				     "minimum_epochs: {old: 3}\n",
 				     ops, dba, ci, tooler);
@@ -71,6 +72,11 @@ DnOrder *case_manifest_order(Case *self, const DnSecretKey *key, GBytes *bytes, 
 	g_ptr_array_add(order->signatures, sign(key, bytes, service, epoch));
 	evil_address(&self->evil, order);
 	return order;
+}
+
+void case_sign_also(DnOrder *order, const DnSecretKey *key, const char *service, uint64_t epoch)
+{
+	g_ptr_array_add(order->signatures, sign(key, order->manifest, service, epoch));
 }
 
 DnOrder *case_good_order(Case *self, const char *service, uint64_t epoch)

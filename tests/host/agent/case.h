@@ -44,6 +44,8 @@ GBytes *case_manifest(const char *service, uint64_t epoch, const char *more);
 /* An order to accept @bytes, which it takes, signed by @key as @service @epoch. */
 DnOrder *case_manifest_order(Case *self, const DnSecretKey *key, GBytes *bytes, const char *service,
 			     uint64_t epoch);
+/* One more signature, by the same or another key. */
+void case_sign_also(DnOrder *order, const DnSecretKey *key, const char *service, uint64_t epoch);
 DnOrder *case_good_order(Case *self, const char *service, uint64_t epoch);
 
 /* A share of one node of the manifest with @digest; of none when that is NULL. */

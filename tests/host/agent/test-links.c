@@ -5,6 +5,7 @@
  * agent joins, whom it goes on believing, and which orders are for it.
  */
 
+#include <glib/gstdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -258,6 +259,34 @@ static void test_restart(Case *self)
 	welcome_is_refused(self, welcome, "an earlier term is not believed after a restart either");
 }
 
+/* A host joins anew, and the supervisor's table is older than what the host has accepted. */
+static void test_enrolment_anew(Case *self)
+{
+	uint64_t old = 1, high = case_reported_epoch(self, "web"), new = 40;
+	GHashTable *epochs = self->evil.enrolled->enrolled->epochs;
+	g_autofree char *key = g_build_filename(self->yard->state, "agent.key", NULL);
+	g_autofree char *said = NULL;
+	g_autofree char *token =
+		case_token(self, dn_clock_realtime_ns() / DN_NS_PER_S + 60, false, false);
+	unsigned reports = self->evil.reports;
+
+	yard_kill(self->yard);
+	g_hash_table_insert(epochs, g_strdup("web"), g_memdup2(&old, sizeof(old)));
+	g_hash_table_insert(epochs, g_strdup("site"), g_memdup2(&new, sizeof(new)));
+	bool removed = g_unlink(key) == 0;
+	int status = yard_enrol(self->yard, token, &said);
+	yard_start(self->yard);
+	bool linked = evil_wait_report(&self->evil, reports);
+	yard_check(removed && status == 0 && linked && high > old &&
+			   case_reported_epoch(self, "web") == high,
+		   "a host that joins anew with an older table keeps its own epochs", said);
+	yard_check(case_reported_epoch(self, "site") == new,
+		   "and takes what the table knows beyond them", NULL);
+	DnOrder *order = case_good_order(self, "web", high - 1);
+	case_is_refused(self, order, DN_ERROR_CONFLICT, "manifest.refused", "older",
+			"an epoch it had left is refused after that too");
+}
+
 static void test_links(Yard *yard)
 {
 	Case self;
@@ -274,6 +303,7 @@ static void test_links(Yard *yard)
 		test_first_words(&self);
 		test_impostor(&self);
 		test_restart(&self);
+		test_enrolment_anew(&self);
 	}
 	case_close(&self);
 }

@@ -137,6 +137,29 @@ static char *digest_of(const char *service, uint64_t epoch, const char *more)
 	return dn_digest_bytes(bytes);
 }
 
+/* The service vault takes the keys ops and dba, both. */
+static DnOrder *vault_order(Case *self, const DnSecretKey *also)
+{
+	DnOrder *order =
+		case_manifest_order(self, self->ops, case_manifest("vault", 1, ""), "vault", 1);
+
+	if (also != NULL)
+		case_sign_also(order, also, "vault", 1);
+	return order;
+}
+
+static void test_two_of_two(Case *self)
+{
+	case_is_refused(self, vault_order(self, NULL), DN_ERROR_UNTRUSTED, "manifest.refused",
+			"1 of 2 signatures", "one signature of two is refused");
+	case_is_refused(self, vault_order(self, self->ops), DN_ERROR_UNTRUSTED, "manifest.refused",
+			"1 of 2 signatures", "the same key twice is one");
+	case_is_refused(self, vault_order(self, self->tooler), DN_ERROR_UNTRUSTED,
+			"manifest.refused", "1 of 2 signatures",
+			"a key that the rule does not name counts nothing");
+	case_is_done(self, vault_order(self, self->dba), "two keys of two are believed");
+}
+
 static void test_shares(Case *self)
 {
 	g_autofree char *five = digest_of("web", 5, "");
@@ -203,7 +226,8 @@ static void test_afterwards(Case *self)
 	bool linked = evil_relink(&self->evil) && evil_wait_report(&self->evil, reports);
 	const DnFact *fact = self->evil.report;
 
-	yard_check(linked && g_hash_table_size(fact->report->epochs) == 2 &&
+	yard_check(linked && g_hash_table_size(fact->report->epochs) == 3 &&
+			   case_reported_epoch(self, "vault") == 1 &&
 			   case_reported_epoch(self, "web") == 6 &&
 			   case_reported_epoch(self, "gone") == 2 && fact->report->nodes->len == 0,
 		   "nothing that was refused has left a trace in the host's report", NULL);
@@ -230,6 +254,7 @@ static void test_manifests(Yard *yard)
 	refuse_wrong_keys(&self);
 	refuse_wrong_words(&self);
 	refuse_old_epochs(&self);
+	test_two_of_two(&self);
 	test_shares(&self);
 	test_removal(&self);
 	test_destruction(&self);
