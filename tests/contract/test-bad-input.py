@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Every reading verb of the command against every bad input, a test for each pair.
+
+What is owed: exit code 2 (fix the input) or 6 (a limit was reached), lines on standard error that
+may go to a terminal, each bounded and few, nothing on standard output, nothing changed on disk,
+within seconds and with bounded memory.
+
+    test-bad-input.py DNODE SANITIZED
+"""
+import hashlib
+import os
+import pathlib
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+
+SECONDS = 20
+LINES, LINE_BYTES = 60, 6000
+ADDRESS_SPACE = 1 << 30
+RESIDENT_KIB = {"false": 192 << 10, "true": 768 << 10}
+MIB = 1 << 20
+
+
+def levels(count):
+    return b"a: " + b"[" * count + b"]" * count
+
+
+def laughs():
+    rows = [b"a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    for i in range(1, 20):
+        rows.append(b"a%d: &a%d [%s]" % (i, i, b", ".join([b"*a%d" % (i - 1)] * 9)))
+    return b"\n".join(rows)
+
+
+def number(text):
+    return b"format: dnode.manifest/v1\nservice: web\nepoch: " + text + b"\nreplicas: " + text + b"\n"
+
+
+FILES = {
+    "a MiB of random bytes": lambda: random.Random(1).randbytes(MIB),
+    "10 MiB of YAML": lambda: b"a: b\n" * (2 * MIB),
+    "100,000 levels of brackets": lambda: levels(100_000),
+    "100,000 levels of indentation": lambda: b"".join(b" " * i + b"a:\n" for i in range(700)),
+    "billion laughs": laughs,
+    "duplicate keys": lambda: b"format: 1\nformat: 2\n",
+    "a NUL": lambda: b"format: a\0b\n",
+    "bad UTF-8": lambda: b"format: \xff\xfe\xc0\x80\n",
+    "2 to the 31": lambda: number(b"2147483648"),
+    "2 to the 63": lambda: number(b"9223372036854775808"),
+    "minus one": lambda: number(b"-1"),
+    "1e400": lambda: number(b"1e400"),
+    "a million keys": lambda: b"".join(b"k%d: 1\n" % i for i in range(1_000_000)),
+    "20,000 keys within the size": lambda: b"".join(b"k%d: 1\n" % i for i in range(20_000)),
+    "an escape sequence as a key": lambda: b'"\\e[31mred\\a": 1\n',
+    "raw escape bytes": lambda: b"a\x1b[2J: 1\n",
+    "an unknown key of 100,000 bytes": lambda: b"k" * 100_000 + b": 1\n",
+    "a line of 200,000 blanks": lambda: b" " * 200_000,
+    "nothing": lambda: b"",
+    "a path that climbs": lambda: b"service: ../x\nimage: {ref: ../../x, commit: -rf}\nref: ../x\n",
+}
+
+# What is put in place of a name or a path.
+WORDS = {
+    "a name that climbs": "../x",
+    "a name like an option": "-rf",
+    "5,000 bytes": "n" * 5000,
+    "a path of 5,000 bytes": "/" + "d/" * 2500,
+    "control characters": "a\n\r\x07b",
+    "escape sequences": "\x1b[2J\x1b]0;x\x07",
+    "not UTF-8": b"\xff\xfe\xfd",
+    "an empty word": "",
+}
+
+FILE_VERBS = {
+    "manifest check": ["manifest", "check", "FILE"],
+    "manifest show": ["manifest", "show", "FILE"],
+    "manifest sign": ["manifest", "sign", "FILE", "--key", "deploy"],
+    "apply": ["apply", "FILE", "--key", "deploy"],
+    "trust check": ["trust", "check", "FILE"],
+    "trust show": ["trust", "show", "FILE"],
+    "image build": ["image", "build", "FILE", "--key", "deploy"],
+    "key show": ["key", "show", "FILE"],
+}
+
+# A place where nothing listens: no exit code but 2 would do for a word that is no name, and 5
+# says that the word was harmless enough to be asked about.
+WORD_VERBS = {
+    "key gen": ["key", "gen", "WORD"],
+    "key show": ["key", "show", "WORD"],
+    "manifest check": ["manifest", "check", "WORD"],
+    "apply": ["apply", "WORD", "--key", "deploy"],
+    "image build": ["image", "build", "WORD"],
+    "image show": ["image", "show", "WORD"],
+    "node ls": ["node", "ls", "WORD"],
+    "logs": ["logs", "WORD"],
+    "host token": ["host", "token", "WORD"],
+    "quarantine": ["quarantine", "WORD", "--reason", "x"],
+    "incident show": ["incident", "show", "WORD"],
+    "incident destroy": ["incident", "destroy", "WORD", "--key", "deploy", "--reason", "x"],
+    "drill": ["drill", "exec", "WORD"],
+    "roll": ["roll", "WORD", "--image", "WORD"],
+    "scale": ["scale", "WORD", "2"],
+}
+
+
+class Bench:
+    """A cluster's directory with a key, and the command in it."""
+
+    def __init__(self, dnode, sanitized):
+        self.dnode, self.sanitized = dnode, sanitized
+        self.folder = tempfile.TemporaryDirectory(prefix=f"dnt{os.getpid()}-")
+        self.home = pathlib.Path(self.folder.name) / "home"
+        self.file = pathlib.Path(self.folder.name) / "input.yaml"
+        self.home.mkdir()
+        for words in (["cluster", "init"], ["key", "gen", "deploy", "--role", "deploy"]):
+            code, _, wrong = self.call(words)
+            assert code == 0, wrong
+
+    def limit(self):
+        # Sanitizers reserve terabytes of addresses; the resident size is measured instead.
+        if self.sanitized == "false":
+            resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+
+    def call(self, words):
+        nowhere = f"unix:{self.folder.name}/nobody.sock"
+        process = subprocess.Popen(
+            [self.dnode, *words, "--home", self.home, "--supervisor", nowhere],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=self.limit, cwd=self.folder.name)
+        try:
+            said, wrong = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise AssertionError(f"not done within {SECONDS} s") from None
+        return process.returncode, said, wrong
+
+    def everything(self):
+        found = {}
+        for path in sorted(pathlib.Path(self.folder.name).rglob("*")):
+            data = path.read_bytes() if path.is_file() else b""
+            found[str(path)] = hashlib.sha256(data).hexdigest()
+        return found
+
+
+def judge(bench, words, codes):
+    before = bench.everything()
+    code, said, wrong = bench.call(words)
+    text = wrong.decode()  # fails when it is not UTF-8
+    lines = text.splitlines()
+    assert code in codes, f"exit code {code}: {text[:300]}"
+    assert said == b"", f"standard output: {said[:300]}"
+    assert text.endswith("\n") and 1 <= len(lines) <= LINES, f"{len(lines)} lines: {text[:300]}"
+    for line in lines:
+        assert len(line.encode()) <= LINE_BYTES, f"a line of {len(line)}: {line[:300]}"
+        # A tab may stand in a quoted word; nothing else that moves a terminal.
+        bad = [c for c in line if not c.isprintable() and c != "\t"]
+        assert not bad, f"not printable: {bad[:5]!r} in {line[:300]!r}"
+    assert bench.everything() == before, "something was changed"
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert peak <= RESIDENT_KIB[bench.sanitized], f"{peak} KiB resident"
+
+
+def cases(bench):
+    for row, make in FILES.items():
+        data = make()
+        for verb, words in FILE_VERBS.items():
+            def try_file(data=data, words=words):
+                bench.file.write_bytes(data)
+                judge(bench, [bench.file if w == "FILE" else w for w in words], (2, 6))
+            yield f"{verb}: {row}", try_file
+    for row, word in WORDS.items():
+        for verb, words in WORD_VERBS.items():
+            def try_word(word=word, words=words):
+                bench.file.unlink(missing_ok=True)
+                judge(bench, [word if w == "WORD" else w for w in words], (1, 2, 5))
+            yield f"{verb}: {row}", try_word
+
+
+def main(dnode, sanitized):
+    bench = Bench(dnode, sanitized)
+    failed = 0
+    number = 0
+    for number, (name, test) in enumerate(cases(bench), 1):
+        try:
+            test()
+            print(f"ok {number} - {name}", flush=True)
+        except (AssertionError, UnicodeDecodeError) as why:
+            failed += 1
+            print(f"# {why}\nnot ok {number} - {name}", flush=True)
+    print(f"1..{number}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
