@@ -49,6 +49,25 @@ static int open_ended_stdin(GError **error)
 	return ends[0];
 }
 
+/*
+ * The runtime takes milliseconds before it hands the node its pipes, so their reader gets ready
+ * beside it. Without one the node's first words would kill it.
+ */
+static bool run_with_reader(const DnInstance *instance, const DnContainerSpec *spec,
+			    const DnProgram *program, DnLogPipes *pipes, GError **error)
+{
+	DnProgramRun *runtime = dn_program_begin(program, error);
+
+	if (runtime == NULL)
+		return false;
+	DnProgramRun *reader =
+		dn_logs_begin(instance->libexec_dir, spec->log_dir, spec->nice, pipes, error);
+	bool created = dn_program_end_now(runtime, NULL, reader != NULL ? error : NULL);
+	bool reads = reader != NULL && dn_program_end_now(reader, NULL, created ? error : NULL);
+
+	return created && reads;
+}
+
 static bool run_create(const DnInstance *instance, const DnContainerSpec *spec, GError **error)
 {
 	g_autofree char *bundle = dn_bundle_path(instance, spec->node, NULL);
@@ -59,27 +78,19 @@ static bool run_create(const DnInstance *instance, const DnContainerSpec *spec, 
 		"--bundle",        bundle,   "--pid-file",           pid_file, spec->node, NULL};
 	DnProgram program = DN_PROGRAM(argv, CREATE_TIMEOUT_MS);
 	dn_autofd int in_fd = open_ended_stdin(error);
-	int out = -1;
-	int err = -1;
+	DnLogPipes pipes;
 
-	if (in_fd < 0)
-		return false;
-	/* The runtime only hands the pipes on: their reader gets ready beside it. */
-	DnProgramRun *pump =
-		dn_logs_begin(instance->libexec_dir, spec->log_dir, spec->nice, &out, &err, error);
-	dn_autofd int out_fd = out;
-	dn_autofd int err_fd = err;
-	if (pump == NULL)
+	if (in_fd < 0 || !dn_logs_make_pipes(&pipes, error))
 		return false;
 	program.stdin_fd = in_fd;
-	program.stdout_fd = out_fd;
-	program.stderr_fd = err_fd;
+	program.stdout_fd = pipes.out[1];
+	program.stderr_fd = pipes.err[1];
 	program.nice = spec->nice;
-	bool created = dn_program_run_now(&program, NULL, error);
+	bool created = run_with_reader(instance, spec, &program, &pipes, error);
 	if (!created)
 		explain(log, error);
-	/* Without a reader its first words would kill the node. */
-	return dn_program_end_now(pump, NULL, created ? error : NULL) && created;
+	dn_logs_close_pipes(&pipes);
+	return created;
 }
 
 static bool read_pid(const DnInstance *instance, const char *node, pid_t *pid, GError **error)

@@ -28,55 +28,58 @@ static void segment_clear(gpointer data)
 	g_bytes_unref(segment->bytes);
 }
 
-DnProgramRun *dn_logs_begin(const char *libexec_dir, const char *log_dir, int nice, int *stdout_fd,
-			    int *stderr_fd, GError **error)
+bool dn_logs_make_pipes(DnLogPipes *pipes, GError **error)
+{
+	*pipes = (DnLogPipes){.out = {-1, -1}, .err = {-1, -1}};
+	if (pipe2(pipes->out, O_CLOEXEC) == 0 && pipe2(pipes->err, O_CLOEXEC) == 0)
+		return true;
+	dn_throw_errno(error, errno, "pipe");
+	dn_logs_close_pipes(pipes);
+	return false;
+}
+
+void dn_logs_close_pipes(DnLogPipes *pipes)
+{
+	for (int end = 0; end < 2; end++) {
+		dn_fd_clear(&pipes->out[end]);
+		dn_fd_clear(&pipes->err[end]);
+	}
+}
+
+DnProgramRun *dn_logs_begin(const char *libexec_dir, const char *log_dir, int nice,
+			    DnLogPipes *pipes, GError **error)
 {
 	g_autofree char *path = g_build_filename(libexec_dir, "dnode-log", NULL);
 	const char *argv[] = {path, log_dir, NULL};
 	DnProgram program = DN_PROGRAM(argv, START_TIMEOUT_MS);
-	int out[2];
-	int err[2];
 
 	if (!dn_file_make_directory(log_dir, 0700, error))
 		return NULL;
-	if (pipe2(out, O_CLOEXEC) < 0) {
-		dn_throw_errno(error, errno, "pipe");
-		return NULL;
-	}
-	dn_autofd int out_read = out[0];
-	dn_autofd int out_write = out[1];
-	if (pipe2(err, O_CLOEXEC) < 0) {
-		dn_throw_errno(error, errno, "pipe");
-		return NULL;
-	}
-	dn_autofd int err_read = err[0];
-	dn_autofd int err_write = err[1];
-
-	program.extra_fds[0] = out_read;
-	program.extra_fds[1] = err_read;
+	program.extra_fds[0] = pipes->out[0];
+	program.extra_fds[1] = pipes->err[0];
 	program.nice = nice;
 	DnProgramRun *run = dn_program_begin(&program, error);
-	if (run == NULL)
-		return NULL;
-	*stdout_fd = g_steal_fd(&out_write);
-	*stderr_fd = g_steal_fd(&err_write);
+	/* With a reading end of ours open, a node whose reader died would wait for ever. */
+	dn_fd_clear(&pipes->out[0]);
+	dn_fd_clear(&pipes->err[0]);
 	return run;
 }
 
 bool dn_logs_open_now(const char *libexec_dir, const char *log_dir, int *stdout_fd, int *stderr_fd,
 		      GError **error)
 {
-	int out = -1;
-	int err = -1;
-	DnProgramRun *run = dn_logs_begin(libexec_dir, log_dir, 0, &out, &err, error);
-	dn_autofd int out_fd = out;
-	dn_autofd int err_fd = err;
+	DnLogPipes pipes;
 
-	if (run == NULL || !dn_program_end_now(run, NULL, error))
+	if (!dn_logs_make_pipes(&pipes, error))
 		return false;
-	*stdout_fd = g_steal_fd(&out_fd);
-	*stderr_fd = g_steal_fd(&err_fd);
-	return true;
+	DnProgramRun *run = dn_logs_begin(libexec_dir, log_dir, 0, &pipes, error);
+	bool reads = run != NULL && dn_program_end_now(run, NULL, error);
+	if (reads) {
+		*stdout_fd = g_steal_fd(&pipes.out[1]);
+		*stderr_fd = g_steal_fd(&pipes.err[1]);
+	}
+	dn_logs_close_pipes(&pipes);
+	return reads;
 }
 
 static int by_start(gconstpointer a, gconstpointer b)

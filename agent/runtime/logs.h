@@ -21,11 +21,18 @@ bool dn_logs_open_now(const char *libexec_dir, const char *log_dir, int *stdout_
 		      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
- * The same in two halves: the descriptors can be used at once, and dn_program_end_now() says
- * whether somebody reads them. NULL: nothing was started.
+ * The same in three steps, so that something else can go on meanwhile: the pipes, whose writing
+ * ends are the node's stdout and stderr at once; the reader, which takes the reading ends; and
+ * dn_program_end_now(), which says whether it reads. NULL: nothing was started.
  */
-DnProgramRun *dn_logs_begin(const char *libexec_dir, const char *log_dir, int nice, int *stdout_fd,
-			    int *stderr_fd, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+typedef struct {
+	int out[2], err[2]; /* as pipe2(2) gives them; owned, -1: none */
+} DnLogPipes;
+
+bool dn_logs_make_pipes(DnLogPipes *pipes, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void dn_logs_close_pipes(DnLogPipes *pipes);
+DnProgramRun *dn_logs_begin(const char *libexec_dir, const char *log_dir, int nice,
+			    DnLogPipes *pipes, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
  * The last @lines lines at or after *@offset, oldest first: one text to g_free(), each line
