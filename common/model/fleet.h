@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "model/incident.h"
+#include "model/journal-head.h"
 #include "model/manifest.h"
 #include "model/node.h"
 
@@ -79,7 +80,7 @@ typedef enum {
 	DN_FACT_NODE_GONE, /* id: the host has removed it */
 	DN_FACT_INCIDENT,  /* incident: opened or changed */
 	DN_FACT_EVENT,     /* event */
-	DN_FACT_HEARTBEAT, /* nothing else */
+	DN_FACT_HEARTBEAT, /* head: of the host's journal */
 	DN_FACT_N
 } DnFactKind;
 
@@ -98,6 +99,7 @@ typedef struct {
 	char *id;
 	DnIncident *incident;
 	DnEvent *event;
+	DnJournalHead head; /* hash "": not told */
 } DnFact;
 
 DnFact *dn_fact_new(DnFactKind kind);
@@ -162,6 +164,7 @@ typedef struct {
 	uint64_t term;
 	char *session;
 	uint64_t sequence;
+	DnJournalHead head; /* of the supervisor's journal; hash "": not told */
 
 	GBytes *manifest;      /* MANIFEST: exact bytes */
 	GPtrArray *signatures; /* MANIFEST, DESTROY: of GBytes, minisig files */

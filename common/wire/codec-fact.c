@@ -159,6 +159,7 @@ JsonObject *dn_codec_write_fact(const DnFact *fact)
 		json_object_set_object_member(object, "event", dn_record_from_event(fact->event));
 		break;
 	case DN_FACT_HEARTBEAT:
+		dn_codec_write_head(object, &fact->head);
 		break;
 	case DN_FACT_N:
 		g_assert_not_reached();
@@ -195,6 +196,7 @@ static void read_body(JsonObject *object, DnFact *fact, GError **error)
 			fact->event = dn_record_to_event(body, error);
 		break;
 	case DN_FACT_HEARTBEAT:
+		dn_codec_read_head(object, &fact->head, error);
 		break;
 	case DN_FACT_N:
 		g_assert_not_reached();

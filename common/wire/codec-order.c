@@ -221,6 +221,7 @@ JsonObject *dn_codec_write_order(const DnOrder *order)
 	json_object_set_int_member(object, "term", (gint64)order->term);
 	dn_json_set_string(object, "session", order->session);
 	json_object_set_int_member(object, "sequence", (gint64)order->sequence);
+	dn_codec_write_head(object, &order->head);
 	write_body(object, order);
 	return object;
 }
@@ -336,6 +337,7 @@ DnOrder *dn_codec_read_order(JsonObject *object, GError **error)
 	order->term = dn_json_u64(object, "term", G_MAXINT64, &failed);
 	order->session = dn_json_string(object, "session", NAME_LIMIT, &failed);
 	order->sequence = dn_json_u64(object, "sequence", G_MAXINT64, &failed);
+	dn_codec_read_head(object, &order->head, &failed);
 	if (failed == NULL)
 		read_body(object, order, &failed);
 	if (failed != NULL) {

@@ -17,3 +17,7 @@ void dn_codec_write_signatures(JsonObject *object, const GPtrArray *signatures);
 void dn_codec_read_signatures(JsonObject *object, GPtrArray *signatures, GError **error);
 JsonObject *dn_codec_write_epochs(GHashTable *epochs);
 void dn_codec_read_epochs(JsonObject *object, const char *name, GHashTable *epochs, GError **error);
+
+/* "journal": {"seq", "hash"}; a head without a hash is left out, and read as none. */
+void dn_codec_write_head(JsonObject *object, const DnJournalHead *head);
+void dn_codec_read_head(JsonObject *object, DnJournalHead *head, GError **error);

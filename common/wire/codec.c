@@ -96,6 +96,34 @@ void dn_frame_free(DnFrame *self)
 	g_free(self);
 }
 
+void dn_codec_write_head(JsonObject *object, const DnJournalHead *head)
+{
+	if (head->hash[0] == '\0')
+		return;
+	JsonObject *journal = json_object_new();
+	json_object_set_int_member(journal, "seq", (gint64)head->seq);
+	dn_json_set_string(journal, "hash", head->hash);
+	json_object_set_object_member(object, "journal", journal);
+}
+
+void dn_codec_read_head(JsonObject *object, DnJournalHead *head, GError **error)
+{
+	if (*error != NULL || !json_object_has_member(object, "journal"))
+		return;
+	JsonObject *journal = dn_json_object(object, "journal", error);
+	uint64_t seq = dn_json_u64(journal, "seq", G_MAXINT64, error);
+	g_autofree char *hash = dn_json_string(journal, "hash", DN_JOURNAL_HASH_DIGITS, error);
+
+	if (*error == NULL && !dn_text_is_hex(hash, DN_JOURNAL_HASH_DIGITS))
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "\"journal\": the hash is not %d hexadecimal digits",
+			    DN_JOURNAL_HASH_DIGITS);
+	if (*error != NULL)
+		return;
+	head->seq = seq;
+	g_strlcpy(head->hash, hash, sizeof(head->hash));
+}
+
 static JsonObject *write_answer(const DnAnswerTo *answer)
 {
 	JsonObject *object = json_object_new();
@@ -134,6 +162,7 @@ static void write_link(JsonObject *object, const DnFrame *frame)
 		dn_json_set_string(object, "node_cidr", frame->welcome->node_cidr);
 		dn_json_set_string(object, "vip_cidr", frame->welcome->vip_cidr);
 		dn_json_set_string(object, "repo", frame->welcome->repo);
+		dn_codec_write_head(object, &frame->welcome->head);
 	} else if (frame->type == DN_FRAME_STORED) {
 		dn_json_set_string(object, "spool", frame->spool);
 		json_object_set_int_member(object, "number", (gint64)frame->stored);
@@ -209,6 +238,7 @@ static void read_welcome(JsonObject *object, DnWelcome *welcome, GError **error)
 	welcome->node_cidr = dn_json_string(object, "node_cidr", NAME_LIMIT, error);
 	welcome->vip_cidr = dn_json_string(object, "vip_cidr", NAME_LIMIT, error);
 	welcome->repo = dn_json_string(object, "repo", 256, error);
+	dn_codec_read_head(object, &welcome->head, error);
 }
 
 static void read_frame(JsonObject *object, DnFrame *frame, GError **error)

@@ -63,7 +63,8 @@ typedef struct {
 	char *session;
 	char *host_cidr; /* this host's /24 */
 	char *node_cidr, *vip_cidr;
-	char *repo; /* http://HOST:PORT/repo */
+	char *repo;         /* http://HOST:PORT/repo */
+	DnJournalHead head; /* of the supervisor's journal; hash "": not told */
 } DnWelcome;
 
 /* One decoded frame; exactly the member of its type is set. */

@@ -79,6 +79,11 @@ static void peer_unref(Peer *peer)
 	g_free(peer);
 }
 
+static DnJournalHead own_head(const DnSessions *self)
+{
+	return self->ops.head != NULL ? self->ops.head(self->data) : (DnJournalHead){0};
+}
+
 static bool send_frame(Peer *peer, const DnFrame *frame)
 {
 	g_autoptr(GBytes) bytes = dn_frame_encode(frame);
@@ -267,6 +272,7 @@ static void take_hello(Peer *peer, const DnHello *hello)
 	frame->welcome->node_cidr = g_strdup(self->node_cidr);
 	frame->welcome->vip_cidr = g_strdup(self->vip_cidr);
 	frame->welcome->repo = g_strdup(self->repo);
+	frame->welcome->head = own_head(self);
 	(void)send_frame(peer, frame);
 	g_autofree char *address = without_port(dn_link_connection_peer_address(peer->connection));
 	self->ops.connected(peer->host, address, hello->term, self->data);
@@ -383,6 +389,7 @@ bool dn_sessions_send(DnSessions *self, const char *host, DnOrder *taken, uint64
 	order->term = self->term;
 	order->session = g_strdup(peer->session);
 	order->sequence = ++peer->sequence;
+	order->head = own_head(self);
 	g_autoptr(GBytes) bytes = dn_frame_encode_order(order);
 	if (g_hash_table_size(peer->outstanding) >= OUTSTANDING_LIMIT ||
 	    !dn_link_connection_send(peer->connection, bytes)) {

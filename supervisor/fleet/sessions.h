@@ -41,6 +41,8 @@ typedef struct {
 	void (*fact)(const char *host, const DnFact *fact, void *data);
 	/* Exactly once for each order that dn_sessions_send() took, until dn_sessions_free(). */
 	void (*answered)(const char *host, uint64_t tag, const DnAnswerTo *answer, void *data);
+	/* The head of the own journal, told with the welcome and every order; NULL: none. */
+	DnJournalHead (*head)(void *data);
 } DnSessionsOps;
 
 typedef struct {

@@ -142,6 +142,22 @@ static void on_written(GObject *source, GAsyncResult *result, gpointer data)
 		begin_writing(self);
 }
 
+/* Nothing is stored that no journal tells of. */
+static void on_journalled(void *data, const GError *error)
+{
+	DnSupervisor *self = data;
+
+	if (error == NULL) {
+		dn_store_txn_async(self->store, g_steal_pointer(&self->writing->txn), on_written,
+				   self);
+		return;
+	}
+	g_clear_pointer(&self->writing, dn_batch_free);
+	if (self->failed == NULL)
+		self->failed = g_error_copy(error);
+	g_main_loop_quit(self->loop);
+}
+
 static bool is_empty(const DnBatch *batch)
 {
 	return !batch->has_writes && batch->dispatches->len == 0 && batch->waiters->len == 0 &&
@@ -150,11 +166,11 @@ static bool is_empty(const DnBatch *batch)
 
 static void begin_writing(DnSupervisor *self)
 {
-	if (self->writing != NULL || is_empty(self->filling))
+	if (self->writing != NULL || self->failed != NULL || is_empty(self->filling))
 		return;
 	self->writing = self->filling;
 	self->filling = dn_batch_new(self);
-	dn_store_txn_async(self->store, g_steal_pointer(&self->writing->txn), on_written, self);
+	dn_journal_after(self->journal, on_journalled, self);
 }
 
 static bool names_host(const DnBatch *batch, const char *host)
@@ -191,6 +207,7 @@ static void add_event(DnSupervisor *self, DnEvent *event)
 
 void dn_supervisor_carry_out(DnSupervisor *self, DnActs *acts)
 {
+	dn_supervisor_journal_acts(self, acts);
 	for (guint i = 0; i < acts->records->len; i++) {
 		const DnRecordChange *change = g_ptr_array_index(acts->records, i);
 		g_autofree char *key = dn_record_key(change->kind, change->name);

@@ -62,6 +62,7 @@ static void disconnected(const char *host, const char *why, void *data)
 	g_autoptr(DnActs) acts = dn_acts_new();
 
 	g_info("%s has disconnected: %s", host, why);
+	dn_supervisor_journal_settle(self, host);
 	dn_fleet_core_disconnected(self->core, host, dn_supervisor_now(), acts);
 	dn_supervisor_carry_out(self, acts);
 }
@@ -71,6 +72,8 @@ static void fact(const char *host, const DnFact *said, void *data)
 	DnSupervisor *self = data;
 	g_autoptr(DnActs) acts = dn_acts_new();
 
+	if (said->kind == DN_FACT_HEARTBEAT)
+		dn_supervisor_journal_head(self, host, &said->head, acts);
 	dn_fleet_core_fact(self->core, host, said, dn_supervisor_now(), acts);
 	/* Before its changes, so that both are in one transaction. */
 	if (said->spool != NULL)
@@ -88,6 +91,13 @@ static void answered(const char *host, uint64_t tag, const DnAnswerTo *answer, v
 	dn_people_answered(self, tag, answer);
 }
 
+static DnJournalHead head(void *data)
+{
+	const DnSupervisor *self = data;
+
+	return dn_journal_head(self->journal);
+}
+
 const DnSessionsOps dn_supervisor_sessions_ops = {
 	.host_of_key = host_of_key,
 	.host_cidr = host_cidr,
@@ -96,4 +106,5 @@ const DnSessionsOps dn_supervisor_sessions_ops = {
 	.disconnected = disconnected,
 	.fact = fact,
 	.answered = answered,
+	.head = head,
 };

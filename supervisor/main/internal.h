@@ -4,6 +4,7 @@
 /* What the files of the main share. */
 
 #include "base/clock.h"
+#include "journal/peer.h"
 #include "main/supervisor.h"
 #include "model/cluster.h"
 
@@ -41,7 +42,10 @@ struct DnSupervisor {
 	GBytes *trust_bytes;
 	char *repo_url;
 	uint8_t key[DN_PUBLIC_KEY_BYTES];
+	DnSecretKey *secret;
 	DnLinkIdentity *identity;
+	DnJournal *journal;
+	GHashTable *peers; /* char * host → DnJournalPeer * */
 	int lock_fd;
 	uint64_t term;
 
@@ -73,6 +77,19 @@ void dn_supervisor_after(DnSupervisor *self, DnAfterFunc call, gpointer data);
 void dn_supervisor_acknowledge(DnSupervisor *self, const char *host, const char *spool);
 DnBatch *dn_batch_new(DnSupervisor *supervisor);
 void dn_batch_free(DnBatch *self);
+
+/*
+ * journal.c: what is decided is journalled before it is stored. A supervisor that cannot journal
+ * ends like one that cannot store.
+ */
+bool dn_supervisor_open_journal(DnSupervisor *self, const char *state_dir,
+				GError **error) G_GNUC_WARN_UNUSED_RESULT;
+void dn_supervisor_close_journal(DnSupervisor *self);
+void dn_supervisor_journal_acts(DnSupervisor *self, const DnActs *acts);
+/* A host has told its head, or is gone. */
+void dn_supervisor_journal_head(DnSupervisor *self, const char *host, const DnJournalHead *head,
+				DnActs *acts);
+void dn_supervisor_journal_settle(DnSupervisor *self, const char *host);
 
 /* Load the store into the core; blocks. */
 bool dn_supervisor_restore(DnSupervisor *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -31,13 +31,13 @@ static GBytes *read_config(const DnSupervisorOptions *options, const char *name,
 static bool load_key(DnSupervisor *self, const DnSupervisorOptions *options, GError **error)
 {
 	g_autofree char *path = g_build_filename(options->config_dir, "supervisor.key", NULL);
-	g_autoptr(DnSecretKey) key = dn_secret_key_load(path, error);
 	uint8_t seed[DN_SEED_BYTES];
 
-	if (key == NULL)
+	self->secret = dn_secret_key_load(path, error);
+	if (self->secret == NULL)
 		return false;
-	dn_secret_key_public(key, self->key);
-	dn_secret_key_export_seed(key, seed);
+	dn_secret_key_public(self->secret, self->key);
+	dn_secret_key_export_seed(self->secret, seed);
 	self->identity = dn_link_identity_new(seed, error);
 	explicit_bzero(seed, sizeof(seed));
 	return self->identity != NULL;
@@ -97,7 +97,8 @@ static bool open_state(DnSupervisor *self, const DnSupervisorOptions *options, G
 	if (!dn_file_make_directory(options->state_dir, PRIVATE_MODE, error) ||
 	    !dn_file_make_directory(spool, PRIVATE_MODE, error) ||
 	    !dn_file_make_directory(options->run_dir, DIRECTORY_MODE, error) ||
-	    !lock_state(self, options->state_dir, error))
+	    !lock_state(self, options->state_dir, error) ||
+	    !dn_supervisor_open_journal(self, options->state_dir, error))
 		return false;
 	self->repo = dn_repo_new(repo, self->trust, error);
 	if (self->repo == NULL)
@@ -207,6 +208,7 @@ DnSupervisor *dn_supervisor_new(const DnSupervisorOptions *options, GError **err
 	self->lock_fd = -1;
 	self->loop = g_main_loop_new(NULL, FALSE);
 	self->ring = dn_ring_new();
+	self->peers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	self->waits = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, free_wait);
 	if (!load_config(self, options, error))
 		return NULL;
@@ -258,6 +260,7 @@ void dn_supervisor_free(DnSupervisor *self)
 	dn_api_free(self->api);
 	dn_sessions_free(self->sessions);
 	dn_repo_server_free(self->repo_server);
+	dn_supervisor_close_journal(self);
 	dn_store_close(self->store);
 	while (g_main_context_iteration(NULL, FALSE))
 		continue;
@@ -266,6 +269,8 @@ void dn_supervisor_free(DnSupervisor *self)
 	dn_fleet_core_free(self->core);
 	dn_ring_free(self->ring);
 	g_hash_table_unref(self->waits);
+	g_hash_table_unref(self->peers);
+	dn_secret_key_free(self->secret);
 	g_clear_pointer(&self->identity, dn_link_identity_unref);
 	g_clear_pointer(&self->trust_bytes, g_bytes_unref);
 	dn_trust_policy_free(self->trust);
