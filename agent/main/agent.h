@@ -17,6 +17,7 @@
  *   flows      clients of UDP move on
  *   spare      networks made ahead of need        image      what nodes of an image may run
  *   desk       what root asks this agent itself    floor      what time it is at least
+ *   journal    what was decided
  */
 
 #include <gio/gio.h>
@@ -31,6 +32,7 @@
 #include "firewall/firewall.h"
 #include "health/probe.h"
 #include "image/store.h"
+#include "journal/peer.h"
 #include "local/local.h"
 #include "model/budget.h"
 #include "model/fleet.h"
@@ -131,6 +133,8 @@ struct Agent {
 	DnImageStore *store;
 	GMutex store_lock; /* workers: one at a time in the store */
 	Disk *disk;
+	DnJournal *journal; /* NULL: it could not be opened */
+	DnJournalPeer supervisor_journal;
 	struct ReflexSide *side;
 	DnReflex *reflex;
 	DnUplink *uplink;
@@ -308,6 +312,23 @@ void dn_report_gone(Agent *agent, const char *id);
 void dn_report_incident(Agent *agent, const DnIncident *incident);
 void dn_report_event(Agent *agent, const char *severity, const char *kind, const char *service,
 		     const char *node, const char *format, ...) G_GNUC_PRINTF(6, 7);
+
+/* journal.c: entries, and answers that wait for them */
+void dn_agent_open_journal(Agent *agent);
+void dn_agent_close_journal(Agent *agent);
+void dn_agent_journal_event(Agent *agent, const DnEvent *event);
+void dn_agent_journal_manifest(Agent *agent, const DnManifest *manifest);
+void dn_agent_journal_node(const Node *node);
+void dn_agent_journal_incident(Agent *agent, const DnIncident *incident, GBytes *record);
+void dn_agent_journal_budget(Agent *agent, const char *kind, const Service *service,
+			     const char *about);
+void dn_agent_journal_head(Agent *agent, const DnJournalHead *head); /* the supervisor's */
+void dn_agent_journal_link_closed(Agent *agent);
+/* May @order be carried out while the journal is as it is? What protects always may. */
+bool dn_agent_may_promise(Agent *agent, const DnOrder *order,
+			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Send @answer, which is taken, once the decision is durable; to this link only. */
+void dn_agent_answer(Agent *agent, const DnOrder *order, DnAnswerTo *answer);
 
 /* adopt.c */
 bool dn_agent_adopt(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;

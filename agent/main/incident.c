@@ -37,6 +37,7 @@ static void save(Agent *agent, const DnIncident *incident)
 	g_autoptr(GBytes) bytes = dn_state_incident_bytes(incident);
 
 	dn_disk_write(agent, path, bytes, incident->id, on_written);
+	dn_agent_journal_incident(agent, incident, bytes);
 }
 
 /* ---- opening: the mark was seen ---- */
@@ -159,6 +160,8 @@ static void account(Agent *agent, const Node *node, const DnIncident *incident)
 	    dn_service_within_budget(agent, service, node->manifest)) {
 		if (!incident->drill)
 			dn_budget_spend(&service->budget, within_ns, dn_clock_realtime_ns());
+		dn_agent_journal_budget(agent, incident->drill ? "budget.kept" : "budget.spent",
+					service, incident->id);
 		if (incident->replacements->len == 0)
 			g_ptr_array_add(service->owed, g_strdup(incident->id));
 	} else {

@@ -43,6 +43,7 @@ static void on_link_closed(const char *reason, void *data)
 	Agent *agent = data;
 
 	agent->linked = false;
+	dn_agent_journal_link_closed(agent);
 	g_message("no link to the supervisor: %s", reason);
 }
 
@@ -51,6 +52,8 @@ static gboolean on_heartbeat(gpointer data)
 	Agent *agent = data;
 	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_HEARTBEAT);
 
+	if (agent->journal != NULL)
+		fact->head = dn_journal_head(agent->journal);
 	dn_uplink_send_fact(agent->uplink, fact);
 	dn_report_tick(agent);
 	dn_floor_tick(agent);
@@ -133,6 +136,7 @@ static Agent *agent_new(DnInstance *instance)
 static void agent_free(Agent *agent)
 {
 	g_clear_pointer(&agent->local, dn_local_free);
+	dn_agent_close_journal(agent);
 	g_clear_pointer(&agent->uplink, dn_uplink_free);
 	dn_cut_close(agent);
 	dn_disk_close(agent);
@@ -176,8 +180,10 @@ static bool open_host(Agent *agent, GError **error)
 	DnInstance *instance = agent->instance;
 
 	if (!dn_state_load(agent, error) || !dn_disk_open(agent, error) ||
-	    !dn_report_open(agent, error) ||
-	    !dn_cgroup_prepare(instance, &agent->cgroup_level, error) ||
+	    !dn_report_open(agent, error))
+		return false;
+	dn_agent_open_journal(agent);
+	if (!dn_cgroup_prepare(instance, &agent->cgroup_level, error) ||
 	    !dn_network_prepare_host(instance, error))
 		return false;
 	agent->sensor = dn_sensor_open(instance, agent->cgroup_level, error);

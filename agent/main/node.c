@@ -149,6 +149,7 @@ void dn_node_become(Node *self, DnNodeState state)
 	self->state = state;
 	if (self->built)
 		dn_node_save(self);
+	dn_agent_journal_node(self);
 	dn_report_node(self);
 }
 

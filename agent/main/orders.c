@@ -93,6 +93,7 @@ bool dn_agent_welcome(const DnWelcome *welcome, void *data)
 	}
 	g_message("linked to the supervisor, term %" G_GUINT64_FORMAT, welcome->term);
 	agent->linked = true;
+	dn_agent_journal_head(agent, &welcome->head);
 	dn_report_all(agent);
 	dn_report_spooled(agent);
 	dn_agent_settle(agent);
@@ -152,6 +153,7 @@ static bool obey_manifest(Agent *agent, const DnOrder *order, GError **error)
 		      manifest->removed);
 	if (!dn_state_save_epochs(agent, error))
 		return false;
+	dn_agent_journal_manifest(agent, manifest);
 	if (!g_hash_table_contains(agent->manifests, manifest->digest))
 		g_hash_table_replace(agent->manifests, g_strdup(manifest->digest),
 				     dn_manifest_ref(manifest));
@@ -332,6 +334,8 @@ static bool obey(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError 
 		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "this host is not ready yet");
 		return false;
 	}
+	if (!dn_agent_may_promise(agent, order, error))
+		return false;
 	switch (order->kind) {
 	case DN_ORDER_MANIFEST:
 		return obey_manifest(agent, order, error);
@@ -373,6 +377,7 @@ void dn_agent_order(const DnOrder *order, void *data)
 	g_autoptr(DnAnswerTo) answer = dn_answer_to_new(order->sequence);
 	g_autoptr(GError) error = NULL;
 
+	dn_agent_journal_head(agent, &order->head);
 	if (!dn_envelope_accept(&agent->envelope, order, &error))
 		dn_report_event(agent, "critical", "order.refused", NULL, NULL, "order %s: %s",
 				dn_order_kind_name(order->kind), error->message);
@@ -384,5 +389,5 @@ void dn_agent_order(const DnOrder *order, void *data)
 		answer->code = error->domain == DN_ERROR ? error->code : 0;
 		answer->error = g_strdup(error->message);
 	}
-	dn_uplink_send_answer(agent->uplink, answer);
+	dn_agent_answer(agent, order, g_steal_pointer(&answer));
 }

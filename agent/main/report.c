@@ -233,6 +233,8 @@ void dn_report_event(Agent *agent, const char *severity, const char *kind, const
 	fact->event->service = g_strdup(service);
 	fact->event->node = g_strdup(node);
 	remember(agent, fact->event);
-	if (!is_said(agent, fact->event))
-		spool(agent, fact);
+	if (is_said(agent, fact->event))
+		return;
+	dn_agent_journal_event(agent, fact->event);
+	spool(agent, fact);
 }

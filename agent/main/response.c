@@ -89,6 +89,7 @@ static bool spend_drill(Agent *agent, const Node *node, GError **error)
 		return false;
 	}
 	dn_budget_spend_drill(&service->drills, node->manifest, now_ns);
+	dn_agent_journal_budget(agent, "drill.spent", service, node->id);
 	return dn_state_save_service(agent, service, error);
 }
 
@@ -184,6 +185,7 @@ bool dn_incident_destroy(Agent *agent, const DnOrder *order, GError **error)
 		incident->state = before;
 		return false;
 	}
+	dn_agent_journal_incident(agent, incident, bytes);
 	dn_report_incident(agent, incident);
 	release_hold(agent, incident);
 	if (node != NULL)
