@@ -35,6 +35,8 @@ const DnVerb *const dn_verb_table[] = {
 	&dn_verb_incident_ls,
 	&dn_verb_incident_show,
 	&dn_verb_incident_destroy,
+	&dn_verb_journal_show,
+	&dn_verb_journal_verify,
 	&dn_verb_lab_up,
 	&dn_verb_lab_down,
 	&dn_verb_lab_status,

@@ -36,6 +36,8 @@ extern const DnVerb dn_verb_quarantine;
 extern const DnVerb dn_verb_incident_ls;
 extern const DnVerb dn_verb_incident_show;
 extern const DnVerb dn_verb_incident_destroy;
+extern const DnVerb dn_verb_journal_show;
+extern const DnVerb dn_verb_journal_verify;
 extern const DnVerb dn_verb_lab_up;
 extern const DnVerb dn_verb_lab_down;
 extern const DnVerb dn_verb_lab_status;

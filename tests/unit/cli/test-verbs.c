@@ -74,7 +74,7 @@ Test(verbs, every_command_of_the_contract_has_its_row)
 		{"incident", "ls"},   {"incident", "show"},  {"incident", "destroy"},
 		{"host", "token"},    {"lab", "up"},         {"lab", "down"},
 		{"lab", "status"},    {"scale", NULL},       {"host", "cordon"},
-		{"host", "uncordon"},
+		{"host", "uncordon"}, {"journal", "show"},   {"journal", "verify"},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++)
