@@ -193,6 +193,15 @@ static bool open_host(Agent *agent, GError **error)
 	return agent->store != NULL && dn_cut_open(agent, error);
 }
 
+static void resume(Node *node)
+{
+	/* The agent before has died between making it and starting it. */
+	if (node->state == DN_NODE_CREATED && node->role == DN_ROLE_ACTIVE)
+		dn_node_start(node);
+	else
+		dn_node_probe(node);
+}
+
 /* Marks made while no agent ran are answered now, before anything else is started. */
 static bool take_over(Agent *agent, GError **error)
 {
@@ -208,7 +217,7 @@ static bool take_over(Agent *agent, GError **error)
 	dn_reflex_ring(agent->reflex);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		if (agent->slots[i] != NULL)
-			dn_node_probe(agent->slots[i]);
+			resume(agent->slots[i]);
 	return true;
 }
 
