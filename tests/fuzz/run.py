@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 LIMITS = ["-timeout=10", "-rss_limit_mb=1024", "-max_len=32768", "-print_final_stats=1",
           "-verbosity=1"]
@@ -93,7 +94,9 @@ def main():
     print(f"{'target':<16}{'executions':>12}{'covered':>9}{'corpus':>8}{'crashes':>9}", flush=True)
     broken = []
     for name in given.target or targets:
-        row = run(build, name, targets[name], given.seconds)
+        # libFuzzer leaves without the clean-up at exit.
+        with tempfile.TemporaryDirectory(prefix="dnt-fuzz-") as os.environ["TMPDIR"]:
+            row = run(build, name, targets[name], given.seconds)
         print(f"{name:<16}{row['executions']:>12}{row['covered']:>9}{row['corpus']:>8}"
               f"{row['crashes']:>9}", flush=True)
         if row["crashes"]:
