@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "firewall/firewall.h"
 
+#include <errno.h>
 #include <nftables/libnftables.h>
 
 #include "firewall/batch.h"
@@ -67,6 +68,19 @@ static bool run(DnFirewall *self, const char *script, GError **error)
 	g_autofree char *said = one_line(nft_ctx_get_error_buffer(self->context));
 	g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "firewall: nft refused: %s", said);
 	return false;
+}
+
+bool dn_firewall_probe_now(GError **error)
+{
+	DnFirewall probe = {.context = nft_ctx_new(NFT_CTX_DEFAULT)};
+
+	if (probe.context == NULL)
+		return dn_throw_errno(error, ENOMEM, "start libnftables");
+	bool answers = nft_ctx_buffer_error(probe.context) == 0 &&
+		       nft_ctx_buffer_output(probe.context) == 0 &&
+		       run(&probe, "list tables", error);
+	nft_ctx_free(probe.context);
+	return answers;
 }
 
 static void remember(DnFirewall *self, DnTable *table)

@@ -127,3 +127,6 @@ int dn_firewall_replay(int netlink_fd, const void *batch, size_t size);
 
 /* Delete the table. One that is not there is no error. */
 bool dn_firewall_remove(DnFirewall *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Whether the kernel answers nftables here: reads its tables, changes nothing. */
+bool dn_firewall_probe_now(GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -127,6 +127,7 @@ struct Agent {
 	uint32_t network;                              /* of host_cidr */
 
 	DnRuntimeAbility ability;
+	GPtrArray *checks; /* of DnCheck: what this host can do, as found at the start */
 	unsigned cgroup_level;
 	DnSensor *sensor;
 	DnFirewall *firewall;
@@ -155,6 +156,9 @@ struct Agent {
 
 /* config.c */
 DnInstance *dn_config_load(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* For a host that is not set up yet: @path, or what a host would use that says nothing. */
+DnInstance *dn_config_look(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dn_config_free(DnInstance *self);
 
 /* state.c: STATE_DIR. Every write is durable before it returns. */

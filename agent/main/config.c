@@ -88,3 +88,19 @@ DnInstance *dn_config_load(const char *path, GError **error)
 	}
 	return self;
 }
+
+DnInstance *dn_config_look(const char *path, GError **error)
+{
+	g_autoptr(GBytes) bytes = path != NULL ? dn_file_read(path, 64 * 1024, error) : NULL;
+
+	if (path != NULL && bytes == NULL)
+		return NULL;
+	DnInstance *self = defaults();
+	if (bytes != NULL && !dn_fields_parse(bytes, path, fields, self, error)) {
+		dn_config_free(self);
+		return NULL;
+	}
+	/* What is not there is what the caller wants to tell. */
+	self->cgroup_root = dn_cgroup_find_root(NULL);
+	return self;
+}

@@ -18,6 +18,8 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/id.h"
+#include "base/notify.h"
+#include "main/check.h"
 
 enum { HEARTBEAT_S = 2 };
 
@@ -159,6 +161,7 @@ static void agent_free(Agent *agent)
 	dn_image_store_free(agent->store);
 	dn_sensor_close(agent->sensor);
 	dn_runtime_ability_clear(&agent->ability);
+	g_clear_pointer(&agent->checks, g_ptr_array_unref);
 	dn_secret_key_free(agent->key);
 	dn_trust_policy_free(agent->trust);
 	dn_envelope_clear(&agent->envelope);
@@ -245,6 +248,7 @@ static bool link_up(Agent *agent, GError **error)
 
 static bool serve(Agent *agent, GError **error)
 {
+	g_autoptr(DnNotify) notify = dn_notify_new();
 	DnInstance *instance = agent->instance;
 	dn_autofd int locked = -1;
 
@@ -258,15 +262,20 @@ static bool serve(Agent *agent, GError **error)
 	    !dn_file_make_directory(instance->runtime_root, 0711, error) ||
 	    !lock(instance, &locked, error) || !open_host(agent, error))
 		return false;
-	if (!dn_runtime_probe_now(instance, &agent->ability, error) || !take_over(agent, error) ||
-	    !dn_desk_open(agent, error) || !link_up(agent, error))
+	agent->checks = dn_checks_now(instance);
+	if (!dn_runtime_probe_now(instance, &agent->ability, error))
+		return false;
+	dn_checks_add_holes(agent->checks, agent->ability.version);
+	if (!take_over(agent, error) || !dn_desk_open(agent, error) || !link_up(agent, error))
 		return false;
 	g_unix_signal_add(SIGTERM, on_terminate, agent);
 	g_unix_signal_add(SIGINT, on_terminate, agent);
 	g_timeout_add_seconds(HEARTBEAT_S, on_heartbeat, agent);
 	dn_agent_settle(agent);
 	g_message("dnode-agent %s of host %s runs", DN_VERSION, instance->name);
+	dn_notify_ready(notify);
 	g_main_loop_run(agent->loop);
+	dn_notify_stopping(notify);
 	return true;
 }
 
@@ -320,22 +329,37 @@ static bool dispatch(DnInstance *instance, int argc, char **argv, GError **error
 		done = dn_agent_cleanup(instance, error);
 	else
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-			    "unknown verb; there are 'enrol TOKEN' and 'cleanup', or none to run");
+			    "unknown verb; there are 'enrol TOKEN', 'check' and 'cleanup', or none "
+			    "to run");
 	dn_config_free(instance);
 	return done;
+}
+
+/* A host may be judged before it is configured, and whatever it lacks. */
+static bool check(const char *path, bool json, GError **error)
+{
+	static const char usual[] = "/etc/dnode/agent.yaml";
+
+	if (path == NULL && g_file_test(usual, G_FILE_TEST_EXISTS))
+		path = usual;
+	DnInstance *instance = dn_config_look(path, error);
+	bool able = instance != NULL && dn_agent_check(instance, json, error);
+	dn_config_free(instance);
+	return able;
 }
 
 int main(int argc, char **argv)
 {
 	g_autofree char *path = NULL;
-	gboolean version = FALSE;
+	gboolean version = FALSE, json = FALSE;
 	const GOptionEntry entries[] = {
 		{"config", 'c', 0, G_OPTION_ARG_FILENAME, &path,
 		 "configuration (default /etc/dnode/agent.yaml)", "FILE"},
+		{"json", 0, 0, G_OPTION_ARG_NONE, &json, "with check: one JSON document", NULL},
 		{"version", 0, 0, G_OPTION_ARG_NONE, &version, "print the version", NULL},
 		G_OPTION_ENTRY_NULL,
 	};
-	g_autoptr(GOptionContext) options = g_option_context_new("[enrol TOKEN | cleanup]");
+	g_autoptr(GOptionContext) options = g_option_context_new("[enrol TOKEN | check | cleanup]");
 	g_autoptr(GError) error = NULL;
 
 	setlocale(LC_ALL, "C.UTF-8");
@@ -348,6 +372,8 @@ int main(int argc, char **argv)
 		printf("dnode-agent %s\n", DN_VERSION);
 		return 0;
 	}
+	if (argc == 2 && g_str_equal(argv[1], "check"))
+		return check(path, json, &error) ? 0 : fail(error);
 	DnInstance *instance =
 		dn_config_load(path != NULL ? path : "/etc/dnode/agent.yaml", &error);
 	if (instance == NULL || !dispatch(instance, argc, argv, &error))

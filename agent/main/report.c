@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/check.h"
 
 #include <dnode/version.h>
 
@@ -136,6 +137,16 @@ static void say_yes_no(DnHostReport *report, const char *name, bool yes)
 	say(report, name, yes ? "yes" : "no");
 }
 
+static void say_checks(DnHostReport *report, GPtrArray *checks)
+{
+	for (unsigned i = 0; i < checks->len; i++) {
+		const DnCheck *check = checks->pdata[i];
+		g_autofree char *text =
+			g_strdup_printf("%s: %.200s", check->can ? "yes" : "no", check->why);
+		say(report, check->name, text);
+	}
+}
+
 DnHostReport *dn_report_make(const Agent *agent)
 {
 	DnHostReport *report = dn_host_report_new();
@@ -149,6 +160,7 @@ DnHostReport *dn_report_make(const Agent *agent)
 	say(report, "runtime", agent->ability.version);
 	say_yes_no(report, "fast_start", agent->ability.fast_start);
 	say_yes_no(report, "sensor", agent->sensor != NULL);
+	say_checks(report, agent->checks);
 	report->slots = DN_SLOTS;
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		if (agent->slots[i] != NULL) {

@@ -2,17 +2,37 @@
 #include "verbs/all.h"
 #include "verbs/answer.h"
 
+#include <string.h>
+
 #include "output/table.h"
+#include "wire/json.h"
+
+/* Names of what the host said "no" to. */
+static char *lacks_of(JsonObject *capabilities)
+{
+	g_autoptr(GList) names =
+		capabilities != NULL ? json_object_get_members(capabilities) : NULL;
+	GString *lacks = g_string_new(NULL);
+
+	for (GList *at = names; at != NULL; at = at->next) {
+		const char *value = dn_answer_word(capabilities, at->data);
+		if (strcmp(value, "no") == 0 || g_str_has_prefix(value, "no:"))
+			g_string_append_printf(lacks, "%s%s", lacks->len > 0 ? "," : "",
+					       (const char *)at->data);
+	}
+	return g_string_free(lacks, FALSE);
+}
 
 static void show(DnOutput *output, JsonArray *hosts)
 {
-	static const char *const titles[] = {"HOST",  "STATE",     "ADDRESS",    "CIDR", "VERSION",
-					     "NODES", "INCIDENTS", "FAST START", "SEEN", NULL};
+	static const char *const titles[] = {"HOST",  "STATE",     "ADDRESS", "CIDR", "VERSION",
+					     "NODES", "INCIDENTS", "LACKS",   "SEEN", NULL};
 	g_autoptr(DnTable) table = dn_table_new(titles);
 
 	for (unsigned i = 0; i < dn_answer_length(hosts); i++) {
 		JsonObject *host = dn_answer_at(hosts, i);
 		JsonObject *capabilities = dn_answer_object(host, "capabilities");
+		g_autofree char *lacks = lacks_of(capabilities);
 		g_autofree char *seen = dn_answer_age(dn_answer_text(host, "last_seen"));
 		dn_table_add(table, dn_answer_text(host, "name"));
 		dn_table_add_format(table, "%s%s", dn_answer_word(host, "state"),
@@ -23,21 +43,74 @@ static void show(DnOutput *output, JsonArray *hosts)
 		dn_table_add_format(table, "%" G_GINT64_FORMAT, dn_answer_number(host, "nodes", 0));
 		dn_table_add_format(table, "%" G_GINT64_FORMAT,
 				    dn_answer_number(host, "incidents", 0));
-		dn_table_add(table, dn_answer_text(capabilities, "fast_start"));
+		dn_table_add(table, lacks);
 		dn_table_add(table, seen);
 	}
 	dn_output_table(output, table, "hosts");
 }
 
+static void show_one(DnOutput *output, JsonObject *host)
+{
+	static const char *const titles[] = {"CAPABILITY", "WHAT WAS FOUND", NULL};
+	JsonObject *capabilities = dn_answer_object(host, "capabilities");
+	g_autoptr(GList) names =
+		capabilities != NULL ? json_object_get_members(capabilities) : NULL;
+	g_autoptr(DnTable) table = dn_table_new(titles);
+	g_autofree char *seen = dn_answer_age(dn_answer_text(host, "last_seen"));
+
+	dn_output_line(output, "host %s is %s, seen %s ago", dn_answer_word(host, "name"),
+		       dn_answer_word(host, "state"), seen);
+	dn_output_line(output, "address %s, nodes in %s, dnode %s, Linux %s",
+		       dn_answer_word(host, "address"), dn_answer_word(host, "cidr"),
+		       dn_answer_word(host, "version"), dn_answer_word(host, "kernel"));
+	for (GList *at = names; at != NULL; at = at->next) {
+		dn_table_add(table, at->data);
+		dn_table_add(table, dn_answer_word(capabilities, at->data));
+	}
+	dn_output_table(output, table, "capabilities");
+}
+
+/* One host out of the list: there are few, and the API has no other way to ask for one. */
+static bool run_show(DnCall *call, const char *name, GError **error)
+{
+	g_autoptr(DnHttp) http = dn_call_connect(call, error);
+	g_autoptr(JsonObject) answer = http != NULL ? dn_http_get(http, "/v1/hosts", error) : NULL;
+
+	if (answer == NULL)
+		return false;
+	JsonArray *hosts = dn_answer_array(answer, "hosts");
+	for (unsigned i = 0; i < dn_answer_length(hosts); i++) {
+		JsonObject *host = dn_answer_at(hosts, i);
+		if (strcmp(dn_answer_word(host, "name"), name) != 0)
+			continue;
+		if (call->json) {
+			g_autoptr(JsonObject) document = dn_json_document();
+			json_object_set_object_member(document, "host", json_object_ref(host));
+			dn_output_json(call->output, document);
+		} else
+			show_one(call->output, host);
+		return true;
+	}
+	g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "there is no host '%s'; see 'dnode hosts'",
+		    name);
+	return false;
+}
+
 static bool run_ls(DnCall *call, GError **error)
 {
+	if (dn_call_operand(call, 0) != NULL)
+		return run_show(call, dn_call_operand(call, 0), error);
 	return dn_answer_list(call, "/v1/hosts", "hosts", show, error);
 }
 
 const DnVerb dn_verb_host_ls = {
 	.noun = "host",
 	.verb = "ls",
+	.operands = "[HOST]",
+	.most = 1,
 	.help = "hosts: agents, their versions and what they can do",
+	.more = "LACKS names what a host cannot do; with HOST all of it is told, with the reason.\n"
+		"On the host itself 'dnode-agent check' says the same without a supervisor.",
 	.on_agent = true,
 	.run = run_ls,
 };
