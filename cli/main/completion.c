@@ -297,7 +297,7 @@ static void append_fish_option(GString *text, const char *when, const DnOption *
 {
 	g_string_append_printf(text, "complete -c dnode%s -%c %s%s", when,
 			       strlen(option->name) > 1 ? 'l' : 's', option->name,
-			       option->value != NULL ? " -r" : "");
+			       option->value != NULL && option->value[0] != '[' ? " -r" : "");
 	if (strcmp(option->name, "role") == 0)
 		g_string_append(text, " -x -a 'release deploy responder person'");
 	if (strcmp(option->name, "key") == 0)

@@ -28,7 +28,7 @@ static const struct {
 	{"/etc/dnode/trust.yaml", "which keys may sign what, see dnode-trust(5)"},
 	{"/etc/dnode/keys/NAME.key", "secret keys, readable by their owner only"},
 	{"/etc/dnode/repo", "images built here"},
-	{"/run/dnode/supervisor.sock", "the local supervisor"},
+	{"/run/dnode/supervisor/supervisor.sock", "the local supervisor"},
 };
 
 GPtrArray *dn_nouns(void)
@@ -103,7 +103,10 @@ static void append_flag(GString *page, const char *before, const DnOption *optio
 {
 	g_string_append_printf(page, "%s Fl %s%s", before, strlen(option->name) > 1 ? "-" : "",
 			       option->name);
-	if (option->value != NULL)
+	if (option->value != NULL && option->value[0] == '[')
+		g_string_append_printf(page, " Op Ar %.*s", (int)strlen(option->value) - 2,
+				       option->value + 1);
+	else if (option->value != NULL)
 		g_string_append_printf(page, " Ar %s", option->value);
 	g_string_append_c(page, '\n');
 }

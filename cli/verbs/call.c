@@ -7,7 +7,7 @@
 #include "manifest/yaml.h"
 #include "verbs/verb.h"
 
-#define SYSTEM_SOCKET "/run/dnode/supervisor.sock"
+#define SYSTEM_SOCKET "/run/dnode/supervisor/supervisor.sock"
 #define LAB_SOCKET "/run/dnode-lab/supervisor/supervisor.sock"
 #define AGENT_CONFIG "/etc/dnode/agent.yaml"
 #define AGENT_RUN_DIR "/run/dnode/agent"

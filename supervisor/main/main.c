@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "base/notify.h"
 #include "main/supervisor.h"
 
 enum { EXIT_USAGE = 2 };
@@ -33,8 +34,8 @@ static bool parse(int *argc, char ***argv, DnSupervisorOptions *options, GError 
 		 "cluster.yaml, trust.yaml, supervisor.key (default /etc/dnode)", "DIR"},
 		{"state", 0, 0, G_OPTION_ARG_FILENAME, &state,
 		 "what must survive (default /var/lib/dnode/supervisor)", "DIR"},
-		{"run", 0, 0, G_OPTION_ARG_FILENAME, &run, "the socket (default /run/dnode)",
-		 "DIR"},
+		{"run", 0, 0, G_OPTION_ARG_FILENAME, &run,
+		 "the socket (default /run/dnode/supervisor)", "DIR"},
 		{"version", 0, 0, G_OPTION_ARG_NONE, &version, "print the version", NULL},
 		G_OPTION_ENTRY_NULL,
 	};
@@ -54,7 +55,7 @@ static bool parse(int *argc, char ***argv, DnSupervisorOptions *options, GError 
 	}
 	options->config_dir = config != NULL ? config : "/etc/dnode";
 	options->state_dir = state != NULL ? state : "/var/lib/dnode/supervisor";
-	options->run_dir = run != NULL ? run : "/run/dnode";
+	options->run_dir = run != NULL ? run : "/run/dnode/supervisor";
 	return true;
 }
 
@@ -71,9 +72,13 @@ int main(int argc, char **argv)
 		(void)complain(error);
 		return EXIT_USAGE;
 	}
+	g_autoptr(DnNotify) notify = dn_notify_new();
 	g_autoptr(DnSupervisor) supervisor = dn_supervisor_new(&options, &error);
 	if (supervisor == NULL)
 		return complain(error);
 	fprintf(stderr, "dnode-supervisor: ready\n");
-	return dn_supervisor_run(supervisor, &error) ? EXIT_SUCCESS : complain(error);
+	dn_notify_ready(notify);
+	bool ran = dn_supervisor_run(supervisor, &error);
+	dn_notify_stopping(notify);
+	return ran ? EXIT_SUCCESS : complain(error);
 }
