@@ -123,3 +123,31 @@ bool dn_epochs_may_assign(GHashTable *epochs, const DnAssign *before, const DnAs
 	}
 	return true;
 }
+
+bool dn_epochs_know_parts(GHashTable *manifests, const DnAssign *assign, GError **error)
+{
+	for (guint i = 0; i < assign->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(assign->parts, i);
+		const DnManifest *manifest = g_hash_table_lookup(manifests, part->digest);
+
+		if (manifest != NULL && g_str_equal(manifest->service, assign->service) &&
+		    manifest->epoch == part->epoch)
+			continue;
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "share of %s names manifest %.12s…, which this host has not accepted",
+			    assign->service, part->digest);
+		return false;
+	}
+	return true;
+}
+
+bool dn_epochs_may_forget(GHashTable *epochs, const char *service, GError **error)
+{
+	const DnEpoch *epoch = g_hash_table_lookup(epochs, service);
+
+	if (epoch != NULL && epoch->removed)
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+		    "service %s is not removed by a signed manifest", service);
+	return false;
+}

@@ -41,3 +41,14 @@ bool dn_epochs_may_accept(GHashTable *epochs, const DnManifest *manifest, uint64
  */
 bool dn_epochs_may_assign(GHashTable *epochs, const DnAssign *before, const DnAssign *next,
 			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
+ * Does every part of @assign name a manifest in @manifests (char * digest → DnManifest *) of that
+ * service and epoch? DN_ERROR_CONFLICT: this host has not accepted it.
+ */
+bool dn_epochs_know_parts(GHashTable *manifests, const DnAssign *assign,
+			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* May @service be forgotten? DN_ERROR_CONFLICT: no signed manifest has removed it. */
+bool dn_epochs_may_forget(GHashTable *epochs, const char *service,
+			  GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "core/address.h"
+#include "core/life.h"
 #include "manifest/effective.h"
 #include "runtime/root.h"
 #include "wire/json.h"
@@ -110,14 +111,9 @@ static void resume(Node *node, const Saved *saved, bool created_only)
 	if (!saved->healthy)
 		node->health.unhealthy_since_ns = node->started_monotonic_ns;
 	node->incident = g_strdup(saved->incident);
-	if (created_only) {
+	if (created_only)
 		node->fifo_fd = dn_container_hold_fifo(node->agent->instance, node->id, NULL);
-		node->state = DN_NODE_CREATED;
-	} else if (saved->state == DN_NODE_CREATED || saved->state == DN_NODE_CREATING) {
-		node->state = DN_NODE_STARTING;
-	} else {
-		node->state = saved->state;
-	}
+	node->state = dn_life_adopted(saved->state, created_only);
 	dn_cut_add_node(node->agent, node);
 }
 

@@ -195,7 +195,7 @@ Service *dn_service_get(Agent *agent, const char *name); /* made when missing */
 void dn_service_free(Service *self);
 void dn_agent_settle(Agent *agent);                           /* plan soon: coalesces */
 void dn_agent_settle_service(Agent *agent, Service *service); /* plan at once */
-bool dn_service_within_budget(Agent *agent, Service *service, const DnManifest *manifest);
+uint32_t dn_service_grant(const Service *service);            /* replacements; 0 without a share */
 
 /* node.c */
 Node *dn_node_new(Agent *agent, uint32_t slot, const char *id, DnManifest *manifest, DnRole role);

@@ -2,15 +2,14 @@
 #include "main/agent.h"
 
 #include "base/clock.h"
+#include "core/life.h"
 
 /* A node's place in the balancer: serving, healthy, and not marked in the meantime. */
 static bool serves(Agent *agent, const Node *node)
 {
-	if (dn_sensor_marks(agent->sensor)[node->slot].event_ns != 0)
-		return false;
-	if (node->role == DN_ROLE_STANDBY)
-		return dn_cut_has_entered(agent, node->slot);
-	return node->state == DN_NODE_READY && node->health.healthy;
+	return dn_life_serves(node->state, node->role == DN_ROLE_STANDBY, node->health.healthy,
+			      dn_sensor_marks(agent->sensor)[node->slot].event_ns != 0,
+			      dn_cut_has_entered(agent, node->slot));
 }
 
 static void add_local(Agent *agent, const Service *service, DnBalanced *balanced)

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "core/respawn.h"
 
 /* Main's half of the reflex: what it learns, and the plans it makes. */
 
@@ -218,18 +219,20 @@ static const Node *choose_standby(Agent *agent, const Node *node)
 	return created;
 }
 
-static bool may_replace(Agent *agent, const Node *node)
+static bool may_replace(const Node *node)
 {
+	const Service *service = dn_node_service(node);
+
 	/* A drill has spent from a budget of its own before its helper was sent in. */
 	return node->drill != 0 ||
-	       dn_service_within_budget(agent, dn_node_service(node), node->manifest);
+	       dn_respawn_is_within(&service->budget, node->manifest, dn_service_grant(service),
+				    dn_clock_realtime_ns());
 }
 
 static void arm(Agent *agent, const DnFirewallState *state, const Node *node)
 {
 	bool serves = node->state == DN_NODE_READY && node->role == DN_ROLE_ACTIVE;
-	const Node *standby =
-		serves && may_replace(agent, node) ? choose_standby(agent, node) : NULL;
+	const Node *standby = serves && may_replace(node) ? choose_standby(agent, node) : NULL;
 	DnReflexPlan plan = {
 		.slot = node->slot,
 		.group = dn_node_service(node)->number,

@@ -2,6 +2,7 @@
 #include "main/agent.h"
 
 #include "base/clock.h"
+#include "core/life.h"
 
 enum {
 	/* A starting node is asked this often, first and later: it serves as soon as it can. */
@@ -37,7 +38,7 @@ static void on_first_answer(Node *self)
 	uint64_t now = dn_clock_monotonic_ns();
 
 	self->health = (DnHealth){.good = self->manifest->health.rise, .healthy = true};
-	dn_node_become(self, self->role == DN_ROLE_ACTIVE ? DN_NODE_READY : DN_NODE_STANDBY);
+	dn_node_become(self, dn_life_after_first_answer(self->role == DN_ROLE_STANDBY));
 	g_message("node %s answers after %" G_GUINT64_FORMAT " us", self->id,
 		  (now - self->started_monotonic_ns) / DN_NS_PER_US);
 	dn_balance_apply(self->agent);

@@ -9,6 +9,8 @@
 #include "base/file.h"
 #include "base/id.h"
 #include "base/text.h"
+#include "core/custody.h"
+#include "core/respawn.h"
 #include "network/verify.h"
 
 /* ---- the durable record ---- */
@@ -101,21 +103,14 @@ void dn_incident_open(Agent *agent, Node *node)
 
 /* ---- finishing: the reflex has done its part ---- */
 
-static void stamp(DnIncident *incident, DnStage stage, uint64_t at_ns)
-{
-	if (at_ns >= incident->event_monotonic_ns && at_ns != 0)
-		incident->stages_us[stage] =
-			(int64_t)((at_ns - incident->event_monotonic_ns) / DN_NS_PER_US);
-}
-
 static void stamp_outcome(DnIncident *incident, const DnReflexOutcome *outcome)
 {
-	stamp(incident, DN_STAGE_VERDICT, outcome->verdict_ns);
-	stamp(incident, DN_STAGE_CUT, outcome->cut_ns);
-	stamp(incident, DN_STAGE_FROZEN, outcome->frozen_ns);
-	stamp(incident, DN_STAGE_LB_OUT_LOCAL, outcome->lb_out_ns);
-	stamp(incident, DN_STAGE_RESET, outcome->reset_ns);
-	stamp(incident, DN_STAGE_REPLACEMENT_READY, outcome->ready_ns);
+	dn_custody_stamp(incident, DN_STAGE_VERDICT, outcome->verdict_ns);
+	dn_custody_stamp(incident, DN_STAGE_CUT, outcome->cut_ns);
+	dn_custody_stamp(incident, DN_STAGE_FROZEN, outcome->frozen_ns);
+	dn_custody_stamp(incident, DN_STAGE_LB_OUT_LOCAL, outcome->lb_out_ns);
+	dn_custody_stamp(incident, DN_STAGE_RESET, outcome->reset_ns);
+	dn_custody_stamp(incident, DN_STAGE_REPLACEMENT_READY, outcome->ready_ns);
 }
 
 static void read_counters(Agent *agent, const Node *node, DnIncident *incident)
@@ -154,17 +149,16 @@ static void take_over(Agent *agent, const DnReflexOutcome *outcome, DnIncident *
 static void account(Agent *agent, const Node *node, const DnIncident *incident)
 {
 	Service *service = dn_node_service(node);
-	uint64_t within_ns = (uint64_t)node->manifest->respawn_within_ms * DN_NS_PER_MS;
+	DnRespawn verdict =
+		dn_respawn_judge(&service->budget, node->manifest, dn_service_grant(service),
+				 incident, dn_clock_realtime_ns());
 
-	if (incident->drill || incident->replacements->len > 0 ||
-	    dn_service_within_budget(agent, service, node->manifest)) {
-		if (!incident->drill)
-			dn_budget_spend(&service->budget, within_ns, dn_clock_realtime_ns());
+	if (verdict != DN_RESPAWN_HELD)
 		dn_agent_journal_budget(agent, incident->drill ? "budget.kept" : "budget.spent",
 					service, incident->id);
-		if (incident->replacements->len == 0)
-			g_ptr_array_add(service->owed, g_strdup(incident->id));
-	} else {
+	if (verdict == DN_RESPAWN_OWED)
+		g_ptr_array_add(service->owed, g_strdup(incident->id));
+	if (verdict == DN_RESPAWN_HELD) {
 		g_ptr_array_add(service->held, g_strdup(incident->id));
 		dn_report_event(agent, "critical", "respawn.held", service->name, node->id,
 				"node %s was cut and is not replaced: %s has spent its respawn "
@@ -251,7 +245,7 @@ static void on_verified(GObject *source, GAsyncResult *result, gpointer data)
 	if (incident == NULL)
 		return;
 	if (g_task_propagate_boolean(G_TASK(result), &error))
-		stamp(incident, DN_STAGE_CUT_VERIFIED, job->verified_ns);
+		dn_custody_stamp(incident, DN_STAGE_CUT_VERIFIED, job->verified_ns);
 	else
 		dn_report_event(agent, "critical", "cut.link-removed", incident->service,
 				incident->node,
@@ -330,7 +324,7 @@ void dn_incident_replaced(Node *node)
 	if (incident == NULL)
 		return;
 	g_ptr_array_add(incident->replacements, g_strdup(node->id));
-	stamp(incident, DN_STAGE_REPLACEMENT_READY, dn_clock_monotonic_ns());
+	dn_custody_stamp(incident, DN_STAGE_REPLACEMENT_READY, dn_clock_monotonic_ns());
 	save(node->agent, incident);
 }
 
@@ -338,28 +332,41 @@ bool dn_incident_stamp(Agent *agent, const char *id, DnStage stage, GError **err
 {
 	DnIncident *incident = g_hash_table_lookup(agent->incidents, id);
 
-	if (incident == NULL || (stage != DN_STAGE_REPORTED && stage != DN_STAGE_LB_OUT_ALL)) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "no such incident or remote stage");
+	if (!dn_custody_may_stamp(incident, stage, error))
 		return false;
-	}
 	if (incident->stages_us[stage] < 0) {
-		stamp(incident, stage, dn_clock_monotonic_ns());
+		dn_custody_stamp(incident, stage, dn_clock_monotonic_ns());
 		save(agent, incident);
 	}
 	return true;
 }
 
-/* A quarantined node that an earlier agent left: its record is on disk, or is made now. */
+/*
+ * A node that an earlier agent left may have been cut by it: its record is on disk, unless the
+ * agent died before that; then the mark tells the same again. What the reflex had not finished it
+ * does now, what was decided is not decided twice, and a destruction goes on.
+ */
 void dn_incident_adopt(Agent *agent, Node *node)
 {
-	DnIncident *incident = node->incident == NULL
-				       ? NULL
-				       : g_hash_table_lookup(agent->incidents, node->incident);
+	DnIncident *incident = dn_custody_of_node(agent->incidents, node->id);
+	const Service *service = dn_node_service(node);
 
+	g_clear_pointer(&node->incident, g_free);
 	if (incident != NULL) {
 		node->cut_taken = true;
+		node->incident = g_strdup(incident->id);
+	}
+	if (incident != NULL && incident->state == DN_INCIDENT_DESTROYED) {
 		dn_node_become(node, DN_NODE_QUARANTINED);
+		dn_node_remove(node);
 		return;
 	}
-	g_clear_pointer(&node->incident, g_free);
+	if (node->state != DN_NODE_QUARANTINED)
+		return;
+	dn_incident_open(agent, node);
+	incident = g_hash_table_lookup(agent->incidents, node->incident);
+	if (node->role == DN_ROLE_ACTIVE &&
+	    !dn_respawn_is_settled(&service->budget, service->held, node->manifest, incident,
+				   dn_clock_realtime_ns()))
+		account(agent, node, incident);
 }

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "core/life.h"
 #include "runtime/proc.h"
 #include "wire/json.h"
 
@@ -180,18 +181,17 @@ static gboolean on_exited(int fd, GIOCondition condition, gpointer data)
 	volatile struct dn_sensor_mark *mark = &dn_sensor_marks(self->agent->sensor)[self->slot];
 
 	/* A marked node is evidence, whatever became of its first process. */
-	if (mark->event_ns != 0 || self->state == DN_NODE_QUARANTINED)
+	DnNodeState next = dn_life_after_exit(self->state, mark->event_ns != 0);
+	if (next == self->state)
 		return G_SOURCE_REMOVE;
 	dn_source_clear(&self->timer);
-	if (self->state == DN_NODE_STOPPING) {
-		dn_node_become(self, DN_NODE_STOPPED);
-	} else {
+	if (next == DN_NODE_FAILED) {
 		service->exits++;
 		service->not_before_ns =
 			dn_clock_monotonic_ns() + dn_plan_backoff_ns(service->exits);
 		tell_exit(self);
-		dn_node_become(self, DN_NODE_FAILED);
 	}
+	dn_node_become(self, next);
 	dn_agent_settle(self->agent);
 	return G_SOURCE_REMOVE;
 }

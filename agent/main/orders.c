@@ -199,30 +199,13 @@ static void forget_unused(Agent *agent)
 	}
 }
 
-static bool parts_are_known(Agent *agent, const DnAssign *assign, GError **error)
-{
-	for (guint i = 0; i < assign->parts->len; i++) {
-		const DnPart *part = g_ptr_array_index(assign->parts, i);
-		const DnManifest *manifest = g_hash_table_lookup(agent->manifests, part->digest);
-
-		if (manifest != NULL && g_str_equal(manifest->service, assign->service) &&
-		    manifest->epoch == part->epoch)
-			continue;
-		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
-			    "share of %s names manifest %.12s…, which this host has not accepted",
-			    assign->service, part->digest);
-		return false;
-	}
-	return true;
-}
-
 static bool obey_assign(Agent *agent, const DnOrder *order, GError **error)
 {
 	const DnAssign *next = order->assign;
 	Service *service = dn_service_find(agent, next->service);
 	const DnAssign *before = service != NULL ? service->assign : NULL;
 
-	if (!parts_are_known(agent, next, error) ||
+	if (!dn_epochs_know_parts(agent->manifests, next, error) ||
 	    !dn_epochs_may_assign(agent->epochs, before, next, error)) {
 		dn_report_event(agent, "critical", "assign.refused", next->service, NULL, "%s",
 				*error != NULL ? (*error)->message : "");
@@ -247,13 +230,8 @@ static bool obey_assign(Agent *agent, const DnOrder *order, GError **error)
 
 static bool obey_forget(Agent *agent, const DnOrder *order, GError **error)
 {
-	const DnEpoch *epoch = g_hash_table_lookup(agent->epochs, order->service);
-
-	if (epoch == NULL || !epoch->removed) {
-		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
-			    "service %s is not removed by a signed manifest", order->service);
+	if (!dn_epochs_may_forget(agent->epochs, order->service, error))
 		return false;
-	}
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		if (agent->slots[i] != NULL &&
 		    g_str_equal(agent->slots[i]->manifest->service, order->service)) {

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "core/custody.h"
 
 static void send_fact(Agent *agent, DnFact *fact)
 {
@@ -168,8 +169,10 @@ DnHostReport *dn_report_make(const Agent *agent)
 			g_ptr_array_add(report->nodes, dn_node_record(agent->slots[i]));
 		}
 	g_hash_table_iter_init(&iter, agent->incidents);
+	/* One that is still being written follows when it is on disk. */
 	while (g_hash_table_iter_next(&iter, NULL, &value))
-		g_ptr_array_add(report->incidents, dn_incident_copy(value));
+		if (dn_custody_may_report(value))
+			g_ptr_array_add(report->incidents, dn_incident_copy(value));
 	g_hash_table_iter_init(&iter, agent->epochs);
 	while (g_hash_table_iter_next(&iter, &name, &value)) {
 		const DnEpoch *epoch = value;
@@ -208,8 +211,7 @@ void dn_report_incident(Agent *agent, const DnIncident *incident)
 {
 	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_INCIDENT);
 
-	/* Nothing is reported before it is durable (DESIGN 4 g). */
-	if (incident->stages_us[DN_STAGE_DURABLE] < 0)
+	if (!dn_custody_may_report(incident))
 		return;
 	fact->incident = dn_incident_copy(incident);
 	send_fact(agent, fact);

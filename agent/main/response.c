@@ -29,6 +29,19 @@ static Node *find_cuttable(Agent *agent, const char *id, GError **error)
 	return node;
 }
 
+/* Durable when it returns. */
+static bool save_now(Agent *agent, const DnIncident *incident, GError **error)
+{
+	g_autofree char *path = dn_state_incident_path(agent, incident->id);
+	g_autoptr(GBytes) bytes = dn_state_incident_bytes(incident);
+
+	dn_disk_flush(agent);
+	if (!dn_file_replace(path, bytes, 0600, error))
+		return false;
+	dn_agent_journal_incident(agent, incident, bytes);
+	return true;
+}
+
 bool dn_agent_quarantine(Agent *agent, const char *id, const char *reason, GError **error)
 {
 	Node *node = find_cuttable(agent, id, error);
@@ -46,7 +59,8 @@ bool dn_agent_quarantine(Agent *agent, const char *id, const char *reason, GErro
 	g_free(incident->detail);
 	g_autofree char *shown = dn_text_printable(reason, strnlen(reason, 512));
 	incident->detail = g_strdup_printf("by hand: %s", shown);
-	return true;
+	/* Whoever is told that the node is quarantined may rely on its record. */
+	return save_now(agent, incident, error);
 }
 
 static void on_drill_exit(GPid pid, gint status, gpointer data)
@@ -176,16 +190,12 @@ bool dn_incident_destroy(Agent *agent, const DnOrder *order, GError **error)
 		return false;
 	}
 	/* Durable before the evidence goes. */
-	g_autofree char *path = dn_state_incident_path(agent, incident->id);
 	DnIncidentState before = incident->state;
 	incident->state = DN_INCIDENT_DESTROYED;
-	g_autoptr(GBytes) bytes = dn_state_incident_bytes(incident);
-	dn_disk_flush(agent);
-	if (!dn_file_replace(path, bytes, 0600, error)) {
+	if (!save_now(agent, incident, error)) {
 		incident->state = before;
 		return false;
 	}
-	dn_agent_journal_incident(agent, incident, bytes);
 	dn_report_incident(agent, incident);
 	release_hold(agent, incident);
 	if (node != NULL)

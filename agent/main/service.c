@@ -41,13 +41,9 @@ void dn_service_free(Service *self)
 	g_free(self);
 }
 
-bool dn_service_within_budget(Agent *agent, Service *service, const DnManifest *manifest)
+uint32_t dn_service_grant(const Service *service)
 {
-	uint32_t grant = service->assign != NULL ? service->assign->respawn_grant : 0;
-
-	return dn_budget_allows(&service->budget, grant,
-				(uint64_t)manifest->respawn_within_ms * DN_NS_PER_MS,
-				dn_clock_realtime_ns());
+	return service->assign != NULL ? service->assign->respawn_grant : 0;
 }
 
 static bool is_hopeless(const Node *node, uint64_t now_ns)

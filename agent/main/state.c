@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "core/address.h"
+#include "core/custody.h"
 #include "manifest/manifest.h"
 #include "manifest/trust-file.h"
 #include "seal/digest.h"
@@ -354,10 +355,12 @@ static void load_incidents(Agent *agent)
 		DnIncident *incident =
 			object == NULL ? NULL : dn_record_to_incident(object, &error);
 
-		if (incident == NULL)
+		if (incident == NULL) {
 			g_warning("incident %s cannot be read: %s", id, error->message);
-		else
-			g_hash_table_replace(agent->incidents, g_strdup(id), incident);
+			continue;
+		}
+		dn_custody_restored(incident);
+		g_hash_table_replace(agent->incidents, g_strdup(id), incident);
 	}
 }
 

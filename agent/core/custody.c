@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "core/custody.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+
+DnIncident *dn_custody_of_node(GHashTable *incidents, const char *node)
+{
+	GHashTableIter iter;
+	gpointer value = NULL;
+
+	g_hash_table_iter_init(&iter, incidents);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		DnIncident *incident = value;
+
+		if (g_str_equal(incident->node, node))
+			return incident;
+	}
+	return NULL;
+}
+
+void dn_custody_stamp(DnIncident *incident, DnStage stage, uint64_t at_ns)
+{
+	if (at_ns >= incident->event_monotonic_ns && at_ns != 0)
+		incident->stages_us[stage] =
+			(int64_t)((at_ns - incident->event_monotonic_ns) / DN_NS_PER_US);
+}
+
+bool dn_custody_may_stamp(const DnIncident *incident, DnStage stage, GError **error)
+{
+	if (incident != NULL && (stage == DN_STAGE_REPORTED || stage == DN_STAGE_LB_OUT_ALL))
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "no such incident or remote stage");
+	return false;
+}
+
+bool dn_custody_may_report(const DnIncident *incident)
+{
+	return incident->stages_us[DN_STAGE_DURABLE] >= 0;
+}
+
+void dn_custody_restored(DnIncident *incident)
+{
+	int64_t latest_us = 0;
+
+	if (dn_custody_may_report(incident))
+		return;
+	for (DnStage stage = 0; stage < DN_STAGE_N; stage++)
+		latest_us = MAX(latest_us, incident->stages_us[stage]);
+	incident->stages_us[DN_STAGE_DURABLE] = latest_us;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The incidents of a host: which one a cut node belongs to, what may be noted in it, and how it
+ * ends. A table is char * id → DnIncident *.
+ */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/incident.h"
+
+/*
+ * The incident of @node, whatever its state, or NULL: a node is cut once. An agent that has died
+ * between opening an incident and noting it with the node left a record behind, and the same
+ * event must not open a second one.
+ */
+DnIncident *dn_custody_of_node(GHashTable *incidents, const char *node);
+
+/* Note that @stage was reached at @at_ns (CLOCK_MONOTONIC of the event's boot); 0: it was not. */
+void dn_custody_stamp(DnIncident *incident, DnStage stage, uint64_t at_ns);
+
+/* May the supervisor note @stage? DN_ERROR_INVALID: unknown incident, or a stage of the host's. */
+bool dn_custody_may_stamp(const DnIncident *incident, DnStage stage,
+			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Nothing is reported before it is durable (DESIGN 4 g): what was reported must survive. */
+bool dn_custody_may_report(const DnIncident *incident);
+
+/*
+ * @incident was read from the disk, so it is durable, even if the agent died before it could
+ * note so in the record itself.
+ */
+void dn_custody_restored(DnIncident *incident);

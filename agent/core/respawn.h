@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Whether a node that was cut is replaced, and who pays (DESIGN 4, Budget). One decision for each
+ * cut node, made once: main keeps on disk what came of it.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/budget.h"
+#include "model/incident.h"
+
+typedef enum {
+	DN_RESPAWN_DONE, /* a standby serves in its place already */
+	DN_RESPAWN_OWED, /* a clean node is to be made */
+	DN_RESPAWN_HELD, /* the budget is spent: one node fewer, and a person is called */
+} DnRespawn;
+
+/* May one more cut node of the service of @manifest be replaced? @grant: this host's part. */
+bool dn_respawn_is_within(const DnBudget *spent, const DnManifest *manifest, uint32_t grant,
+			  uint64_t now_ns);
+
+/*
+ * Decide about the active node of @incident and charge @spent, under the time of the event. A
+ * drill is paid from the drills' budget before it begins: it is never charged here, never held.
+ */
+DnRespawn dn_respawn_judge(DnBudget *spent, const DnManifest *manifest, uint32_t grant,
+			   const DnIncident *incident, uint64_t now_ns);
+
+/*
+ * Was that decision made, as far as @spent and @held (char * ids of incidents) remember? An agent
+ * that died before they were on disk leaves a quarantined node behind that nobody has paid for.
+ */
+bool dn_respawn_is_settled(const DnBudget *spent, const GPtrArray *held, const DnManifest *manifest,
+			   const DnIncident *incident, uint64_t now_ns);

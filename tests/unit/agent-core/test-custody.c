@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include "base/clock.h"
+#include "core/custody.h"
+#include "core/life.h"
+#include "core/respawn.h"
+#include "support/suite.h"
+
+/* What a host decides about nodes that were cut, and after its agent has died. */
+
+static DnManifest *manifest;
+static DnIncident *incident;
+static DnBudget spent;
+static GPtrArray *held;
+
+#define EVENT_NS (1000 * DN_NS_PER_S)
+
+static void setup(void)
+{
+	manifest = dn_manifest_new();
+	manifest->respawn_within_ms = 60000;
+	incident = dn_incident_new();
+	incident->id = g_strdup("00000000000000a1");
+	incident->node = g_strdup("web-00000001");
+	incident->event_time_ns = EVENT_NS;
+	dn_budget_init(&spent);
+	held = g_ptr_array_new();
+}
+
+static void teardown(void)
+{
+	dn_manifest_unref(manifest);
+	dn_incident_free(incident);
+	dn_budget_clear(&spent);
+	g_ptr_array_unref(held);
+	dn_suite_end();
+}
+
+TestSuite(custody, .init = setup, .fini = teardown);
+
+static DnRespawn judge(uint32_t grant)
+{
+	return dn_respawn_judge(&spent, manifest, grant, incident, EVENT_NS + 1);
+}
+
+static bool is_settled(uint64_t now_ns)
+{
+	return dn_respawn_is_settled(&spent, held, manifest, incident, now_ns);
+}
+
+Test(custody, a_cut_node_is_owed_a_clean_one_within_the_grant_and_held_past_it)
+{
+	cr_assert(eq(int, judge(1), DN_RESPAWN_OWED));
+	incident->event_time_ns++;
+	cr_assert(eq(int, judge(1), DN_RESPAWN_HELD));
+	cr_assert(eq(int, spent.spent->len, 1));
+}
+
+Test(custody, a_standby_that_serves_already_is_charged_even_past_the_grant)
+{
+	g_ptr_array_add(incident->replacements, g_strdup("web-00000002"));
+	cr_assert(eq(int, judge(0), DN_RESPAWN_DONE));
+	cr_assert(eq(int, spent.spent->len, 1));
+}
+
+Test(custody, a_drill_is_neither_charged_nor_held)
+{
+	incident->drill = true;
+	cr_assert(eq(int, judge(0), DN_RESPAWN_OWED));
+	cr_assert(eq(int, spent.spent->len, 0));
+	cr_assert(is_settled(EVENT_NS + 1));
+}
+
+Test(custody, what_was_charged_or_held_is_settled_and_what_was_lost_is_not)
+{
+	cr_assert(not(is_settled(EVENT_NS + 1)));
+	(void)judge(1);
+	cr_assert(is_settled(EVENT_NS + 1));
+
+	g_array_set_size(spent.spent, 0);
+	cr_assert(not(is_settled(EVENT_NS + 1)));
+	g_ptr_array_add(held, incident->id);
+	cr_assert(is_settled(EVENT_NS + 1));
+}
+
+Test(custody, a_cut_older_than_the_budgets_window_needs_no_charge)
+{
+	cr_assert(not(is_settled(EVENT_NS + 59 * DN_NS_PER_S)));
+	cr_assert(is_settled(EVENT_NS + 60 * DN_NS_PER_S));
+}
+
+Test(custody, the_incident_of_a_node_is_found_by_the_node)
+{
+	g_autoptr(GHashTable) incidents = g_hash_table_new(g_str_hash, g_str_equal);
+
+	g_hash_table_insert(incidents, incident->id, incident);
+	cr_assert(dn_custody_of_node(incidents, "web-00000001") == incident);
+	cr_assert(dn_custody_of_node(incidents, "web-00000002") == NULL);
+}
+
+Test(custody, an_incident_is_reported_once_it_is_durable_which_one_from_the_disk_is)
+{
+	cr_assert(not(dn_custody_may_report(incident)));
+	incident->stages_us[DN_STAGE_FROZEN] = 700;
+	dn_custody_restored(incident);
+	cr_assert(dn_custody_may_report(incident));
+	cr_assert(eq(i64, incident->stages_us[DN_STAGE_DURABLE], 700));
+}
+
+Test(custody, a_supervisor_notes_remote_stages_only)
+{
+	cr_assert(dn_custody_may_stamp(incident, DN_STAGE_REPORTED, NULL));
+	cr_assert(dn_custody_may_stamp(incident, DN_STAGE_LB_OUT_ALL, NULL));
+	cr_assert(not(dn_custody_may_stamp(incident, DN_STAGE_SEALED, NULL)));
+	cr_assert(not(dn_custody_may_stamp(NULL, DN_STAGE_REPORTED, NULL)));
+}
+
+Test(custody, a_new_agent_never_takes_a_quarantined_node_for_another)
+{
+	cr_assert(eq(int, dn_life_adopted(DN_NODE_QUARANTINED, true), DN_NODE_QUARANTINED));
+	cr_assert(eq(int, dn_life_adopted(DN_NODE_QUARANTINED, false), DN_NODE_QUARANTINED));
+	cr_assert(eq(int, dn_life_adopted(DN_NODE_CREATING, false), DN_NODE_STARTING));
+	cr_assert(eq(int, dn_life_adopted(DN_NODE_READY, false), DN_NODE_READY));
+}
+
+Test(custody, a_marked_node_that_ends_stays_evidence)
+{
+	cr_assert(eq(int, dn_life_after_exit(DN_NODE_READY, true), DN_NODE_READY));
+	cr_assert(eq(int, dn_life_after_exit(DN_NODE_QUARANTINED, false), DN_NODE_QUARANTINED));
+	cr_assert(eq(int, dn_life_after_exit(DN_NODE_READY, false), DN_NODE_FAILED));
+	cr_assert(eq(int, dn_life_after_exit(DN_NODE_STOPPING, false), DN_NODE_STOPPED));
+}
+
+Test(custody, a_marked_node_serves_nobody)
+{
+	cr_assert(dn_life_serves(DN_NODE_READY, false, true, false, false));
+	cr_assert(not(dn_life_serves(DN_NODE_READY, false, true, true, false)));
+	cr_assert(not(dn_life_serves(DN_NODE_READY, false, false, false, false)));
+	cr_assert(dn_life_serves(DN_NODE_STANDBY, true, true, false, true));
+	cr_assert(not(dn_life_serves(DN_NODE_STANDBY, true, true, false, false)));
+}
