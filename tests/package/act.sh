@@ -49,13 +49,17 @@ is_host_up() {
 }
 
 # As at boot: /run is empty.
-systemd-tmpfiles --create
+systemd-tmpfiles --create dnode.conf dnode-agent.conf
 
 ip link set lo up
-ip link add eth0 type veth peer name wire
+# Whoever asks the service is another machine at the other end of the wire.
+ip netns add client
+ip link add eth0 type veth peer name wire netns client
 ip address add "$address/24" dev eth0
 ip link set eth0 up
-ip link set wire up
+ip -n client address add 192.0.2.2/24 dev wire
+ip -n client link set wire up
+ip -n client route add default via "$address"
 
 say "a cluster"
 dnode cluster init --advertise "$address:7443"
@@ -95,9 +99,9 @@ dnode apply /root/hello.yaml --key deploy --wait
 dnode nodes hello
 vip=$(dnode services --json | sed -n 's/.*"vip" *: *"\([^"]*\)".*/\1/p')
 say "http://$vip/whoami answers:"
-curl -sS --max-time 5 "http://$vip/whoami"
+ip netns exec client curl -sS --max-time 5 "http://$vip/whoami"
 
 say "a drill"
 dnode drill exec hello
-curl -sS --max-time 5 "http://$vip/whoami"
+ip netns exec client curl -sS --max-time 5 "http://$vip/whoami"
 say "done"

@@ -61,13 +61,18 @@ def install(root, packages):
         *[f"/packages/{package.name}" for package in packages], env=environment)
 
 
+# pivot_root, not chroot: the kernel makes no user namespace for who is in a chroot.
 ENTER = """
 set -e
+mount --bind "$1" "$1"
 mount --rbind /sys "$1/sys"
 mount --rbind /dev "$1/dev"
 mount -t proc proc "$1/proc"
 mount -t tmpfs -o mode=755 run "$1/run"
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root chroot "$1" sh /act.sh "$2"
+cd "$1"
+pivot_root . mnt
+umount -l /mnt
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh /act.sh "$2"
 """
 
 
