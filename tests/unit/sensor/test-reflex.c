@@ -317,11 +317,9 @@ Test(reflex, the_window_stays_open_until_the_resets_have_passed_the_link)
 	rig_arm(&rig, 1, 1, "cut1", NULL, DN_STANDBY_NONE, 0);
 	rig_set_mark(&rig, 1);
 	rig_ring(&rig);
-	while (strstr(rig_said(&rig), "reset1") == NULL)
-		g_usleep(50);
-	uint64_t begin = dn_clock_monotonic_ns();
 	rig_expect_outcomes(&rig, 1);
-	cr_assert(ge(u64, dn_clock_monotonic_ns() - begin, 4 * DN_NS_PER_MS));
+	/* From the reflex's own stamp: this thread may have been held up on its way here. */
+	cr_assert(ge(u64, dn_clock_monotonic_ns() - rig.outcomes[0].reset_ns, 5 * DN_NS_PER_MS));
 	cr_assert(eq(u32, rig.marks[1].window, 0), "but not for ever");
 }
 
