@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -10,6 +12,8 @@
 #include "seal/digest.h"
 #include "seal/token.h"
 #include "wire/json.h"
+
+enum { OLD_JOURNALS = 1000 };
 
 static char *state_path(const DnInstance *instance, const char *name)
 {
@@ -83,6 +87,26 @@ static bool check_earlier(const DnInstance *instance, const DnHostToken *token, 
 	return false;
 }
 
+/* A journal is of one key. That of the last one is kept beside the new, for whoever compares. */
+static bool set_journal_aside(const DnInstance *instance, GError **error)
+{
+	g_autofree char *journal = state_path(instance, "journal");
+
+	for (unsigned number = 1; number < OLD_JOURNALS; number++) {
+		g_autofree char *aside = g_strdup_printf("%s.%u", journal, number);
+
+		if (g_file_test(aside, G_FILE_TEST_EXISTS))
+			continue;
+		if (rename(journal, aside) == 0 || errno == ENOENT)
+			return true;
+		return dn_throw_errno(error, errno, "keep %s as %s", journal, aside);
+	}
+	g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
+		    "%s: %u earlier journals are kept already; move them away", journal,
+		    OLD_JOURNALS - 1);
+	return false;
+}
+
 /* The key goes last: a host with a key is an enrolled one. */
 static bool save(const DnInstance *instance, const DnSecretKey *key, const DnEnrolled *enrolled,
 		 const uint8_t supervisor_key[32], GError **error)
@@ -93,7 +117,7 @@ static bool save(const DnInstance *instance, const DnSecretKey *key, const DnEnr
 	g_autofree char *text = g_base64_encode(supervisor_key, 32);
 	g_autoptr(GBytes) bytes = g_bytes_new(text, strlen(text));
 
-	return save_epochs(instance, enrolled, error) &&
+	return save_epochs(instance, enrolled, error) && set_journal_aside(instance, error) &&
 	       dn_file_replace(trust, enrolled->trust, 0644, error) &&
 	       dn_file_replace(supervisor, bytes, 0644, error) &&
 	       dn_secret_key_save(key, path, error);

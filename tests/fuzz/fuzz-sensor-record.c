@@ -13,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	for (size_t i = 0; i < G_N_ELEMENTS(sensor.maps); i++)
 		sensor.maps[i] = -1;
-	memcpy(&seen, data, MIN(size, sizeof(seen)));
+	if (size > 0)
+		memcpy(&seen, data, MIN(size, sizeof(seen)));
 	/* Half of them are about a process that is there: this one. */
 	if (seen.pid % 2 == 0)
 		seen.pid = (uint32_t)getpid();
