@@ -133,6 +133,21 @@ static int run_file(const char *path)
 	return failed;
 }
 
+static int carry_out(const Options *options, uint64_t first, uint64_t last)
+{
+	uint64_t steps = 0;
+
+	if (options->invariants)
+		return print_invariants();
+	if (options->file != NULL && run_file(options->file) != 0)
+		return 1;
+	if (options->seed >= 0)
+		return run_seed((uint64_t)options->seed, options->trace, &steps) ? 0 : 1;
+	if (options->file != NULL && options->seeds == NULL)
+		return 0;
+	return run_many(options, first, last);
+}
+
 int main(int argc, char **argv)
 {
 	Options options = {.seed = -1, .jobs = 1};
@@ -150,7 +165,7 @@ int main(int argc, char **argv)
 	};
 	g_autoptr(GOptionContext) context = g_option_context_new(NULL);
 	g_autoptr(GError) error = NULL;
-	uint64_t first = 1, last = 10000, steps = 0;
+	uint64_t first = 1, last = 10000;
 
 	g_option_context_add_main_entries(context, entries, NULL);
 	if (!g_option_context_parse(context, &argc, &argv, &error) ||
@@ -159,13 +174,8 @@ int main(int argc, char **argv)
 			error != NULL ? error->message : "--seeds wants A..B");
 		return 2;
 	}
-	if (options.invariants)
-		return print_invariants();
-	if (options.file != NULL && run_file(options.file) != 0)
-		return 1;
-	if (options.seed >= 0)
-		return run_seed((uint64_t)options.seed, options.trace, &steps) ? 0 : 1;
-	if (options.file != NULL && options.seeds == NULL)
-		return 0;
-	return run_many(&options, first, last);
+	int status = carry_out(&options, first, last);
+	g_free(options.seeds);
+	g_free(options.file);
+	return status;
 }

@@ -22,10 +22,10 @@ void supervisor_apply(Sim *sim, unsigned who, DnManifest *manifest, uint64_t tic
 	g_autoptr(DnActs) acts = dn_acts_new();
 	g_autoptr(GError) error = NULL;
 	bool changed = false;
-	GPtrArray *signatures = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
-	g_autoptr(DnDeclaration) declaration = dn_declaration_new(
-		dn_manifest_ref(manifest), g_bytes_new(manifest->digest, strlen(manifest->digest)),
-		signatures);
+	g_autoptr(GPtrArray) signatures =
+		g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+	g_autoptr(GBytes) bytes = g_bytes_new(manifest->digest, strlen(manifest->digest));
+	g_autoptr(DnDeclaration) declaration = dn_declaration_new(manifest, bytes, signatures);
 
 	bool done = dn_fleet_core_apply(supervisor_core(sim, who), declaration, false,
 					supervisor_now(sim, who), acts, &changed, NULL, &error);
