@@ -279,15 +279,14 @@ static bool serve(Agent *agent, GError **error)
 	return true;
 }
 
-/* See sched(7) for the second: a nice value alone counts only within the own session. */
+/*
+ * Before the nodes, but not as a group (sched(7), autogroup): the reflex polls, and would then go
+ * before the standby it waits for.
+ */
 static void set_priority(void)
 {
-	g_autofree char *value = g_strdup_printf("%d", DN_NICE_AGENT);
-
 	if (setpriority(PRIO_PROCESS, 0, DN_NICE_AGENT) < 0)
 		g_message("no priority over the nodes: %s", g_strerror(errno));
-	if (!dn_file_write_kernel("/proc/self/autogroup", value, NULL))
-		g_debug("sessions are not scheduled as groups here");
 }
 
 static int fail(const GError *error)

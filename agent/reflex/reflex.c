@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -175,6 +176,8 @@ static gpointer reflex_thread(gpointer data)
 	bool realtime = false;
 
 	(void)prctl(PR_SET_TIMERSLACK, 1); /* or a nap of 20 us takes 70 */
+	/* While it polls, freezer and standby go first, whatever the rest of the agent has. */
+	(void)setpriority(PRIO_PROCESS, 0, 0);
 	while (!__atomic_load_n(&self->stopping, __ATOMIC_ACQUIRE)) {
 		uint32_t n = take_marked(self);
 
