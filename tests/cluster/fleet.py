@@ -55,6 +55,7 @@ class Fleet:
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="dnode-fleet-"))
         self.commits = {}
         self.status = {}
+        self.cleanup = contextlib.ExitStack()  # what a test began in it, ended before it is
 
     def __enter__(self):
         try:
@@ -68,6 +69,7 @@ class Fleet:
     def __exit__(self, *_):
         if _[0] is not None:
             self.tell_logs()
+        self.cleanup.close()
         self.run("lab", "down", "--name", self.name, timeout=180, check=False)
         subprocess.run(["rm", "-rf", str(self.scratch)], check=False)
 

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 
-from fleet import Failed, Fleet, wait_for
-from tap import run
+from fleet import wait_for
+from suite import main
 
 # Notes who sent a byte and when, a line each.
 EAR = '''
@@ -248,8 +248,8 @@ def logs_and_events_can_be_read(fleet):
     assert all(e["kind"] and e["severity"] and e["text"] for e in events)
 
 
-def main():
-    tests = [
+if __name__ == "__main__":
+    main([
         a_declared_service_serves_through_its_address,
         every_carrying_host_keeps_a_standby_ready,
         a_drill_is_cut_frozen_replaced_and_on_record,
@@ -263,17 +263,4 @@ def main():
         a_removed_service_is_gone_and_can_come_back_with_the_next_epoch,
         the_plan_of_a_change_changes_nothing,
         logs_and_events_can_be_read,
-    ]
-    chosen = sys.argv[2:]
-    with Fleet(sys.argv[1], hosts=3) as fleet:
-        result = run(fleet, [t for t in tests if not chosen or t.__name__ in chosen])
-        if result:
-            fleet.tell_logs()
-    return result
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        sys.exit(f"Bail out! {failure}")
+    ], hosts=3)

@@ -6,10 +6,9 @@ import pathlib
 import signal
 import stat
 import subprocess
-import sys
 
-from fleet import Failed, Fleet, wait_for
-from tap import run
+from fleet import wait_for
+from suite import main
 
 BAD_INPUT, UNAVAILABLE = 2, 5
 
@@ -98,26 +97,17 @@ def an_agent_says_what_it_does_not_know(fleet):
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
-def main():
-    tests = [
+def prepare(fleet):
+    fleet.apply(replicas=4)
+    fleet.wait_ready(ready=4, epoch=1)
+    fleet.wait_still()
+
+
+if __name__ == "__main__":
+    main([
         the_sockets_of_agents_are_for_root_alone,
         an_agent_shows_what_the_supervisor_shows_of_its_host,
         a_host_is_seen_and_answered_for_while_no_supervisor_lives,
         what_was_told_without_a_supervisor_arrives_once_through_kill_9_of_both,
         an_agent_says_what_it_does_not_know,
-    ]
-    with Fleet(sys.argv[1], hosts=2) as fleet:
-        fleet.apply(replicas=4)
-        fleet.wait_ready(ready=4, epoch=1)
-        fleet.wait_still()
-        result = run(fleet, tests)
-        if result:
-            fleet.tell_logs()
-    return result
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        sys.exit(f"Bail out! {failure}")
+    ], hosts=2, prepare=prepare)

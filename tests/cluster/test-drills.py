@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Drills: what they cost clients under load, counted one by one, and how many there may be."""
 import os
-import sys
 import time
 
-from fleet import Failed, Fleet, wait_for
-from tap import run
+from fleet import wait_for
+from suite import main
 
 DRILLS = int(os.environ.get("DNODE_TEST_DRILLS", "20"))
 RATE, BUSY, IDLE = 2000, 32, 8
@@ -90,22 +89,14 @@ def drills_have_a_budget_that_no_supervisor_can_give_back(fleet):
     wait_for("no node of it", lambda: not fleet.nodes("drilled"))
 
 
-def main():
-    with Fleet(sys.argv[1], hosts=3) as fleet:
-        fleet.apply(respawn=min(1000, DRILLS + 10))
-        fleet.wait_ready(ready=3)
-        wait_for("standbys", lambda: len(fleet.nodes("web", state="standby")) == 3)
-        result = run(fleet, [
-            drills_under_load_fail_only_what_was_in_flight_on_the_cut_node,
-            drills_have_a_budget_that_no_supervisor_can_give_back,
-        ])
-        if result:
-            fleet.tell_logs()
-    return result
+def prepare(fleet):
+    fleet.apply(respawn=min(1000, DRILLS + 10))
+    fleet.wait_ready(ready=3)
+    wait_for("standbys", lambda: len(fleet.nodes("web", state="standby")) == 3)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        sys.exit(f"Bail out! {failure}")
+    main([
+        drills_under_load_fail_only_what_was_in_flight_on_the_cut_node,
+        drills_have_a_budget_that_no_supervisor_can_give_back,
+    ], hosts=3, prepare=prepare)

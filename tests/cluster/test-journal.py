@@ -4,10 +4,9 @@
 import json
 import pathlib
 import shutil
-import sys
 
-from fleet import Failed, Fleet, wait_for
-from tap import run
+from fleet import wait_for
+from suite import main
 
 UNTRUSTED = 3
 
@@ -122,23 +121,11 @@ def a_changed_byte_is_named_with_its_place(fleet):
     assert "0000000001.jsonl at byte" in told["findings"][0], told
 
 
-def main():
-    tests = [
+if __name__ == "__main__":
+    main([
         a_fleet_that_works_has_whole_journals_that_know_each_other,
         every_decision_of_an_apply_and_a_drill_is_an_entry,
         killed_in_the_middle_of_work_they_are_still_whole,
         a_journal_whose_end_was_cut_off_is_named,
         a_changed_byte_is_named_with_its_place,
-    ]
-    with Fleet(sys.argv[1], hosts=2) as fleet:
-        result = run(fleet, tests)
-        if result:
-            fleet.tell_logs()
-    return result
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        sys.exit(f"Bail out! {failure}")
+    ], hosts=2)

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What an operator does to a running fleet: more and fewer nodes, hosts that take nothing new."""
-import sys
 
-from fleet import Failed, Fleet, wait_for
-from tap import run
+from fleet import wait_for
+from suite import main
 
 BAD_INPUT = 2
 
@@ -63,26 +62,17 @@ def a_host_that_is_not_there_cannot_be_cordoned(fleet):
         assert done.returncode == BAD_INPUT and "nope" in done.stderr, done
 
 
-def main():
-    tests = [
+def prepare(fleet):
+    fleet.apply(standby=0)
+    fleet.wait_ready(ready=3, standby=0, epoch=1)
+
+
+if __name__ == "__main__":
+    main([
         a_plan_of_a_scale_shows_the_change_and_changes_nothing,
         a_scaled_service_has_that_many_nodes_and_drops_no_request,
         a_number_that_is_none_is_refused,
         a_cordoned_host_is_shown_and_gets_nothing_new,
         a_cordon_survives_the_supervisor_and_ends_when_it_is_lifted,
         a_host_that_is_not_there_cannot_be_cordoned,
-    ]
-    with Fleet(sys.argv[1], hosts=2) as fleet:
-        fleet.apply(standby=0)
-        fleet.wait_ready(ready=3, standby=0, epoch=1)
-        result = run(fleet, tests)
-        if result:
-            fleet.tell_logs()
-    return result
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        sys.exit(f"Bail out! {failure}")
+    ], hosts=2, prepare=prepare)

@@ -3,10 +3,9 @@
 """What a fleet refuses, from the command line to the hosts, and that nothing changes by it."""
 import pathlib
 import shutil
-import sys
 
-from fleet import Failed, Fleet, wait_for
-from tap import run
+from fleet import wait_for
+from suite import main
 
 UNTRUSTED, CONFLICT = 3, 4
 
@@ -189,8 +188,15 @@ def what_a_supervisor_believes_alone_is_refused_by_every_host(fleet):
     assert load.summary["failed"] == 0 and load.summary["refused"] == 0, load.summary
 
 
-def main():
-    tests = [
+def prepare(fleet):
+    for name in ("stranger", "dba"):
+        fleet.run("key", "gen", name, "--role", "deploy")
+    fleet.apply()
+    come_to_rest(fleet)
+
+
+if __name__ == "__main__":
+    main([
         a_manifest_that_was_changed_after_signing_is_refused,
         a_signature_with_one_bit_changed_is_refused,
         a_key_that_nobody_trusts_declares_nothing,
@@ -202,20 +208,4 @@ def main():
         a_key_for_one_service_does_not_declare_another,
         a_service_of_two_keys_takes_two_keys,
         what_a_supervisor_believes_alone_is_refused_by_every_host,
-    ]
-    with Fleet(sys.argv[1], hosts=3) as fleet:
-        for name in ("stranger", "dba"):
-            fleet.run("key", "gen", name, "--role", "deploy")
-        fleet.apply()
-        come_to_rest(fleet)
-        result = run(fleet, tests)
-        if result:
-            fleet.tell_logs()
-    return result
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        sys.exit(f"Bail out! {failure}")
+    ], hosts=3, prepare=prepare)

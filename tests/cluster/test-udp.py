@@ -5,8 +5,8 @@ import shutil
 import subprocess
 import sys
 
-from fleet import Failed, Fleet, wait_for
-from tap import run
+from fleet import wait_for
+from suite import main
 
 # Asks ADDRESS PORT from one socket, twenty times a second; notes who answered, a line each.
 ASKER = '''
@@ -32,6 +32,7 @@ class Asker:
         with open(self.notes, "w") as out:
             self.process = subprocess.Popen(
                 ["nsenter", net, sys.executable, "-c", ASKER, address, str(port)], stdout=out)
+        fleet.cleanup.callback(self.stop)
 
     def last(self):
         lines = self.notes.read_text().splitlines()
@@ -121,28 +122,11 @@ def a_client_of_a_replaced_node_moves_on_too(fleet):
     wait_for("an answer of a new node", lambda: fleet.asker.last() not in before, 10)
 
 
-def main():
-    tests = [
+if __name__ == "__main__":
+    main([
         a_service_on_udp_alone_is_refused_with_what_to_do,
         datagrams_reach_a_node_through_the_vip,
         another_service_may_ask_it_when_it_declares_so,
         a_client_of_a_cut_node_moves_on_without_changing_its_port,
         a_client_of_a_replaced_node_moves_on_too,
-    ]
-    with Fleet(sys.argv[1], hosts=2) as fleet:
-        fleet.asker = None
-        try:
-            result = run(fleet, tests)
-        finally:
-            if fleet.asker:
-                fleet.asker.stop()
-        if result:
-            fleet.tell_logs()
-    return result
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        sys.exit(f"Bail out! {failure}")
+    ], hosts=2)

@@ -49,10 +49,16 @@ static void make_cluster(void)
 	g_free(cluster->listen);
 	g_free(cluster->repo_listen);
 	cluster->id = g_strdup("0123456789abcdef");
-	/* Any port would do, but a cluster file names one: take what this process has to itself. */
-	unsigned port = 20000 + (unsigned)getpid() % 20000;
-	cluster->listen = g_strdup_printf("127.0.0.1:%u", port);
-	cluster->repo_listen = g_strdup_printf("127.0.0.1:%u", port + 20000);
+	/*
+	 * A cluster file names its ports, so nothing free can be asked for. All of 127/8 is this
+	 * machine's (RFC 1122, 3.2.1.3): take an address which this process has to itself, and
+	 * ports below those that the kernel gives to clients.
+	 */
+	unsigned own = (unsigned)getpid();
+	g_autofree char *address =
+		g_strdup_printf("127.%u.%u.%u", own >> 16 & 0xff, own >> 8 & 0xff, own & 0xff);
+	cluster->listen = g_strdup_printf("%s:20443", address);
+	cluster->repo_listen = g_strdup_printf("%s:20444", address);
 	cluster->advertise = g_strdup(cluster->listen);
 	g_autoptr(GBytes) text = dn_cluster_file_render(cluster);
 	put_file("cluster.yaml", text);
