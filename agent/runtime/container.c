@@ -122,7 +122,7 @@ static bool build(const DnInstance *instance, const DnContainerSpec *spec, DnCon
 		return false;
 	if (setpriority(PRIO_PROCESS, (id_t)pid, 0) < 0)
 		return dn_throw_errno(error, errno, "priority of node %s", spec->node);
-	/* Before its first instruction; without the sysctl the profile has no memfd_create. */
+	/* Before its first instruction. A profile with memfd_create relies on it. */
 	if (dn_memfd_can_be_sealed() && !dn_memfd_seal_now(pid, error))
 		return false;
 	*made = container;

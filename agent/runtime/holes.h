@@ -13,7 +13,8 @@
 typedef struct {
 	const char *runtime; /* crun, runc */
 	const char *cve;
-	const char *fixed; /* "1.27" */
+	const char *since; /* the first version that has it; "0": all */
+	const char *fixed; /* the version of its series that has closed it: "1.27" */
 	const char *what;
 } DnHole;
 

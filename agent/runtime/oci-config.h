@@ -17,7 +17,8 @@ typedef struct {
 	 * mount point of a file cannot be made in a read-only root.
 	 */
 	const char *etc_overlay;
-	bool memfd_sealed; /* vm.memfd_noexec is there and will be set; else no memfd at all */
+	bool memfd_sealed; /* vm.memfd_noexec is there and will be set; else no memfd even with jit
+			    */
 } DnOciInput;
 
 /* Fails with DN_ERROR_INVALID when a writable path may not be one. */

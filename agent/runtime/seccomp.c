@@ -74,7 +74,8 @@ JsonObject *dn_seccomp_profile(bool jit, bool memfd)
 
 	for (size_t i = 0; dn_seccomp_plain[i] != NULL; i++)
 		json_array_add_string_element(plain, dn_seccomp_plain[i]);
-	if (memfd)
+	/* Sealed against exec, a memfd can still be mapped executable: memory written, then run. */
+	if (memfd && jit)
 		json_array_add_string_element(plain, "memfd_create");
 	(void)call_new(calls, 0, plain);
 	for (size_t i = 0; i < dn_seccomp_n_rules; i++)

@@ -37,5 +37,9 @@ extern const DnSeccompRule dn_seccomp_wx[]; /* write xor execute: all but jit se
 extern const size_t dn_seccomp_n_wx;
 extern const uint32_t dn_seccomp_ioctls[]; /* requests, 0-terminated */
 
-/* @jit: memory may become executable. @memfd: the pid namespace makes memfds non-executable. */
+/*
+ * @jit: memory may become executable. @memfd: the pid namespace makes memfds non-executable. Only
+ * both together allow memfd_create: what is written to a memfd can be mapped executable through a
+ * second mapping, and no filter sees which file a mapping is of.
+ */
 JsonObject *dn_seccomp_profile(bool jit, bool memfd) G_GNUC_WARN_UNUSED_RESULT;

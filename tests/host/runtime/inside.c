@@ -158,10 +158,17 @@ static int copy_program(int fd)
 static void try_foreign(void)
 {
 	char *const args[] = {(char *)"foreign", (char *)"foreign", NULL};
-	int fd = copy_program(memfd_create("foreign", 0));
+	int fd = memfd_create("foreign", 0);
 
-	tell("exec-memfd", syscall(SYS_execveat, fd, "", args, NULL, AT_EMPTY_PATH));
+	tell("memfd", fd);
+	tell("memfd-noexec", memfd_create("foreign", 0x8));
 	tell("memfd-exec-flag", memfd_create("foreign", 0x10));
+	/* What a service with jit has: it may map what it has written, and still not execute it. */
+	if (fd >= 0) {
+		copy_program(fd);
+		tell("exec-memfd", syscall(SYS_execveat, fd, "", args, NULL, AT_EMPTY_PATH));
+		tell("mmap-memfd-x", map(PROT_READ | PROT_EXEC, MAP_PRIVATE, fd));
+	}
 	fd = copy_program(open("/tmp/foreign", O_CREAT | O_WRONLY, 0700));
 	close(fd);
 	tell("exec-tmpfs", execv("/tmp/foreign", args));

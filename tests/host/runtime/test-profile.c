@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "runtime/bundle.h"
 #include "support/suite.h"
 
 static char *profile_args[] = {(char *)"/inside", (char *)"profile", NULL};
@@ -40,12 +41,13 @@ static void expect_all(const char *log, const char *value, const char *const *na
 }
 
 /* The log of a node that ran as @uid and tried everything. */
-static char *profile_as(int64_t uid)
+static char *profile_as(int64_t uid, bool jit)
 {
 	Stand stand;
 
 	stand_open(&stand, profile_args);
 	stand.manifest->run.uid = uid;
+	stand.manifest->run.jit = jit;
 	(void)stand_create(&stand);
 	stand_start(&stand);
 	char *log = stand_wait_for_log(&stand, " o end\n");
@@ -90,6 +92,9 @@ static const char *const refused[] = {"chmod-null",
 				      "tiocsti-high-bits",
 				      "mknod-device",
 				      "mmap-tmpfs-x",
+				      "memfd",
+				      "memfd-noexec",
+				      "memfd-exec-flag",
 				      NULL};
 
 /* What holds for root in the node as for anybody else there. */
@@ -101,8 +106,7 @@ static void expect_profile(const char *log)
 		"socket-route",    "mkfifo",      NULL};
 	static const char *const read_only[] = {"write-root", "write-dev", "write-hosts", NULL};
 	static const char *const missing[] = {"sys", "pts", "shm", NULL};
-	static const char *const not_executable[] = {"exec-memfd", "memfd-exec-flag", "exec-tmpfs",
-						     NULL};
+	static const char *const not_executable[] = {"exec-tmpfs", NULL};
 	static const char *const no_capability[] = {"CapInh", "CapPrm", "CapEff",
 						    "CapBnd", "CapAmb", NULL};
 
@@ -136,7 +140,7 @@ static void expect_profile(const char *log)
 
 Test(profile, a_node_can_do_what_a_service_needs_and_nothing_else)
 {
-	g_autofree char *log = profile_as(1000);
+	g_autofree char *log = profile_as(1000, false);
 
 	expect_profile(log);
 	expect(log, "Uid", "1000\t1000\t1000\t1000");
@@ -145,11 +149,29 @@ Test(profile, a_node_can_do_what_a_service_needs_and_nothing_else)
 
 Test(profile, root_in_the_node_can_do_no_more_than_anybody)
 {
-	g_autofree char *log = profile_as(0);
+	g_autofree char *log = profile_as(0, false);
 
 	expect_profile(log);
 	expect(log, "Uid", "0\t0\t0\t0");
 	expect(log, "write-image", "EROFS");
+}
+
+/* Its memory may become executable; a file that is not in the image may not, not even one in
+ * memory.
+ */
+Test(profile, a_service_with_jit_still_executes_nothing_of_its_own)
+{
+	static const char *const allowed[] = {"memfd", "memfd-noexec", "mmap-memfd-x", "mprotect-x",
+					      NULL};
+	static const char *const not_executable[] = {"exec-memfd", "memfd-exec-flag", "exec-tmpfs",
+						     NULL};
+
+	if (!dn_memfd_can_be_sealed())
+		cr_skip_test("this kernel has no vm.memfd_noexec");
+	g_autofree char *log = profile_as(1000, true);
+	expect_all(log, "ok", allowed);
+	expect_all(log, "EACCES", not_executable);
+	cr_expect(eq(ptr, strstr(log, "foreign code has run"), NULL));
 }
 
 Test(profile, an_image_with_hosts_gets_the_agents_bound_over_it)

@@ -20,10 +20,31 @@ static bool has(const char *version, const char *cve)
 
 Test(holes, a_version_below_the_repair_has_the_hole)
 {
-	cr_expect(has("crun version 1.8.1", "CVE-2026-30892"));
+	cr_expect(has("crun version 1.8.1", "CVE-2026-47766"));
+	cr_expect(has("crun version 1.19", "CVE-2026-30892"));
 	cr_expect(has("crun version 1.26.9", "CVE-2026-30892"));
 	cr_expect(has("runc version 1.1.5+ds1", "CVE-2024-21626"));
 	cr_expect(has("runc version 1.0.0-rc6", "CVE-2019-5736"));
+}
+
+Test(holes, a_version_from_before_the_hole_does_not_have_it)
+{
+	cr_expect(not(has("crun version 1.8.1", "CVE-2026-30892")));
+	cr_expect(not(has("crun version 1.18.2", "CVE-2026-30892")));
+}
+
+Test(holes, each_series_has_its_own_repair)
+{
+	cr_expect(has("runc version 1.2.7", "CVE-2025-31133"));
+	cr_expect(not(has("runc version 1.2.8", "CVE-2025-31133")));
+	cr_expect(has("runc version 1.3.0", "CVE-2025-31133"));
+	cr_expect(has("runc version 1.3.2", "CVE-2025-52881"));
+	cr_expect(not(has("runc version 1.3.3", "CVE-2025-52881")));
+	cr_expect(has("runc version 1.4.0-rc.2", "CVE-2025-52565"));
+	cr_expect(not(has("runc version 1.4.0-rc.3", "CVE-2025-52565")));
+	cr_expect(has("runc version 1.4.2", "CVE-2026-41579"));
+	cr_expect(not(has("runc version 1.3.6", "CVE-2026-41579")));
+	cr_expect(not(has("runc version 1.4.3", "CVE-2026-41579")));
 }
 
 Test(holes, a_version_from_the_repair_on_does_not)

@@ -367,14 +367,21 @@ Test(oci_config, the_profile_refuses_by_default_and_knows_one_architecture)
 		cr_expect(eq(int, ANSWER(profile, refused[i], 0), -1), "%s", refused[i]);
 	cr_expect(eq(int, ANSWER(profile, "clone3", 0), 38));
 	cr_expect(eq(int, ANSWER(profile, "read", 0), 0));
-	cr_expect(eq(int, ANSWER(profile, "memfd_create", 0), 0));
 }
 
-Test(oci_config, without_the_sysctl_there_is_no_memfd)
+/* Sealed against exec, its pages can still be mapped executable. */
+Test(oci_config, only_jit_where_the_sysctl_is_has_memfds)
 {
-	g_autoptr(JsonObject) profile = dn_seccomp_profile(false, false);
+	static const struct {
+		bool jit, sealed;
+		int answer;
+	} cases[] = {{false, false, -1}, {false, true, -1}, {true, false, -1}, {true, true, 0}};
 
-	cr_expect(eq(int, ANSWER(profile, "memfd_create", 0), -1));
+	for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+		g_autoptr(JsonObject) profile = dn_seccomp_profile(cases[i].jit, cases[i].sealed);
+
+		cr_expect(eq(int, ANSWER(profile, "memfd_create", 0), cases[i].answer), "%zu", i);
+	}
 }
 
 Test(oci_config, memory_is_writable_or_executable_but_for_jit)
