@@ -15,6 +15,8 @@ enum {
 	EVENTS = 64,
 	ACCEPTS_A_TURN = 64,
 	PAUSE_MS = 100, /* how long no peer is accepted when the process is out of descriptors */
+	CROWD = 64,     /* strangers dropped in a minute that are worth a word */
+	CROWD_S = 60,
 };
 
 typedef struct {
@@ -29,6 +31,9 @@ struct DnLinkServer {
 	int listen_fd;            /* owned */
 	GSource *source;          /* owned */
 	DnLinkConnections connections;
+	DnLinkOrigins *origins; /* owned */
+	uint64_t crowd_ns;      /* when the minute began in which drops are counted */
+	bool is_crowd_told;     /* in this minute */
 	bool is_in_turn;
 
 	bool is_paused; /* not accepting until resume_ns */
@@ -38,7 +43,7 @@ struct DnLinkServer {
 };
 
 /* Take @fd into the server as a connection in its handshake. */
-static void adopt(DnLinkServer *self, int fd, char *address)
+static void adopt(DnLinkServer *self, int fd, char *address, DnLinkOrigin *origin)
 {
 	const DnChannelConfig config = {
 		.is_server = true,
@@ -49,12 +54,14 @@ static void adopt(DnLinkServer *self, int fd, char *address)
 	DnChannel *channel = dn_channel_new(fd, self->identity, &config, &error);
 
 	/* The peer may be gone already; there is nobody to tell. */
-	if (channel == NULL)
+	if (channel == NULL) {
+		dn_link_origin_leave(origin);
 		return;
+	}
 	uint64_t deadline_ns =
 		dn_clock_monotonic_ns() + self->config.handshake_timeout_ms * DN_NS_PER_MS;
 	dn_link_connections_add(&self->connections, channel, g_steal_pointer(&owned_address),
-				deadline_ns);
+				origin, deadline_ns);
 }
 
 static void set_listening(DnLinkServer *self, bool on)
@@ -99,6 +106,23 @@ static bool make_room(DnLinkServer *self)
 	return dn_link_server_count(self) < self->config.max_connections;
 }
 
+/* Takes @fd and @address. One that its address has no share for costs no more than this. */
+static void let_in(DnLinkServer *self, int fd, char *address)
+{
+	DnLinkOrigin *origin =
+		dn_link_origins_enter(self->origins, address, dn_clock_monotonic_ns());
+
+	if (origin != NULL && make_room(self)) {
+		self->accepted_in_window++;
+		adopt(self, fd, address, origin);
+		return;
+	}
+	dn_link_origin_leave(origin);
+	dn_link_connections_note_drop(&self->connections, address);
+	dn_fd_clear(&fd);
+	g_free(address);
+}
+
 static void accept_some(DnLinkServer *self)
 {
 	for (int i = 0; i < ACCEPTS_A_TURN && may_accept(self); i++) {
@@ -106,13 +130,7 @@ static void accept_some(DnLinkServer *self)
 		int fd = dn_link_accept(self->listen_fd, &address);
 
 		if (fd >= 0) {
-			self->accepted_in_window++;
-			if (make_room(self)) {
-				adopt(self, fd, address);
-			} else {
-				dn_fd_clear(&fd);
-				g_free(address);
-			}
+			let_in(self, fd, address);
 			continue;
 		}
 		if (errno == EAGAIN)
@@ -150,9 +168,28 @@ static void serve_events(DnLinkServer *self)
 
 		if (connection == NULL)
 			accept_some(self);
+		else if ((events[i].events & (EPOLLHUP | EPOLLERR)) != 0)
+			dn_link_connections_serve_dead(connection);
 		else
 			dn_link_connections_serve(connection);
 	}
+}
+
+/* Say once a minute that strangers are dropped by the dozen. */
+static void tell_crowd(DnLinkServer *self)
+{
+	DnLinkConnections *all = &self->connections;
+	uint64_t now = dn_clock_monotonic_ns();
+
+	if (now - self->crowd_ns >= CROWD_S * DN_NS_PER_S) {
+		self->crowd_ns = now;
+		self->is_crowd_told = false;
+		all->dropped = 0;
+	}
+	if (self->is_crowd_told || all->dropped < CROWD || all->ops.crowded == NULL)
+		return;
+	self->is_crowd_told = true;
+	all->ops.crowded(all->dropped, all->dropped_from, all->data);
 }
 
 static gboolean take_turn(GSource *source, GSourceFunc call, gpointer data)
@@ -166,6 +203,7 @@ static gboolean take_turn(GSource *source, GSourceFunc call, gpointer data)
 	serve_events(self);
 	dn_link_connections_expire(&self->connections);
 	dn_link_connections_free_gone(&self->connections);
+	tell_crowd(self);
 	arm(self);
 	self->is_in_turn = false;
 	return G_SOURCE_CONTINUE;
@@ -178,15 +216,27 @@ static void fill_in(DnLinkConfig *config)
 	const DnLinkConfig defaults = {
 		.handshake_timeout_ms = DN_LINK_HANDSHAKE_MS,
 		.max_strangers = 256,
+		.max_strangers_here = 64,
+		.max_arrivals_here = 50,
 		.max_connections = 4096,
 		.max_accepts_per_s = 1000,
 		.send_limit_bytes = DN_LINK_SEND_LIMIT,
+		.frames_per_s = DN_LINK_FRAMES_PER_S,
+		.frames_burst = DN_LINK_FRAMES_BURST,
 	};
 
 	if (config->handshake_timeout_ms == 0)
 		config->handshake_timeout_ms = defaults.handshake_timeout_ms;
 	if (config->max_strangers == 0)
 		config->max_strangers = defaults.max_strangers;
+	if (config->max_strangers_here == 0)
+		config->max_strangers_here = defaults.max_strangers_here;
+	if (config->max_arrivals_here == 0)
+		config->max_arrivals_here = defaults.max_arrivals_here;
+	if (config->frames_per_s == 0)
+		config->frames_per_s = defaults.frames_per_s;
+	if (config->frames_burst == 0)
+		config->frames_burst = defaults.frames_burst;
 	if (config->max_connections == 0)
 		config->max_connections = defaults.max_connections;
 	if (config->max_accepts_per_s == 0)
@@ -220,6 +270,12 @@ DnLinkServer *dn_link_server_new(const DnLinkConfig *config, const DnLinkServerO
 	self->config.address = NULL;
 	self->identity = dn_link_identity_ref(config->identity);
 	fill_in(&self->config);
+	self->connections.rate = (DnBucketRate){.burst = self->config.frames_burst,
+						.per_s = self->config.frames_per_s};
+	self->origins =
+		dn_link_origins_new(self->config.max_strangers_here,
+				    (DnBucketRate){.burst = 2.0 * self->config.max_arrivals_here,
+						   .per_s = self->config.max_arrivals_here});
 	self->listen_fd = dn_link_listen(config->address, error);
 	if (self->listen_fd < 0 || !open_epoll(self, error))
 		return NULL;
@@ -247,6 +303,7 @@ void dn_link_server_free(DnLinkServer *self)
 	dn_fd_clear(&self->epoll_fd);
 	dn_fd_clear(&self->listen_fd);
 	dn_link_identity_unref(self->identity);
+	dn_link_origins_free(self->origins);
 	g_free(self);
 }
 

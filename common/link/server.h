@@ -11,7 +11,12 @@
  *   handshake → opened() → stranger → dn_link_connection_approve() → peer → closed()
  *
  * A stranger is on the clock: unless it is approved within the handshake's time it is dropped, its
- * frames are at most DN_LINK_STRANGER_FRAME_LIMIT, and when there are too many the oldest goes.
+ * frames are at most DN_LINK_STRANGER_FRAME_LIMIT, and when there are too many the oldest goes. One
+ * address has a share of the strangers, and of the newcomers in a second: a flood from one place
+ * shuts out that place.
+ *
+ * Who says more than DN_LINK_FRAMES_PER_S is not read for a while: TCP makes it wait, nothing of
+ * it is lost and nobody else notices.
  */
 
 #include <glib.h>
@@ -30,10 +35,14 @@ typedef struct {
 	const char *address;           /* ADDRESS:PORT or [ADDRESS]:PORT, numeric; port 0: any */
 	DnLinkIdentity *identity;      /* the server takes a reference */
 	unsigned handshake_timeout_ms; /* from accept to approval; 5000 */
-	unsigned max_strangers;        /* 256 */
+	unsigned max_strangers;        /* 256: at 40 KiB and a frame each, 26 MiB */
+	unsigned max_strangers_here;   /* of one address; 64 */
+	unsigned max_arrivals_here;    /* of one address in a second, twice as many at once; 50 */
 	unsigned max_connections;      /* strangers included; 4096 */
 	unsigned max_accepts_per_s;    /* 1000; more wait in the listen queue */
 	size_t send_limit_bytes;       /* unsent bytes a connection; 4 MiB */
+	unsigned frames_per_s;         /* of one peer; DN_LINK_FRAMES_PER_S */
+	unsigned frames_burst;         /* DN_LINK_FRAMES_BURST */
 } DnLinkConfig;
 
 /*
@@ -46,6 +55,13 @@ typedef struct {
 		       void *data);
 	void (*frame)(DnLinkConnection *connection, GBytes *frame, void *data);
 	void (*closed)(DnLinkConnection *connection, const GError *reason, void *data);
+	/* @connection says more than it may and is read slower; at most once a minute. Or NULL. */
+	void (*flooded)(DnLinkConnection *connection, void *data);
+	/*
+	 * @count connections that were never approved have been dropped in the last minute, the
+	 * last of them from @address; at most once a minute. Or NULL.
+	 */
+	void (*crowded)(unsigned count, const char *address, void *data);
 } DnLinkServerOps;
 
 /* Listens when it returns. @ops is copied. */
@@ -70,6 +86,9 @@ void dn_link_connection_approve(DnLinkConnection *self);
  * peer does not keep up: close the connection. False too when it is closing.
  */
 bool dn_link_connection_send(DnLinkConnection *self, GBytes *frame) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The last frame was @cost times as much work as others. */
+void dn_link_connection_charge(DnLinkConnection *self, unsigned cost);
 
 /* Send what is queued, for at most a second, then close. closed() comes later. */
 void dn_link_connection_close(DnLinkConnection *self);

@@ -15,8 +15,8 @@
 
 enum {
 	NODE_DIGITS = 8,
-	EVENT_BURST = 200,
 	EVENTS_PER_S = 20,
+	CHANGES_PER_S = 50,
 	TEXT_LIMIT = 1000,
 	KIND_LIMIT = 64,
 	SPOOL_DIGITS = 16,
@@ -37,23 +37,17 @@ static char *printable(const char *text)
 	return shown;
 }
 
-/* Fill @host's bucket up to now: whether it may add one more event. */
-static bool has_token(DnHost *host, DnNow now)
-{
-	double seconds = (double)(now.monotonic_ns - host->event_ns) / (double)DN_NS_PER_S;
-
-	host->event_tokens =
-		host->event_ns == 0 ? EVENT_BURST
-				    : MIN(EVENT_BURST, host->event_tokens + seconds * EVENTS_PER_S);
-	host->event_ns = now.monotonic_ns;
-	return host->event_tokens >= 1;
-}
+/*
+ * What a host may tell people. Events are words of its own; changes are what its nodes become, of
+ * which a host that starts a thousand nodes has several each.
+ */
+static const DnBucketRate event_rate = {.burst = 200, .per_s = EVENTS_PER_S};
+static const DnBucketRate change_rate = {.burst = 4096, .per_s = CHANGES_PER_S};
 
 /* Take one for an event; says once that there is none. */
 static bool may_speak(DnHost *host, DnNow now, DnActs *acts)
 {
-	if (has_token(host, now)) {
-		host->event_tokens -= 1;
+	if (dn_bucket_take(&host->events, &event_rate, now.monotonic_ns)) {
 		host->events_dropped = false;
 		return true;
 	}
@@ -63,6 +57,23 @@ static bool may_speak(DnHost *host, DnNow now, DnActs *acts)
 			      host->name, EVENTS_PER_S)
 			->host = g_strdup(host->name);
 	host->events_dropped = true;
+	return false;
+}
+
+/* The change itself is always taken: dnode nodes shows what is, whoever was told. */
+static bool may_tell_change(DnHost *host, DnNow now, DnActs *acts)
+{
+	if (dn_bucket_take(&host->changes, &change_rate, now.monotonic_ns)) {
+		host->changes_dropped = false;
+		return true;
+	}
+	if (!host->changes_dropped)
+		dn_acts_event(acts, now.realtime_ns, "events.dropped", "critical",
+			      "the nodes of %s change more than %d times a second, which is not "
+			      "told any more; if it is not misconfigured, treat it as taken over",
+			      host->name, CHANGES_PER_S)
+			->host = g_strdup(host->name);
+	host->changes_dropped = true;
 	return false;
 }
 
@@ -153,15 +164,15 @@ static bool check_node(const DnFleetCore *core, const DnHost *host, const DnNode
 	return true;
 }
 
-static void tell_change(const DnNodeRecord *before, const DnNodeRecord *node, DnNow now,
-			DnActs *acts)
+static void tell_change(DnHost *host, const DnNodeRecord *before, const DnNodeRecord *node,
+			DnNow now, DnActs *acts)
 {
 	const char *name = dn_node_state_name(node->state);
 	g_autofree char *kind = g_strdup_printf("node.%s", name);
 	g_autofree char *text = g_strdup_printf("%s on %s is %s", node->id, node->host, name);
 	bool bad = node->state == DN_NODE_FAILED || node->state == DN_NODE_QUARANTINED;
 
-	if (before != NULL && before->state == node->state)
+	if ((before != NULL && before->state == node->state) || !may_tell_change(host, now, acts))
 		return;
 	speak(acts, now, kind, bad ? "warning" : "info", node, text);
 }
@@ -193,7 +204,7 @@ static void take_node(DnFleetCore *core, DnHost *host, const DnNodeRecord *node,
 		refuse(host, now, acts, error);
 		return;
 	}
-	tell_change(before, node, now, acts);
+	tell_change(host, before, node, now, acts);
 	DnNodeRecord *copy = dn_node_record_copy(node);
 	if (copy->address != NULL && copy->address[0] == '\0')
 		g_clear_pointer(&copy->address, g_free);
@@ -251,16 +262,41 @@ static bool check_incident(const DnFleetCore *core, const DnHost *host, const Dn
 	return true;
 }
 
-static unsigned count_incidents(const DnFleetCore *core, const DnHost *host)
+/* How many @host has; *@oldest is the id of the first that was destroyed, or NULL. */
+static unsigned count_incidents(const DnFleetCore *core, const DnHost *host, const char **oldest)
 {
+	const DnIncident *first = NULL;
 	GHashTableIter iter;
 	gpointer value;
 	unsigned count = 0;
 
 	g_hash_table_iter_init(&iter, core->incidents);
-	while (g_hash_table_iter_next(&iter, NULL, &value))
-		count += g_str_equal(((const DnIncident *)value)->host, host->name) ? 1 : 0;
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnIncident *one = value;
+
+		if (!g_str_equal(one->host, host->name))
+			continue;
+		count++;
+		if (one->state == DN_INCIDENT_DESTROYED &&
+		    (first == NULL || one->event_time_ns < first->event_time_ns))
+			first = one;
+	}
+	*oldest = first == NULL ? NULL : first->id;
 	return count;
+}
+
+/* Past the limit an incident whose node was destroyed makes room; one in force never does. */
+static bool make_room(DnFleetCore *core, const DnHost *host, DnActs *acts)
+{
+	const char *oldest = NULL;
+
+	if (count_incidents(core, host, &oldest) < DN_FLEET_HOST_INCIDENTS)
+		return true;
+	if (oldest == NULL)
+		return false;
+	dn_acts_record(acts, DN_RECORD_INCIDENT, oldest);
+	g_hash_table_remove(core->incidents, oldest);
+	return true;
 }
 
 static void tell_incident(const DnIncident *known, const DnIncident *incident, DnNow now,
@@ -314,8 +350,9 @@ static void take_incident(DnFleetCore *core, DnHost *host, const DnIncident *inc
 		refuse(host, now, acts, error);
 		return;
 	}
-	if (known == NULL && count_incidents(core, host) >= DN_FLEET_HOST_INCIDENTS) {
-		g_set_error(&error, DN_ERROR, DN_ERROR_EXHAUSTED, "it sent more than %d incidents",
+	if (known == NULL && !make_room(core, host, acts)) {
+		g_set_error(&error, DN_ERROR, DN_ERROR_EXHAUSTED,
+			    "it sent more than %d incidents that are not destroyed",
 			    DN_FLEET_HOST_INCIDENTS);
 		refuse(host, now, acts, error);
 		return;
@@ -462,7 +499,8 @@ static bool take_number(DnHost *host, const DnFact *fact, DnNow now, DnActs *act
 		host->spool = g_strdup(fact->spool);
 		host->stored = 0;
 	}
-	if (fact->number <= host->stored || fact->previous > host->stored || !has_token(host, now))
+	if (fact->number <= host->stored || fact->previous > host->stored ||
+	    !dn_bucket_has(&host->events, &event_rate, now.monotonic_ns))
 		return false;
 	host->stored = fact->number;
 	dn_acts_record(acts, DN_RECORD_HOST, host->name);

@@ -6,8 +6,10 @@
  * valid for the length of a step; nothing outside keeps one.
  */
 
+#include "base/bucket.h"
 #include "core/address.h"
 #include "core/fleet.h"
+#include "core/trouble.h"
 #include "model/budget.h"
 
 typedef struct {
@@ -62,9 +64,10 @@ typedef struct {
 	GHashTable *manifests; /* char * digest → DnHeld */
 	char *routes_sent;     /* what ROUTES last said, or NULL */
 	uint64_t routes_retry_ns;
-	double event_tokens; /* a bucket: how many events it may still send */
-	uint64_t event_ns;
-	bool events_dropped;
+	DnBucket events;  /* that it may still send */
+	DnBucket changes; /* of its nodes that people may still hear of */
+	bool events_dropped, changes_dropped;
+	uint64_t troubles_ns[DN_TROUBLE_N]; /* when people heard of each; 0: never */
 } DnHost;
 
 /* An order of the core's own that has not been answered. */
@@ -95,7 +98,8 @@ struct DnFleetCore {
 	GHashTable *cut;       /* set of char *: nodes that an incident in force names */
 	uint64_t last_tag;
 	uint64_t last_revision;
-	uint64_t started_ns; /* CLOCK_MONOTONIC of the first step; 0: none yet */
+	uint64_t started_ns;                /* CLOCK_MONOTONIC of the first step; 0: none yet */
+	uint64_t troubles_ns[DN_TROUBLE_N]; /* of those who are no hosts */
 };
 
 DnHost *dn_state_host(const DnFleetCore *core, const char *name);

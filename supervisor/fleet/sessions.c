@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/bucket.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "link/server.h"
@@ -12,7 +13,15 @@
 #include "seal/token.h"
 #include "wire/codec.h"
 
-enum { TIMER_MS = 500, OUTSTANDING_LIMIT = 4096, SESSION_DIGITS_MIN = 16 };
+enum {
+	TIMER_MS = 500,
+	OUTSTANDING_LIMIT = 4096,
+	SESSION_DIGITS_MIN = 16,
+	REPORT_COST = 40, /* a report is compared with all that is known: at most five a second */
+};
+
+/* Links of one host: an agent that is restarted by hand, or on a bad wire, stays far below. */
+static const DnBucketRate link_rate = {.burst = 60, .per_s = 1};
 
 /* How long an order may stay unanswered. */
 static const unsigned patience_s[] = {
@@ -59,6 +68,7 @@ struct DnSessions {
 	uint64_t term;
 	GBytes *trust;
 	GHashTable *hosts; /* char * → Peer *: those that said hello; borrowed */
+	GHashTable *links; /* char * host → DnBucket *: links that it may still make */
 	GSource *timer;
 	bool ending;
 };
@@ -143,7 +153,7 @@ static void close_peer(Peer *peer, const char *why)
 		dn_link_connection_close(peer->connection);
 }
 
-static void refuse(Peer *peer, int code, const char *why)
+static void send_refusal(Peer *peer, int code, const char *why)
 {
 	g_autoptr(DnFrame) frame = dn_frame_new(DN_FRAME_REFUSED);
 
@@ -151,6 +161,23 @@ static void refuse(Peer *peer, int code, const char *why)
 	frame->refused_code = code;
 	(void)send_frame(peer, frame);
 	close_peer(peer, why);
+}
+
+/* Tell the peer, and people: agents are not refused as long as all is well. */
+static void refuse(Peer *peer, int code, const char *why)
+{
+	DnSessions *self = peer->sessions;
+	const char *host = self->ops.host_of_key(peer->key, self->data);
+	bool again = code == DN_ERROR_EXHAUSTED;
+	g_autofree char *text =
+		again ? g_strdup(why)
+		      : g_strdup_printf("%s at %s was refused: %s",
+					host == NULL ? "somebody unknown" : host,
+					dn_link_connection_peer_address(peer->connection), why);
+
+	self->ops.trouble(again ? DN_TROUBLE_RECONNECTS : DN_TROUBLE_REFUSED, host, text,
+			  self->data);
+	send_refusal(peer, code, why);
 }
 
 /* ---- enrolment ---- */
@@ -202,7 +229,7 @@ void dn_sessions_enrolled(DnEnrolWait *wait, GHashTable *epochs)
 void dn_sessions_refused(DnEnrolWait *wait, const GError *why)
 {
 	if (wait->peer->state == PEER_WAITING)
-		refuse(wait->peer, why->domain == DN_ERROR ? why->code : 0, why->message);
+		send_refusal(wait->peer, why->domain == DN_ERROR ? why->code : 0, why->message);
 	free_wait(wait);
 }
 
@@ -246,6 +273,24 @@ static bool is_welcome(const Peer *peer, const DnHello *hello, const char *host,
 	return true;
 }
 
+/* The link that there is stays when the newcomer is one too many. */
+static bool may_link(DnSessions *self, const char *host, GError **error)
+{
+	DnBucket *bucket = g_hash_table_lookup(self->links, host);
+
+	if (bucket == NULL) {
+		bucket = g_new0(DnBucket, 1);
+		g_hash_table_insert(self->links, g_strdup(host), bucket);
+	}
+	if (dn_bucket_take(bucket, &link_rate, dn_clock_monotonic_ns()))
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
+		    "%s has made too many links in a short time; if its agent is not being "
+		    "restarted, see whether two machines use its key",
+		    host);
+	return false;
+}
+
 static void take_hello(Peer *peer, const DnHello *hello)
 {
 	DnSessions *self = peer->sessions;
@@ -253,7 +298,7 @@ static void take_hello(Peer *peer, const DnHello *hello)
 	g_autoptr(GError) error = NULL;
 	g_autoptr(DnFrame) frame = dn_frame_new(DN_FRAME_WELCOME);
 
-	if (!is_welcome(peer, hello, host, &error)) {
+	if (!is_welcome(peer, hello, host, &error) || !may_link(self, host, &error)) {
 		refuse(peer, error->code, error->message);
 		return;
 	}
@@ -299,6 +344,8 @@ static void take_fact(Peer *peer, const DnFact *fact)
 		return;
 	}
 	peer->fact_seq = fact->seq;
+	if (fact->kind == DN_FACT_REPORT)
+		dn_link_connection_charge(peer->connection, REPORT_COST);
 	peer->sessions->ops.fact(peer->host, fact, peer->sessions->data);
 }
 
@@ -357,6 +404,32 @@ static void on_closed(DnLinkConnection *connection, const GError *reason, void *
 	peer->connection = NULL;
 	leave(peer, reason == NULL ? "the link has ended" : reason->message);
 	peer_unref(peer);
+}
+
+static void on_flooded(DnLinkConnection *connection, void *data)
+{
+	DnSessions *self = data;
+	const Peer *peer = dn_link_connection_get_data(connection);
+	const char *host = peer->state == PEER_HOST ? peer->host : NULL;
+	g_autofree char *text = g_strdup_printf(
+		"%s at %s says more than %d things a second and is heard no faster; if it is not "
+		"misconfigured, treat it as taken over",
+		host != NULL ? host : "somebody unknown",
+		dn_link_connection_peer_address(connection), DN_LINK_FRAMES_PER_S);
+
+	if (peer->state != PEER_CLOSING)
+		self->ops.trouble(DN_TROUBLE_FLOODED, host, text, self->data);
+}
+
+static void on_crowded(unsigned count, const char *address, void *data)
+{
+	DnSessions *self = data;
+	g_autofree char *text = g_strdup_printf(
+		"%u connections to the agents' port came to nothing in a minute, the last from %s; "
+		"keep who is no host off this port",
+		count, address);
+
+	self->ops.trouble(DN_TROUBLE_CROWDED, NULL, text, self->data);
 }
 
 /* ---- orders ---- */
@@ -423,7 +496,13 @@ void dn_sessions_acknowledge(DnSessions *self, const char *host, const char *spo
 DnSessions *dn_sessions_new(const DnSessionsConfig *config, const DnSessionsOps *ops, void *data,
 			    GError **error)
 {
-	static const DnLinkServerOps link_ops = {on_opened, on_frame, on_closed};
+	static const DnLinkServerOps link_ops = {
+		.opened = on_opened,
+		.frame = on_frame,
+		.closed = on_closed,
+		.flooded = on_flooded,
+		.crowded = on_crowded,
+	};
 	g_autoptr(DnSessions) self = g_new0(DnSessions, 1);
 
 	self->ops = *ops;
@@ -435,6 +514,7 @@ DnSessions *dn_sessions_new(const DnSessionsConfig *config, const DnSessionsOps 
 	self->term = config->term;
 	self->trust = g_bytes_ref(config->trust);
 	self->hosts = g_hash_table_new(g_str_hash, g_str_equal);
+	self->links = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	self->server = dn_link_server_new(
 		&(DnLinkConfig){.address = config->listen, .identity = config->identity}, &link_ops,
 		self, error);
@@ -457,6 +537,7 @@ void dn_sessions_free(DnSessions *self)
 	}
 	dn_link_server_free(self->server);
 	g_hash_table_unref(self->hosts);
+	g_hash_table_unref(self->links);
 	g_free(self->cluster);
 	g_free(self->node_cidr);
 	g_free(self->vip_cidr);

@@ -8,7 +8,8 @@
  * A peer whose key belongs to no host may say one thing, enrol, once. A host says hello, is
  * welcomed, and from then on gets orders in the envelope {cluster, term, session, sequence}; the
  * session is the agent's own random word, so that an order of an earlier link means nothing on
- * this one. A new link of a host takes the place of its old one.
+ * this one. A new link of a host takes the place of its old one, but not without end: two machines
+ * with one key would push each other out, and each time be told everything anew.
  */
 
 #include <glib.h>
@@ -17,6 +18,7 @@
 
 #include "base/error.h"
 #include "core/record.h"
+#include "core/trouble.h"
 #include "link/identity.h"
 #include "model/fleet.h"
 
@@ -41,6 +43,8 @@ typedef struct {
 	void (*fact)(const char *host, const DnFact *fact, void *data);
 	/* Exactly once for each order that dn_sessions_send() took, until dn_sessions_free(). */
 	void (*answered)(const char *host, uint64_t tag, const DnAnswerTo *answer, void *data);
+	/* Somebody does what he should not, perhaps for ever: tell people, but not for ever. */
+	void (*trouble)(DnTrouble trouble, const char *host, const char *text, void *data);
 	/* The head of the own journal, told with the welcome and every order; NULL: none. */
 	DnJournalHead (*head)(void *data);
 } DnSessionsOps;

@@ -91,11 +91,24 @@ static void answered(const char *host, uint64_t tag, const DnAnswerTo *answer, v
 	dn_people_answered(self, tag, answer);
 }
 
+static void trouble(DnTrouble kind, const char *host, const char *text, void *data)
+{
+	dn_supervisor_trouble(data, kind, host, text);
+}
+
 static DnJournalHead head(void *data)
 {
 	const DnSupervisor *self = data;
 
 	return dn_journal_head(self->journal);
+}
+
+void dn_supervisor_trouble(DnSupervisor *self, DnTrouble kind, const char *host, const char *text)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+
+	dn_fleet_core_trouble(self->core, kind, host, text, dn_supervisor_now(), acts);
+	dn_supervisor_carry_out(self, acts);
 }
 
 const DnSessionsOps dn_supervisor_sessions_ops = {
@@ -106,5 +119,6 @@ const DnSessionsOps dn_supervisor_sessions_ops = {
 	.disconnected = disconnected,
 	.fact = fact,
 	.answered = answered,
+	.trouble = trouble,
 	.head = head,
 };

@@ -4,6 +4,7 @@
 /* What the files of the main share. */
 
 #include "base/clock.h"
+#include "core/trouble.h"
 #include "journal/peer.h"
 #include "main/supervisor.h"
 #include "model/cluster.h"
@@ -90,6 +91,9 @@ void dn_supervisor_journal_acts(DnSupervisor *self, const DnActs *acts);
 void dn_supervisor_journal_head(DnSupervisor *self, const char *host, const DnJournalHead *head,
 				DnActs *acts);
 void dn_supervisor_journal_settle(DnSupervisor *self, const char *host);
+
+/* Tell people of what somebody does again and again, once a minute. */
+void dn_supervisor_trouble(DnSupervisor *self, DnTrouble kind, const char *host, const char *text);
 
 /* Load the store into the core; blocks. */
 bool dn_supervisor_restore(DnSupervisor *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "core/trouble.h"
 #include "main/internal.h"
 #include "seal/digest.h"
 
@@ -145,11 +146,12 @@ void dn_supervisor_journal_head(DnSupervisor *self, const char *host, const DnJo
 	if (peer == NULL || dn_journal_peer_seen(peer, self->journal, head,
 						 dn_clock_monotonic_ns()) == DN_JOURNAL_PEER_FINE)
 		return;
-	dn_acts_event(acts, dn_clock_realtime_ns(), "journal.shortened", "critical",
-		      "the journal of %s has lost its end: it is at entry %" G_GUINT64_FORMAT
-		      " and was further; compare with 'dnode journal verify'",
-		      host, head->seq)
-		->host = g_strdup(host);
+	g_autofree char *text = g_strdup_printf(
+		"the journal of %s has lost its end: it is at entry %" G_GUINT64_FORMAT
+		" and was further; compare with 'dnode journal verify'",
+		host, head->seq);
+	dn_fleet_core_trouble(self->core, DN_TROUBLE_JOURNAL, host, text, dn_supervisor_now(),
+			      acts);
 }
 
 void dn_supervisor_journal_settle(DnSupervisor *self, const char *host)

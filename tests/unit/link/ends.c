@@ -80,9 +80,28 @@ static void on_server_closed(DnLinkConnection *connection, const GError *reason,
 	note_reason(&self->reason, &self->code, reason);
 }
 
+static void on_flooded(DnLinkConnection *connection, void *data)
+{
+	((ServerEnd *)data)->flooded++;
+}
+
+static void on_crowded(unsigned count, const char *address, void *data)
+{
+	ServerEnd *self = data;
+
+	self->crowded++;
+	cr_assert(g_str_has_prefix(address, "127.0.0."), "%s", address);
+}
+
 void server_end_init(ServerEnd *self, DnLinkConfig config)
 {
-	static const DnLinkServerOps ops = {on_opened, on_server_frame, on_server_closed};
+	static const DnLinkServerOps ops = {
+		.opened = on_opened,
+		.frame = on_server_frame,
+		.closed = on_server_closed,
+		.flooded = on_flooded,
+		.crowded = on_crowded,
+	};
 	g_autoptr(GError) error = NULL;
 
 	*self = (ServerEnd){.text = g_string_new(NULL), .approves = true};
@@ -187,14 +206,24 @@ void run_for_ms(unsigned ms)
 
 int tcp_connect(const ServerEnd *server)
 {
+	return tcp_connect_from(server, 1);
+}
+
+int tcp_connect_from(const ServerEnd *server, unsigned last)
+{
 	struct sockaddr_in address = {
 		.sin_family = AF_INET,
 		.sin_port = htons(dn_link_server_port(server->server)),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
+	struct sockaddr_in here = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl((INADDR_LOOPBACK & ~0xffU) | last),
+	};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	cr_assert(ge(int, fd, 0));
+	cr_assert(eq(int, bind(fd, (struct sockaddr *)&here, sizeof(here)), 0));
 	cr_assert(eq(int, connect(fd, (struct sockaddr *)&address, sizeof(address)), 0));
 	/* A blocking read here would stop the server, which lives in this thread too. */
 	cr_assert(eq(int, fcntl(fd, F_SETFL, O_NONBLOCK), 0));

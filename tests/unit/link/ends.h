@@ -17,6 +17,7 @@ typedef struct {
 	uint8_t key[DN_LINK_KEY_BYTES];
 	char address[32];
 	unsigned opened, frames, closed;
+	unsigned flooded, crowded;
 	size_t bytes;
 	GString *text;          /* every frame, each followed by '|' */
 	DnLinkConnection *last; /* of those opened */
@@ -67,6 +68,9 @@ void run_for_ms(unsigned ms);
 
 /* A descriptor connected to the server that says nothing, in non-blocking mode. */
 int tcp_connect(const ServerEnd *server);
+
+/* The same from 127.0.0.@last. */
+int tcp_connect_from(const ServerEnd *server, unsigned last);
 
 /*
  * A TLS session with the server, after its handshake; the main context runs

@@ -223,6 +223,101 @@ Test(hostile, a_flood_of_silent_peers_does_not_shut_the_door)
 	client_end_clear(&client);
 }
 
+Test(hostile, a_flood_from_one_address_takes_that_addresss_share_and_no_more)
+{
+	enum { FLOOD = 40, SHARE = 8 };
+	int fds[FLOOD];
+	ClientEnd client;
+
+	server_end_init(&server, (DnLinkConfig){.max_strangers = 16, .max_strangers_here = SHARE});
+	for (int i = 0; i < FLOOD; i++)
+		fds[i] = tcp_connect_from(&server, 7);
+	run_until(is_hung_up(fds[FLOOD - 1]));
+	cr_assert(eq(int, dn_link_server_count(server.server), SHARE));
+	/* The first are still there: nobody pushes out who came from elsewhere. */
+	cr_assert(not(is_hung_up(fds[0])));
+	client_end_init(&client, &server, (DnLinkClientConfig){0});
+	run_until(client.connected == 1 && server.opened == 1);
+	for (int i = 0; i < FLOOD; i++)
+		close(fds[i]);
+	client_end_clear(&client);
+}
+
+Test(hostile, an_address_that_comes_too_often_is_turned_away_and_comes_again_later)
+{
+	server_end_init(&server, (DnLinkConfig){.max_arrivals_here = 5});
+	for (int i = 0; i < 20; i++) {
+		dn_autofd int fd = tcp_connect(&server);
+
+		run_for_ms(1);
+	}
+	dn_autofd int late = tcp_connect(&server);
+	run_until(is_hung_up(late));
+	run_for_ms(500);
+	dn_autofd int again = tcp_connect(&server);
+	run_for_ms(50);
+	cr_assert(not(is_hung_up(again)));
+}
+
+Test(hostile, dropped_strangers_are_told_of_once_a_minute)
+{
+	server_end_init(&server, (DnLinkConfig){.max_arrivals_here = 1});
+	for (int i = 0; i < 200; i++) {
+		dn_autofd int fd = tcp_connect(&server);
+
+		run_for_ms(1);
+	}
+	cr_assert(eq(uint, server.crowded, 1));
+}
+
+Test(hostile, a_peer_that_floods_is_read_at_its_rate_and_loses_nothing)
+{
+	enum { FRAMES = 60 };
+	gint64 begin = g_get_monotonic_time();
+	Raw raw;
+
+	server_end_init(&server, (DnLinkConfig){.frames_per_s = 50, .frames_burst = 10});
+	raw_open(&raw, &server);
+	for (int i = 0; i < FRAMES; i++)
+		raw_send(&raw, "\0\0\0\1x", 5);
+	run_until(server.frames == FRAMES);
+	cr_assert(ge(long, g_get_monotonic_time() - begin, 900000), "heard too fast");
+	cr_assert(eq(uint, server.flooded, 1));
+	raw_close(&raw);
+}
+
+Test(hostile, a_frame_in_crumbs_costs_as_much_as_its_crumbs)
+{
+	enum { CRUMBS = 64 * 30 };
+	gint64 begin = g_get_monotonic_time();
+	Raw raw;
+
+	server_end_init(&server, (DnLinkConfig){.frames_per_s = 20, .frames_burst = 2});
+	raw_open(&raw, &server);
+	raw_send(&raw, "\0\0\7\200", 4);
+	for (int i = 0; i < CRUMBS; i++)
+		raw_send(&raw, "x", 1);
+	run_until(server.frames == 1);
+	cr_assert(ge(long, g_get_monotonic_time() - begin, 300000), "read too fast");
+	raw_close(&raw);
+}
+
+Test(hostile, a_flooder_that_leaves_is_let_go_although_it_is_not_read)
+{
+	Raw raw;
+
+	server_end_init(&server, (DnLinkConfig){.frames_per_s = 1, .frames_burst = 2});
+	raw_open(&raw, &server);
+	for (int i = 0; i < 100; i++)
+		raw_send(&raw, "\0\0\0\1x", 5);
+	run_until(server.flooded == 1);
+	struct linger reset = {.l_onoff = 1};
+	cr_assert(eq(int, setsockopt(raw.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0));
+	raw_close(&raw);
+	run_until(server.closed == 1);
+	cr_assert(lt(uint, server.frames, 10));
+}
+
 Test(hostile, past_the_limit_of_connections_newcomers_are_turned_away)
 {
 	ClientEnd clients[3];

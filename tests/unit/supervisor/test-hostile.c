@@ -5,6 +5,8 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include "base/clock.h"
+#include "core/trouble.h"
 #include "support/suite.h"
 #include "world.h"
 
@@ -183,6 +185,104 @@ Test(hostile, a_flood_of_events_is_cut_off_and_said_so_once)
 	const DnEvent *event = g_ptr_array_index(acts->events, 0);
 	cr_assert_str_eq(event->text, "a\\x1b[2J");
 	cr_assert_str_eq(event->host, "a");
+}
+
+Test(hostile, nodes_that_come_and_go_without_end_are_told_of_only_so_often)
+{
+	g_autoptr(DnFact) comes = node_fact("web-0000abcd", "a", NULL, DN_NODE_READY);
+	g_autoptr(DnFact) goes = dn_fact_new(DN_FACT_NODE_GONE);
+	g_autoptr(DnActs) acts = dn_acts_new();
+
+	goes->id = g_strdup("web-0000abcd");
+	for (unsigned i = 0; i < 20000; i++) {
+		dn_fleet_core_fact(world_core(world), "a", comes, world_now(world), acts);
+		dn_fleet_core_fact(world_core(world), "a", goes, world_now(world), acts);
+	}
+	unsigned dropped = 0;
+	for (guint i = 0; i < acts->events->len; i++) {
+		const DnEvent *event = g_ptr_array_index(acts->events, i);
+
+		dropped += g_str_equal(event->kind, "events.dropped") ? 1 : 0;
+	}
+	cr_assert(eq(uint, dropped, 1));
+	cr_assert(lt(uint, acts->events->len, 5000), "%u events", acts->events->len);
+}
+
+Test(hostile, a_host_that_names_nodes_without_end_is_remembered_with_so_many)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+	unsigned before = count_nodes();
+
+	for (unsigned i = 0; i < 3000; i++) {
+		g_autofree char *id = g_strdup_printf("web-%08x", 0x10000000 + i);
+		g_autoptr(DnFact) fact = node_fact(id, "a", NULL, DN_NODE_READY);
+
+		dn_fleet_core_fact(world_core(world), "a", fact, world_now(world), acts);
+	}
+	cr_assert(le(uint, count_nodes() - before, DN_FLEET_HOST_NODES));
+}
+
+Test(hostile, what_is_done_over_and_over_is_told_once_a_minute_for_each_host)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+	DnNow now = world_now(world);
+
+	for (unsigned i = 0; i < 1000; i++) {
+		dn_fleet_core_trouble(world_core(world), DN_TROUBLE_FLOODED, "a", "x", now, acts);
+		dn_fleet_core_trouble(world_core(world), DN_TROUBLE_FLOODED, "b", "x", now, acts);
+		dn_fleet_core_trouble(world_core(world), DN_TROUBLE_REFUSED, NULL, "x", now, acts);
+		dn_fleet_core_trouble(world_core(world), DN_TROUBLE_REFUSED, "?", "x", now, acts);
+	}
+	cr_assert(eq(uint, acts->events->len, 3));
+	now.monotonic_ns += 61 * DN_NS_PER_S;
+	dn_fleet_core_trouble(world_core(world), DN_TROUBLE_FLOODED, "a", "x", now, acts);
+	cr_assert(eq(uint, acts->events->len, 4));
+}
+
+static DnFact *incident_fact(unsigned number, DnIncidentState state)
+{
+	DnFact *fact = dn_fact_new(DN_FACT_INCIDENT);
+
+	fact->incident = dn_incident_new();
+	fact->incident->id = g_strdup_printf("%016x", number);
+	fact->incident->node = g_strdup_printf("web-%08x", number);
+	fact->incident->service = g_strdup("web");
+	fact->incident->host = g_strdup("a");
+	fact->incident->event_time_ns = number;
+	fact->incident->state = state;
+	return fact;
+}
+
+static unsigned count_incidents(void)
+{
+	g_autoptr(GPtrArray) all = dn_fleet_core_incidents(world_core(world), NULL, NULL);
+
+	return all->len;
+}
+
+Test(hostile, destroyed_incidents_make_room_and_those_in_force_are_never_forgotten)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+	unsigned number = 0x1000;
+
+	for (unsigned i = 0; i < DN_FLEET_HOST_INCIDENTS + 100; i++) {
+		g_autoptr(DnFact) fact = incident_fact(number++, DN_INCIDENT_DESTROYED);
+
+		dn_fleet_core_fact(world_core(world), "a", fact, world_now(world), acts);
+	}
+	cr_assert(eq(uint, count_incidents(), DN_FLEET_HOST_INCIDENTS));
+	for (unsigned i = 0; i < DN_FLEET_HOST_INCIDENTS; i++) {
+		g_autoptr(DnFact) fact = incident_fact(number++, DN_INCIDENT_OPEN);
+
+		dn_fleet_core_fact(world_core(world), "a", fact, world_now(world), acts);
+	}
+	g_autofree char *first = g_strdup_printf("%016x", number - DN_FLEET_HOST_INCIDENTS);
+	g_autofree char *beyond = g_strdup_printf("%016x", number);
+	g_autoptr(DnFact) more = incident_fact(number, DN_INCIDENT_OPEN);
+	dn_fleet_core_fact(world_core(world), "a", more, world_now(world), acts);
+	cr_assert(ne(ptr, (void *)dn_fleet_core_incident(world_core(world), first), NULL));
+	cr_assert(eq(ptr, (void *)dn_fleet_core_incident(world_core(world), beyond), NULL));
+	cr_assert(eq(uint, count_incidents(), DN_FLEET_HOST_INCIDENTS));
 }
 
 /* ---- hosts out of touch ---- */

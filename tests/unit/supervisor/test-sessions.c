@@ -75,6 +75,11 @@ static void on_answered(const char *host, uint64_t tag, const DnAnswerTo *answer
 			       answer->done ? 0 : answer->code);
 }
 
+static void on_trouble(DnTrouble kind, const char *host, const char *text, void *data)
+{
+	g_string_append_printf(heard, "trouble:%u:%s ", (unsigned)kind, host == NULL ? "" : host);
+}
+
 static const DnSessionsOps ops = {
 	.host_of_key = host_of_key,
 	.host_cidr = host_cidr,
@@ -83,6 +88,7 @@ static const DnSessionsOps ops = {
 	.disconnected = on_disconnected,
 	.fact = on_fact,
 	.answered = on_answered,
+	.trouble = on_trouble,
 };
 
 /* ---- an agent ---- */
@@ -310,7 +316,7 @@ Test(sessions, a_stranger_can_say_nothing_else)
 	g_autoptr(DnFrame) second = next_frame(fact, DN_FRAME_REFUSED);
 	cr_assert(eq(int, first->refused_code, DN_ERROR_UNTRUSTED));
 	cr_assert(eq(int, second->refused_code, DN_ERROR_INVALID));
-	cr_assert_str_eq(heard->str, "");
+	cr_assert_str_eq(heard->str, "trouble:1: trouble:1: ");
 }
 
 Test(sessions, a_host_cannot_say_hello_as_another_or_in_another_version)
@@ -324,7 +330,7 @@ Test(sessions, a_host_cannot_say_hello_as_another_or_in_another_version)
 	g_autoptr(DnFrame) second = next_frame(old, DN_FRAME_REFUSED);
 	cr_assert(eq(int, first->refused_code, DN_ERROR_UNTRUSTED));
 	cr_assert(eq(int, second->refused_code, DN_ERROR_UNSUPPORTED));
-	cr_assert_str_eq(heard->str, "");
+	cr_assert_str_eq(heard->str, "trouble:1:a trouble:1:a ");
 }
 
 Test(sessions, orders_come_in_their_envelope_and_their_answers_under_their_tag)
@@ -386,7 +392,50 @@ Test(sessions, a_repeated_fact_ends_the_link)
 	say_fact(agent, 3);
 	dn_frame_free(next_frame(agent, DN_FRAME_REFUSED));
 	cr_assert(wait_until(has_heard, "disconnected"));
-	cr_assert_str_eq(heard->str, "connected:a:127.0.0.1 fact:5 disconnected ");
+	cr_assert_str_eq(heard->str, "connected:a:127.0.0.1 fact:5 trouble:1:a disconnected ");
+}
+
+Test(sessions, two_machines_of_one_key_do_not_push_each_other_out_for_ever)
+{
+	FakeAgent *last = NULL;
+	unsigned links = 0;
+
+	while (strstr(heard->str, "trouble:4:a") == NULL && links++ < 200) {
+		g_autoptr(FakeAgent) next = agent_new(known_seed);
+
+		say_hello(next, "a", DN_LINK_VERSION);
+		while (next->frames->len == 0)
+			g_main_context_iteration(NULL, TRUE);
+		const DnFrame *frame = g_ptr_array_index(next->frames, 0);
+		if (frame->type == DN_FRAME_REFUSED) {
+			cr_assert(eq(int, frame->refused_code, DN_ERROR_EXHAUSTED));
+			break;
+		}
+		if (last != NULL)
+			agent_free(last);
+		last = g_steal_pointer(&next);
+	}
+	cr_assert(lt(uint, links, 100), "%u links", links);
+	/* The one that was there first stays. */
+	g_string_truncate(heard, 0);
+	say_fact(last, 1);
+	cr_assert(wait_until(has_heard, "fact:5"));
+	agent_free(last);
+}
+
+Test(sessions, a_host_that_says_too_much_is_heard_more_slowly_and_nothing_of_it_is_lost)
+{
+	enum { FACTS = DN_LINK_FRAMES_BURST + 100 };
+	g_autoptr(FakeAgent) agent = agent_welcomed();
+	g_autofree char *last = NULL;
+
+	g_string_truncate(heard, 0);
+	for (uint64_t i = 1; i <= FACTS; i++)
+		say_fact(agent, i);
+	cr_assert(wait_until(has_heard, "trouble:3:a"));
+	while (strlen(heard->str) < FACTS * strlen("fact:5 ") + strlen("trouble:3:a "))
+		g_main_context_iteration(NULL, TRUE);
+	cr_assert(eq(ptr, strstr(heard->str, "disconnected"), NULL));
 }
 
 Test(sessions, bytes_that_are_no_frame_end_the_link)
