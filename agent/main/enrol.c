@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -14,6 +15,8 @@
 #include "wire/json.h"
 
 enum { OLD_JOURNALS = 1000 };
+
+static const char pending_key[] = "enrol.key"; /* becomes agent.key when the supervisor agrees */
 
 static char *state_path(const DnInstance *instance, const char *name)
 {
@@ -123,6 +126,20 @@ static bool save(const DnInstance *instance, const DnSecretKey *key, const DnEnr
 	       dn_secret_key_save(key, path, error);
 }
 
+/*
+ * The supervisor gives a name to one key for good. If its answer is lost the next attempt must
+ * come with the same key, so the key is on disk before anybody hears of it.
+ */
+static DnSecretKey *key_to_enrol(const DnInstance *instance, GError **error)
+{
+	g_autofree char *path = state_path(instance, pending_key);
+
+	if (access(path, F_OK) == 0)
+		return dn_secret_key_load(path, error);
+	g_autoptr(DnSecretKey) key = dn_secret_key_generate();
+	return dn_secret_key_save(key, path, error) ? g_steal_pointer(&key) : NULL;
+}
+
 static bool enrol(const DnInstance *instance, const char *text, GError **error)
 {
 	g_autoptr(DnHostToken) token = dn_host_token_decode(text, error);
@@ -145,7 +162,9 @@ static bool enrol(const DnInstance *instance, const char *text, GError **error)
 	}
 	if (!check_earlier(instance, token, error))
 		return false;
-	g_autoptr(DnSecretKey) key = dn_secret_key_generate();
+	g_autoptr(DnSecretKey) key = key_to_enrol(instance, error);
+	if (key == NULL)
+		return false;
 	g_autoptr(GBytes) secret = g_bytes_new(token->secret, sizeof(token->secret));
 	dn_secret_key_export_seed(key, seed);
 	bool done = dn_uplink_enrol_now(token->address, instance->name, seed,
@@ -157,6 +176,10 @@ static bool enrol(const DnInstance *instance, const char *text, GError **error)
 	done = check_answer(token, enrolled, error) &&
 	       save(instance, key, enrolled, supervisor_key, error);
 	dn_enrolled_free(enrolled);
+	if (done) {
+		g_autofree char *pending = state_path(instance, pending_key);
+		(void)unlink(pending);
+	}
 	return done;
 }
 
@@ -164,9 +187,11 @@ bool dn_agent_enrol(const DnInstance *instance, const char *text, GError **error
 {
 	if (is_enrolled(instance)) {
 		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
-			    "this host is enrolled already; to join anew, remove "
-			    "%s/agent.key (the epochs it has accepted stay)",
-			    instance->state_dir);
+			    "this host is enrolled already; to join another cluster, move "
+			    "%s/agent.key away (the epochs it has accepted stay). In the same "
+			    "cluster %s belongs to that key for good: choose another name in its "
+			    "configuration and make a token for that",
+			    instance->state_dir, instance->name);
 		return false;
 	}
 	return dn_file_make_directory(instance->state_dir, 0700, error) &&

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "core/reconcile.h"
 #include "core/response.h"
+#include "core/trouble.h"
 
 enum { HOST_PREFIX = 24, TOKENS_LIMIT = 256 };
 
@@ -103,6 +104,30 @@ static bool redeem(DnFleetCore *core, const DnEnrolment *enrolment, DnNow now, D
 	return good;
 }
 
+/* A name belongs to the key that took it, and a key to the name: neither changes hands. */
+static bool may_have_name(const DnEnrolment *enrolment, const DnHost *known, const char *owner,
+			  GError **error)
+{
+	if (known != NULL && memcmp(known->key, enrolment->key, DN_PUBLIC_KEY_BYTES) != 0) {
+		g_set_error(
+			error, DN_ERROR, DN_ERROR_CONFLICT,
+			"%s has enrolled before, with another key than this machine's; if it is "
+			"the same machine, put agent.key of its state directory back, else make "
+			"a token for another name: dnode host token NAME",
+			enrolment->host);
+		return false;
+	}
+	if (owner != NULL && !g_str_equal(owner, enrolment->host)) {
+		g_set_error(
+			error, DN_ERROR, DN_ERROR_CONFLICT,
+			"this machine's key belongs to host %s already; to rename it, enrol with "
+			"an empty state directory, so that it makes a new key",
+			owner);
+		return false;
+	}
+	return true;
+}
+
 static bool join(DnFleetCore *core, const DnEnrolment *enrolment, DnNow now, DnActs *acts,
 		 GError **error)
 {
@@ -110,13 +135,8 @@ static bool join(DnFleetCore *core, const DnEnrolment *enrolment, DnNow now, DnA
 	const char *owner = dn_fleet_core_host_of_key(core, enrolment->key);
 	DnRange range;
 
-	if ((known != NULL && memcmp(known->key, enrolment->key, DN_PUBLIC_KEY_BYTES) != 0) ||
-	    (owner != NULL && !g_str_equal(owner, enrolment->host))) {
-		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
-			    "a host named %s has enrolled with another key; choose another name",
-			    known != NULL ? enrolment->host : owner);
+	if (!may_have_name(enrolment, known, owner, error))
 		return false;
-	}
 	if (known != NULL)
 		return true;
 	if (g_hash_table_size(core->hosts) >= DN_FLEET_HOSTS) {
@@ -144,8 +164,9 @@ bool dn_fleet_core_enrol(DnFleetCore *self, const DnEnrolment *enrolment, DnNow 
 	dn_reconcile_begin(self, now);
 	if (redeem(self, enrolment, now, acts, error) && join(self, enrolment, now, acts, error))
 		return true;
-	dn_acts_event(acts, now.realtime_ns, "host.refused", "warning", "enrolment refused: %s",
-		      error == NULL || *error == NULL ? "" : (*error)->message);
+	g_autofree char *text = g_strdup_printf(
+		"enrolment refused: %s", error == NULL || *error == NULL ? "" : (*error)->message);
+	dn_fleet_core_trouble(self, DN_TROUBLE_ENROLMENT, NULL, text, now, acts);
 	return false;
 }
 
