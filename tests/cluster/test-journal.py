@@ -18,14 +18,20 @@ def journals(fleet):
     return found
 
 
-def copies(fleet, name):
-    """The journals as they are now, to be changed."""
+def copy_all(fleet, root):
+    """Copies of the journals; empty when one moved on meanwhile, so that they do not fit."""
+    shutil.rmtree(root, ignore_errors=True)
     made = []
     for journal in journals(fleet):
-        copy = fleet.scratch / name / journal.parent.name / "journal"
-        shutil.copytree(journal, copy)
-        made.append(copy)
-    return made
+        made.append(root / journal.parent.name / "journal")
+        shutil.copytree(journal, made[-1])
+    done = fleet.run("journal", "verify", *made, check=False)
+    return made if done.returncode == 0 else []
+
+
+def copies(fleet, name):
+    """The journals of one moment, to be changed."""
+    return wait_for("journals of one moment", lambda: copy_all(fleet, fleet.scratch / name))
 
 
 def verify(fleet, directories, code=0):
