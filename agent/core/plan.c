@@ -118,14 +118,22 @@ static uint32_t promote(Plan *plan, const DnPart *part, uint32_t wanted)
 	return promoted;
 }
 
-static void plan_part(Plan *plan, const DnPart *part, uint32_t *held)
+/* Take what is held back from @count of a part; the rest of *@held is for the next part. */
+static uint32_t take_held(uint32_t *held, uint32_t count)
 {
-	uint32_t less = MIN(*held, part->running);
+	uint32_t less = MIN(*held, count);
+
+	*held -= less;
+	return less;
+}
+
+static void plan_part(Plan *plan, const DnPart *part, uint32_t *held, uint32_t *held_standby)
+{
+	uint32_t less = take_held(held, part->running);
 	uint32_t running = part->running - less;
 	uint32_t active = count(plan->input, part, DN_ROLE_ACTIVE);
 	uint32_t standby = count(plan->input, part, DN_ROLE_STANDBY);
 
-	*held -= less;
 	if (active < running) {
 		uint32_t promoted = promote(plan, part, running - active);
 
@@ -135,7 +143,9 @@ static void plan_part(Plan *plan, const DnPart *part, uint32_t *held)
 		shrink(plan, part, DN_ROLE_ACTIVE, active - running);
 	}
 	/* With replacements on hold a standby would only wait for the next attack. */
-	uint32_t wanted = less > 0 ? 0 : part->standby;
+	uint32_t wanted = part->standby - take_held(held_standby, part->standby);
+	if (less > 0)
+		wanted = 0;
 	if (standby < wanted)
 		create(plan, part, DN_ROLE_STANDBY, wanted - standby);
 	else if (standby > wanted)
@@ -181,12 +191,14 @@ GArray *dn_plan(const DnPlanInput *input)
 		.free_slots = input->free_slots,
 	};
 	uint32_t held = input->held;
+	uint32_t held_standby = input->held_standby;
 
 	for (size_t i = 0; i < input->n_nodes; i++)
 		plan_node(&plan, &input->nodes[i]);
 	/* The newest epoch takes the hold: that is what was under attack. */
 	for (guint i = input->assign->parts->len; i > 0; i--)
-		plan_part(&plan, g_ptr_array_index(input->assign->parts, i - 1), &held);
+		plan_part(&plan, g_ptr_array_index(input->assign->parts, i - 1), &held,
+			  &held_standby);
 	return plan.acts;
 }
 

@@ -32,6 +32,8 @@ typedef struct {
 	size_t n_nodes;
 	/* Cut nodes that the budget does not let us replace: so many fewer run. */
 	uint32_t held;
+	/* Cut standbys of the same kind: so many fewer wait. */
+	uint32_t held_standby;
 	/* No new node before this (back-off after exits and failed starts). */
 	uint64_t not_before_ns;
 	uint64_t now_ns;

@@ -11,7 +11,8 @@ static uint64_t within_ns(const DnManifest *manifest)
 bool dn_respawn_is_within(const DnBudget *spent, const DnManifest *manifest, uint32_t grant,
 			  uint64_t now_ns)
 {
-	return dn_budget_allows(spent, grant, within_ns(manifest), now_ns);
+	return dn_budget_allows(spent, MIN(grant, manifest->respawn_count), within_ns(manifest),
+				now_ns);
 }
 
 DnRespawn dn_respawn_judge(DnBudget *spent, const DnManifest *manifest, uint32_t grant,
@@ -22,7 +23,7 @@ DnRespawn dn_respawn_judge(DnBudget *spent, const DnManifest *manifest, uint32_t
 	if (!incident->drill && !replaced && !dn_respawn_is_within(spent, manifest, grant, now_ns))
 		return DN_RESPAWN_HELD;
 	if (!incident->drill)
-		dn_budget_spend(spent, within_ns(manifest), incident->event_time_ns);
+		dn_budget_spend(spent, within_ns(manifest), incident->event_monotonic_ns);
 	return replaced ? DN_RESPAWN_DONE : DN_RESPAWN_OWED;
 }
 
@@ -33,9 +34,9 @@ bool dn_respawn_is_settled(const DnBudget *spent, const GPtrArray *held, const D
 	    g_ptr_array_find_with_equal_func((GPtrArray *)held, incident->id, g_str_equal, NULL))
 		return true;
 	for (guint i = 0; i < spent->spent->len; i++)
-		if (g_array_index(spent->spent, uint64_t, i) == incident->event_time_ns)
+		if (g_array_index(spent->spent, uint64_t, i) == incident->event_monotonic_ns)
 			return true;
 	/* Charges are forgotten when their time is over. */
-	return now_ns > incident->event_time_ns &&
-	       now_ns - incident->event_time_ns >= within_ns(manifest);
+	return now_ns > incident->event_monotonic_ns &&
+	       now_ns - incident->event_monotonic_ns >= within_ns(manifest);
 }

@@ -18,13 +18,19 @@ typedef enum {
 	DN_RESPAWN_HELD, /* the budget is spent: one node fewer, and a person is called */
 } DnRespawn;
 
-/* May one more cut node of the service of @manifest be replaced? @grant: this host's part. */
+/*
+ * May one more cut node of the service of @manifest be replaced? @grant is this host's part as the
+ * supervisor says; it never counts for more than the signed manifest allows the whole service.
+ * @now_ns here and below: CLOCK_MONOTONIC.
+ */
 bool dn_respawn_is_within(const DnBudget *spent, const DnManifest *manifest, uint32_t grant,
 			  uint64_t now_ns);
 
 /*
- * Decide about the active node of @incident and charge @spent, under the time of the event. A
+ * Decide about the node of @incident and charge @spent, under the time of the event. A
  * drill is paid from the drills' budget before it begins: it is never charged here, never held.
+ * A standby that is cut is decided about in the same way, or an attacker who reaches it could have
+ * a new one made without end.
  */
 DnRespawn dn_respawn_judge(DnBudget *spent, const DnManifest *manifest, uint32_t grant,
 			   const DnIncident *incident, uint64_t now_ns);

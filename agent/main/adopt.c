@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "core/address.h"
+#include "core/custody.h"
 #include "core/life.h"
 #include "manifest/effective.h"
 #include "runtime/root.h"
@@ -15,7 +16,8 @@
 /*
  * Taking over what an earlier agent left. The files of RUN_DIR/nodes say what it had in mind;
  * what counts is what the kernel really has: process, namespace, link, cgroup, marks. A node
- * whose parts are all there goes on as it is; of any other every trace is removed.
+ * whose parts are all there goes on as it is. One that was cut is kept whatever is left of it,
+ * since only a responder's signature may take it away. Of any other every trace is removed.
  */
 
 typedef struct {
@@ -117,26 +119,89 @@ static void resume(Node *node, const Saved *saved, bool created_only)
 	dn_cut_add_node(node->agent, node);
 }
 
-static bool adopt_one(Agent *agent, const Saved *saved, GError **error)
+static Node *node_of(Agent *agent, const Saved *saved, GError **error)
 {
 	DnManifest *manifest = g_hash_table_lookup(agent->manifests, saved->digest);
-	bool created_only = false;
 
 	if (manifest == NULL || agent->slots[saved->slot] != NULL || agent->host_cidr == NULL) {
 		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE,
 			    "its manifest or slot is not known any more");
-		return false;
+		return NULL;
 	}
 	Node *node = dn_node_new(agent, saved->slot, saved->id, manifest,
 				 saved->standby ? DN_ROLE_STANDBY : DN_ROLE_ACTIVE);
 	node->address = dn_address_of_slot(agent->network, saved->slot);
 	node->image = saved->image;
-	if (!dn_image_allow(agent, manifest, node->image, error) ||
+	agent->next_image = MAX(agent->next_image, saved->image);
+	return node;
+}
+
+static bool adopt_one(Agent *agent, const Saved *saved, GError **error)
+{
+	Node *node = node_of(agent, saved, error);
+	bool created_only = false;
+
+	if (node == NULL)
+		return false;
+	if (!dn_image_allow(agent, node->manifest, node->image, error) ||
 	    !find_parts(agent, node, &created_only, error)) {
 		dn_node_free(node);
 		return false;
 	}
 	resume(node, saved, created_only);
+	return true;
+}
+
+/* Was it cut, and not destroyed since? Its record may not have got to the disk, nor its state. */
+static bool is_evidence(Agent *agent, const Saved *saved)
+{
+	const DnIncident *incident = dn_custody_of_node(agent->incidents, saved->id);
+
+	if (incident != NULL)
+		return incident->state != DN_INCIDENT_DESTROYED;
+	if (saved->state == DN_NODE_QUARANTINED)
+		return true;
+	/* In a slot that is being filled the mark is of the node before. */
+	return saved->state != DN_NODE_CREATING &&
+	       dn_sensor_marks(agent->sensor)[saved->slot].event_ns != 0;
+}
+
+/*
+ * What is left of a cut node whose processes have died, or whose link was taken away because its
+ * cut could not be verified. Its namespace must be there: one of an earlier boot is no evidence.
+ */
+static bool adopt_evidence(Agent *agent, const Saved *saved)
+{
+	g_autofree char *netns = dn_network_netns_path(agent->instance, saved->id);
+	Node *node = g_file_test(netns, G_FILE_TEST_EXISTS) ? node_of(agent, saved, NULL) : NULL;
+	uint16_t ports[DN_SENSOR_PORTS];
+	g_autoptr(GError) lacks = NULL;
+	bool created_only = false;
+
+	if (node == NULL)
+		return false;
+	DnNetworkSpec network = {
+		.node = node->id, .slot = node->slot, .address = {.v4 = node->address}};
+	bool grouped = dn_cgroup_open(agent->instance, node->id, &node->cgroup, NULL);
+	bool linked = dn_network_adopt_now(agent->instance, &network, &node->network, NULL);
+	bool alive = dn_container_find_now(agent->instance, node->id, &node->container,
+					   &created_only, NULL);
+	node->container.cgroup_id = node->cgroup.id;
+	if (alive && !dn_node_watch(node, NULL))
+		alive = false;
+	/* Without a link there is nothing to be cut; what else the maps say of it, they say still.
+	 */
+	DnSensorNode sensor = sensor_node(node, ports);
+	if (linked && !dn_sensor_add_node(agent->sensor, &sensor, &lacks)) {
+		g_warning("node %s: %s", node->id, lacks->message);
+		dn_node_free(node);
+		return false;
+	}
+	(void)dn_sensor_mark(agent->sensor, node->slot, DN_SENSOR_MANUAL);
+	resume(node, saved, false);
+	node->state = DN_NODE_QUARANTINED;
+	g_message("node %s is kept as evidence, cut; it has%s processes,%s control group,%s link",
+		  node->id, alive ? "" : " no", grouped ? " a" : " no", linked ? " a" : " no");
 	return true;
 }
 
@@ -163,9 +228,10 @@ static void adopt_file(Agent *agent, const char *folder, const char *name)
 	g_autoptr(GError) error = NULL;
 	Saved saved = {0};
 
-	if (read_saved(path, &saved, &error) && adopt_one(agent, &saved, &error)) {
+	bool known = read_saved(path, &saved, &error);
+	if (known && adopt_one(agent, &saved, &error)) {
 		g_message("node %s goes on", saved.id);
-	} else {
+	} else if (!known || !is_evidence(agent, &saved) || !adopt_evidence(agent, &saved)) {
 		g_message("node file %s: not adopted: %s", name, error->message);
 		if (saved.id != NULL)
 			sweep(agent, saved.id, saved.slot);
@@ -196,6 +262,7 @@ bool dn_agent_adopt(Agent *agent, GError **error)
 	g_autofree char *folder = g_build_filename(agent->instance->run_dir, "nodes", NULL);
 	g_autoptr(GDir) directory = NULL;
 	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+	bool taken[DN_SENSOR_SLOTS] = {0};
 	const char *name = NULL;
 
 	if (!dn_file_make_directory(folder, 0711, error))
@@ -210,5 +277,8 @@ bool dn_agent_adopt(Agent *agent, GError **error)
 		adopt_file(agent, folder, g_ptr_array_index(names, i));
 	sweep_containers(agent);
 	dn_spares_sweep(agent->instance, agent->slots);
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		taken[i] = agent->slots[i] != NULL;
+	dn_sensor_sweep(agent->sensor, taken);
 	return true;
 }

@@ -14,7 +14,7 @@
  *   cut        the reflex's plans                 incident   records, verification
  *   reflex-ops what the reflex does (reflex)
  *   response   what people ask for            disk       writes nobody waits for
- *   flows      clients of UDP move on
+ *   flows      clients of UDP move on         gap        what the sensor could not tell
  *   spare      networks made ahead of need        image      what nodes of an image may run
  *   desk       what root asks this agent itself    floor      what time it is at least
  *   journal    what was decided
@@ -57,7 +57,8 @@ struct Service {
 	DnAssign *assign; /* NULL until the first assignment */
 	DnBudget budget;  /* replacements of cut nodes */
 	DnBudget drills;
-	GPtrArray *held; /* of char *: incidents whose node was not replaced */
+	GPtrArray *held;         /* of char *: incidents whose node was not replaced */
+	GPtrArray *held_standby; /* the same of standbys */
 	GPtrArray *owed; /* of char *: incidents whose node is still to be replaced by a new one */
 	uint32_t exits;  /* in a row */
 	uint64_t not_before_ns;
@@ -117,6 +118,7 @@ struct Agent {
 	GHashTable *services;  /* char * name → Service * */
 	GHashTable *incidents; /* char * id → DnIncident * */
 	GHashTable *udp;       /* set of char *: addresses that UDP is balanced to */
+	bool udp_known;        /* it was looked at since this agent started */
 	GHashTable *images;    /* see image.c → Image * */
 	uint32_t next_image, next_service;
 	Node *slots[DN_SLOTS];
@@ -130,6 +132,7 @@ struct Agent {
 	GPtrArray *checks; /* of DnCheck: what this host can do, as found at the start */
 	unsigned cgroup_level;
 	DnSensor *sensor;
+	uint64_t losses_told; /* records of the sensor that found no room, as people know */
 	DnFirewall *firewall;
 	DnImageStore *store;
 	GMutex store_lock; /* workers: one at a time in the store */
@@ -258,6 +261,10 @@ Service *dn_service_find(Agent *agent, const char *name);
 
 /* flows.c */
 void dn_flows_follow(Agent *agent, const DnFirewallState *state);
+
+/* gap.c */
+void dn_gap_open(Agent *agent);
+void dn_gap_look(Agent *agent); /* has the sensor lost anything since? Then look everywhere */
 
 /* cut.c */
 bool dn_cut_open(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;

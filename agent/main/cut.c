@@ -226,7 +226,7 @@ static bool may_replace(const Node *node)
 	/* A drill has spent from a budget of its own before its helper was sent in. */
 	return node->drill != 0 ||
 	       dn_respawn_is_within(&service->budget, node->manifest, dn_service_grant(service),
-				    dn_clock_realtime_ns());
+				    dn_clock_monotonic_ns());
 }
 
 static void arm(Agent *agent, const DnFirewallState *state, const Node *node)

@@ -4,7 +4,8 @@
 /*
  * A client of UDP that goes on asking keeps its conntrack entry, and with it the node it was given
  * first: nothing resets it as TCP would. So the entries of a node that has left the balancer are
- * deleted, here or on another host, and the client's next packet is balanced anew.
+ * deleted, here or on another host, and the client's next packet is balanced anew. An agent that
+ * has just started does not know who left while none ran: it looks at what conntrack has.
  */
 
 static void add_addresses(GHashTable *set, const GArray *endpoints)
@@ -39,6 +40,50 @@ static void forget_in_thread(GTask *task, gpointer source, gpointer data, GCance
 	g_task_return_boolean(task, TRUE);
 }
 
+typedef struct {
+	char *node_cidr;
+	GHashTable *serving;
+} Strays;
+
+static void strays_free(gpointer data)
+{
+	Strays *strays = data;
+
+	g_free(strays->node_cidr);
+	g_hash_table_unref(strays->serving);
+	g_free(strays);
+}
+
+/* worker */
+static void sweep_in_thread(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+	const Strays *strays = data;
+	g_autoptr(GError) error = NULL;
+
+	if (!dn_diag_forget_udp_strays(strays->node_cidr, strays->serving, &error))
+		g_warning("clients of UDP: %s", error->message);
+	g_task_return_boolean(task, TRUE);
+}
+
+static void forget_strays(Agent *agent, GHashTable *serving)
+{
+	g_autoptr(GTask) task = g_task_new(NULL, NULL, NULL, NULL);
+	Strays *strays = g_new0(Strays, 1);
+	GHashTableIter iter;
+	gpointer address = NULL;
+
+	strays->node_cidr = g_strdup(agent->node_cidr);
+	strays->serving = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	g_hash_table_iter_init(&iter, serving);
+	while (g_hash_table_iter_next(&iter, &address, NULL))
+		g_hash_table_add(strays->serving, g_strdup(address));
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		if (agent->slots[i] != NULL && dn_sensor_marks(agent->sensor)[i].event_ns != 0)
+			g_hash_table_add(strays->serving, g_strdup(agent->slots[i]->address));
+	g_task_set_task_data(task, strays, strays_free);
+	g_task_run_in_thread(task, sweep_in_thread);
+}
+
 void dn_flows_follow(Agent *agent, const DnFirewallState *state)
 {
 	g_autoptr(GHashTable) next = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -60,6 +105,9 @@ void dn_flows_follow(Agent *agent, const DnFirewallState *state)
 			g_ptr_array_add(left, g_strdup(address));
 	g_hash_table_unref(agent->udp);
 	agent->udp = g_steal_pointer(&next);
+	if (!agent->udp_known && g_hash_table_size(agent->services) > 0)
+		forget_strays(agent, agent->udp);
+	agent->udp_known = true;
 	if (left->len == 0)
 		return;
 	g_autoptr(GTask) task = g_task_new(NULL, NULL, NULL, NULL);

@@ -145,25 +145,36 @@ static void take_over(Agent *agent, const DnReflexOutcome *outcome, DnIncident *
 	dn_node_probe(standby);
 }
 
+/* The cut nodes of @node's role that are not replaced. */
+static GPtrArray *held_of(const Node *node)
+{
+	const Service *service = dn_node_service(node);
+
+	return node->role == DN_ROLE_STANDBY ? service->held_standby : service->held;
+}
+
 /* Within the budget a cut node is replaced; past it, it is held and a person is called. */
 static void account(Agent *agent, const Node *node, const DnIncident *incident)
 {
 	Service *service = dn_node_service(node);
+	bool standby = node->role == DN_ROLE_STANDBY;
 	DnRespawn verdict =
 		dn_respawn_judge(&service->budget, node->manifest, dn_service_grant(service),
-				 incident, dn_clock_realtime_ns());
+				 incident, dn_clock_monotonic_ns());
 
 	if (verdict != DN_RESPAWN_HELD)
 		dn_agent_journal_budget(agent, incident->drill ? "budget.kept" : "budget.spent",
 					service, incident->id);
-	if (verdict == DN_RESPAWN_OWED)
+	/* A standby serves nobody: its successor is made, but in nobody's place. */
+	if (verdict == DN_RESPAWN_OWED && !standby)
 		g_ptr_array_add(service->owed, g_strdup(incident->id));
 	if (verdict == DN_RESPAWN_HELD) {
-		g_ptr_array_add(service->held, g_strdup(incident->id));
+		g_ptr_array_add(held_of(node), g_strdup(incident->id));
 		dn_report_event(agent, "critical", "respawn.held", service->name, node->id,
-				"node %s was cut and is not replaced: %s has spent its respawn "
+				"%s %s was cut and is not replaced: %s has spent its respawn "
 				"budget; look at incident %s",
-				node->id, service->name, incident->id);
+				standby ? "standby" : "node", node->id, service->name,
+				incident->id);
 	}
 	dn_state_save_service_soon(agent, service);
 }
@@ -286,7 +297,6 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 	dn_incident_open(agent, node);
 	DnIncident *incident = g_hash_table_lookup(agent->incidents, node->incident);
 	bool first = node->state != DN_NODE_QUARANTINED;
-	bool was_active = node->role == DN_ROLE_ACTIVE;
 
 	stamp_outcome(incident, outcome);
 	read_counters(agent, node, incident);
@@ -300,11 +310,10 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 	g_clear_pointer(&node->timer, g_source_unref);
 	dn_node_become(node, DN_NODE_QUARANTINED);
 	take_over(agent, outcome, incident);
-	if (was_active) {
-		account(agent, node, incident);
-		/* A replacement that has to be made begins now, beside all that follows. */
+	account(agent, node, incident);
+	/* A replacement that has to be made begins now, beside all that follows. */
+	if (node->role == DN_ROLE_ACTIVE)
 		dn_agent_settle_service(agent, dn_node_service(node));
-	}
 	dn_node_save(node);
 	g_message("node %s is cut and frozen: %s", node->id, incident->detail);
 	/* Taken over: now the other plans of the service can be made anew. */
@@ -365,8 +374,12 @@ void dn_incident_adopt(Agent *agent, Node *node)
 		return;
 	dn_incident_open(agent, node);
 	incident = g_hash_table_lookup(agent->incidents, node->incident);
-	if (node->role == DN_ROLE_ACTIVE &&
-	    !dn_respawn_is_settled(&service->budget, service->held, node->manifest, incident,
-				   dn_clock_realtime_ns()))
+	if (!dn_respawn_is_settled(&service->budget, held_of(node), node->manifest, incident,
+				   dn_clock_monotonic_ns()))
 		account(agent, node, incident);
+	/* The agent before may have died before it was sure of the cut. */
+	if (incident->stages_us[DN_STAGE_CUT_VERIFIED] >= 0 || node->network.ifindex == 0)
+		return;
+	(void)dn_cgroup_freeze(&node->cgroup);
+	verify(agent, node, incident);
 }

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/utsname.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/file.h"
@@ -59,6 +60,7 @@ static gboolean on_heartbeat(gpointer data)
 	dn_uplink_send_fact(agent->uplink, fact);
 	dn_report_tick(agent);
 	dn_floor_tick(agent);
+	dn_gap_look(agent);
 	/* Deadlines that no event announces: start deadlines, replace_after. */
 	dn_agent_settle(agent);
 	return G_SOURCE_CONTINUE;
@@ -90,11 +92,10 @@ static bool lock(const DnInstance *instance, int *fd, GError **error)
 static void read_host(Agent *agent)
 {
 	struct utsname host = {0};
-	g_autofree char *boot = dn_file_read_kernel("/proc/sys/kernel/random/boot_id", 64, NULL);
 
 	(void)uname(&host);
 	agent->kernel = g_strdup(host.release);
-	agent->boot_id = boot != NULL ? g_strdup(g_strstrip(boot)) : g_strdup("unknown");
+	agent->boot_id = g_strdup(dn_clock_boot_id());
 }
 
 static void free_manifest(gpointer manifest)
@@ -192,6 +193,7 @@ static bool open_host(Agent *agent, GError **error)
 	agent->sensor = dn_sensor_open(instance, agent->cgroup_level, error);
 	if (agent->sensor == NULL)
 		return false;
+	dn_gap_open(agent);
 	agent->store = dn_image_store_new(instance, agent->trust, error);
 	return agent->store != NULL && dn_cut_open(agent, error);
 }
@@ -201,6 +203,11 @@ static void resume(Node *node)
 	/* The agent before has died between making it and starting it. */
 	if (node->state == DN_NODE_CREATED && node->role == DN_ROLE_ACTIVE)
 		dn_node_start(node);
+	/* Its timers died with it; without one a node that ignores its signal would never end. */
+	else if (node->state == DN_NODE_DRAINING)
+		dn_node_drain(node);
+	else if (node->state == DN_NODE_STOPPING)
+		dn_node_stop(node);
 	else
 		dn_node_probe(node);
 }

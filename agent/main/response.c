@@ -94,7 +94,7 @@ static bool spend_drill(Agent *agent, const Node *node, GError **error)
 {
 	Service *service = dn_node_service(node);
 	g_autoptr(GError) refused = NULL;
-	uint64_t now_ns = dn_clock_realtime_ns();
+	uint64_t now_ns = dn_clock_monotonic_ns();
 
 	if (!dn_budget_allows_drill(&service->drills, node->manifest, now_ns, &refused)) {
 		dn_report_event(agent, "critical", "drill.refused", service->name, node->id, "%s",
@@ -147,16 +147,23 @@ bool dn_agent_drill(Agent *agent, const char *id, const char *class, GError **er
 	return true;
 }
 
+static bool take_out(GPtrArray *held, const char *incident)
+{
+	guint index = 0;
+
+	if (!g_ptr_array_find_with_equal_func(held, incident, g_str_equal, &index))
+		return false;
+	g_ptr_array_remove_index(held, index);
+	return true;
+}
+
 static void release_hold(Agent *agent, const DnIncident *incident)
 {
 	Service *service = dn_service_find(agent, incident->service);
-	guint index = 0;
 
-	if (service != NULL &&
-	    g_ptr_array_find_with_equal_func(service->held, incident->id, g_str_equal, &index)) {
-		g_ptr_array_remove_index(service->held, index);
+	if (service != NULL && (take_out(service->held, incident->id) ||
+				take_out(service->held_standby, incident->id)))
 		dn_state_save_service_soon(agent, service);
-	}
 }
 
 bool dn_incident_destroy(Agent *agent, const DnOrder *order, GError **error)

@@ -21,6 +21,7 @@ Service *dn_service_get(Agent *agent, const char *name)
 	self->name = g_strdup(name);
 	self->number = ++agent->next_service;
 	self->held = g_ptr_array_new_with_free_func(g_free);
+	self->held_standby = g_ptr_array_new_with_free_func(g_free);
 	self->owed = g_ptr_array_new_with_free_func(g_free);
 	dn_budget_init(&self->budget);
 	dn_budget_init(&self->drills);
@@ -35,6 +36,7 @@ void dn_service_free(Service *self)
 	g_free(self->name);
 	dn_assign_free(self->assign);
 	g_ptr_array_unref(self->held);
+	g_ptr_array_unref(self->held_standby);
 	g_ptr_array_unref(self->owed);
 	dn_budget_clear(&self->budget);
 	dn_budget_clear(&self->drills);
@@ -163,6 +165,7 @@ static void settle_service(Agent *agent, Service *service)
 	DnPlanInput input = {
 		.assign = service->assign,
 		.held = service->held->len,
+		.held_standby = service->held_standby->len,
 		.not_before_ns = service->not_before_ns,
 		.now_ns = now_ns,
 	};

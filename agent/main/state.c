@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -134,7 +135,9 @@ static GBytes *service_bytes(const Service *service)
 		json_object_set_object_member(object, "assign", dn_assign_to_json(service->assign));
 	json_object_set_array_member(object, "spent", times(&service->budget));
 	json_object_set_array_member(object, "drills", times(&service->drills));
+	dn_json_set_string(object, "boot", dn_clock_boot_id());
 	json_object_set_array_member(object, "held", strings(service->held));
+	json_object_set_array_member(object, "held_standby", strings(service->held_standby));
 	return dn_json_print(object);
 }
 
@@ -308,17 +311,39 @@ static void read_times(JsonObject *object, const char *name, DnBudget *budget, G
 	}
 }
 
+static void read_held(JsonObject *object, const char *name, GPtrArray *held, GError **failed)
+{
+	JsonArray *array = dn_json_array(object, name, 100000, failed);
+
+	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++)
+		g_ptr_array_add(held, g_strdup(dn_json_string_at(array, i, 64, failed)));
+}
+
+/* Files of before there was a boot in them have times of another clock. */
+static void read_budgets(JsonObject *object, Service *service, GError **failed)
+{
+	g_autofree char *boot = json_object_has_member(object, "boot")
+					? dn_json_string(object, "boot", 64, failed)
+					: NULL;
+
+	read_times(object, "spent", &service->budget, failed);
+	if (json_object_has_member(object, "drills"))
+		read_times(object, "drills", &service->drills, failed);
+	if (g_strcmp0(boot, dn_clock_boot_id()) == 0)
+		return;
+	dn_budget_carry_over(&service->budget);
+	dn_budget_carry_over(&service->drills);
+}
+
 static bool read_service(Agent *agent, const char *name, JsonObject *object, GError **error)
 {
 	GError *failed = NULL;
 	Service *service = dn_service_get(agent, name);
-	JsonArray *held = dn_json_array(object, "held", 100000, &failed);
 
-	read_times(object, "spent", &service->budget, &failed);
-	if (json_object_has_member(object, "drills"))
-		read_times(object, "drills", &service->drills, &failed);
-	for (guint i = 0; held != NULL && i < json_array_get_length(held); i++)
-		g_ptr_array_add(service->held, g_strdup(dn_json_string_at(held, i, 64, &failed)));
+	read_budgets(object, service, &failed);
+	read_held(object, "held", service->held, &failed);
+	if (json_object_has_member(object, "held_standby"))
+		read_held(object, "held_standby", service->held_standby, &failed);
 	if (failed == NULL && json_object_has_member(object, "assign"))
 		service->assign =
 			dn_assign_from_json(dn_json_object(object, "assign", &failed), &failed);

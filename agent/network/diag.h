@@ -68,6 +68,13 @@ bool dn_diag_forget_flows(const char *v4, GError **error);
 bool dn_diag_forget_udp_clients(const char *v4, GError **error);
 
 /*
+ * The same for every client of UDP that is balanced to an address of @node_cidr ("10.77.0.0/16")
+ * which is not in @serving (set of char *): for an agent that does not know who served before it
+ * was started.
+ */
+bool dn_diag_forget_udp_strays(const char *node_cidr, GHashTable *serving, GError **error);
+
+/*
  * Append those lines of @swept (dn_diag_record() of a sweep) whose connection @known does not
  * name yet: what had no socket any more, or never one. Past DN_DIAG_SWEPT of them one line says
  * how many more there were. Both of char *.

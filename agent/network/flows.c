@@ -8,13 +8,14 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/text.h"
 #include "network/diag-table.h"
 
 /* Bit of CTA_FILTER_*_FLAGS (the kernel's nf_internals.h): compare the source address. */
 enum { FILTER_SOURCE = 1 << 0 };
 
 /* Answers are queued whole: this many, of 4 KiB each as the kernel counts, fit the buffer. */
-enum { LOOKUPS = 256, SOCKET_BUFFER = 2 * 1024 * 1024 };
+enum { LOOKUPS = 256, SOCKET_BUFFER = 2 * 1024 * 1024, FORGET_ROUNDS = 64 };
 
 static int open_conntrack(void)
 {
@@ -120,20 +121,20 @@ static bool is_known(const DnDiag *self, const DnDiagFlow *flow)
 	return false;
 }
 
-static void take_flow(DnDiag *self, const struct nlmsghdr *header, void *data)
+/* The next free row, filled with the entry of @header; NULL when it holds none or all are taken. */
+static DnDiagFlow *read_flow(DnDiag *self, const struct nlmsghdr *header)
 {
-	const struct in_addr *address = data;
 	size_t skip = NLMSG_ALIGN(sizeof(struct nfgenmsg));
 
 	if (header->nlmsg_len < NLMSG_LENGTH(skip) || self->n_flows == DN_DIAG_FLOWS)
-		return;
+		return NULL;
 	const uint8_t *start = (const uint8_t *)NLMSG_DATA(header) + skip;
 	size_t size = header->nlmsg_len - NLMSG_LENGTH(skip);
 	const struct nlattr *original = find(start, size, CTA_TUPLE_ORIG);
 	DnDiagFlow *flow = &self->flows[self->n_flows];
 	memset(flow, 0, sizeof(*flow));
 	if (original == NULL || original->nla_len > DN_DIAG_TUPLE)
-		return;
+		return NULL;
 	flow->tuple_size = original->nla_len;
 	memcpy(flow->tuple, original, original->nla_len);
 	read_way(original, &flow->original, &flow->protocol);
@@ -145,8 +146,16 @@ static void take_flow(DnDiag *self, const struct nlmsghdr *header, void *data)
 	const struct nlattr *info = find(start, size, CTA_PROTOINFO);
 	copy(find_in(find_in(info, CTA_PROTOINFO_TCP), CTA_PROTOINFO_TCP_STATE), &flow->tcp_state,
 	     sizeof(flow->tcp_state));
+	return flow;
+}
+
+static void take_flow(DnDiag *self, const struct nlmsghdr *header, void *data)
+{
+	const struct in_addr *address = data;
+	const DnDiagFlow *flow = read_flow(self, header);
+
 	/* A kernel that does not know the filter sends everything. */
-	if (names(flow, *address) && !is_known(self, flow))
+	if (flow != NULL && names(flow, *address) && !is_known(self, flow))
 		self->n_flows++;
 }
 
@@ -376,7 +385,7 @@ static bool forget(const char *v4, bool udp_clients, GError **error)
 
 	(void)inet_pton(AF_INET, v4, &address);
 	/* A full table may hide more: look again, but not for ever. */
-	for (int round = 0; diag != NULL && round < 64; round++) {
+	for (int round = 0; diag != NULL && round < FORGET_ROUNDS; round++) {
 		if (dn_diag_sweep_flows(diag, v4) < 0 ||
 		    delete_flows(diag, udp_clients ? &address : NULL,
 				 udp_clients ? IPPROTO_UDP : 0) < 0)
@@ -395,4 +404,78 @@ bool dn_diag_forget_flows(const char *v4, GError **error)
 bool dn_diag_forget_udp_clients(const char *v4, GError **error)
 {
 	return forget(v4, true, error);
+}
+
+typedef struct {
+	uint32_t network, mask; /* host byte order */
+	GHashTable *serving;
+} Strays;
+
+/* A client of UDP whose packets go to a node that does not serve. */
+static void take_stray(DnDiag *self, const struct nlmsghdr *header, void *data)
+{
+	const Strays *strays = data;
+	const DnDiagFlow *flow = read_flow(self, header);
+	char node[INET_ADDRSTRLEN];
+
+	if (flow == NULL || flow->protocol != IPPROTO_UDP ||
+	    flow->reply.source.s_addr == flow->original.destination.s_addr ||
+	    (ntohl(flow->reply.source.s_addr) & strays->mask) != strays->network ||
+	    inet_ntop(AF_INET, &flow->reply.source, node, sizeof(node)) == NULL)
+		return;
+	if (!g_hash_table_contains(strays->serving, node))
+		self->n_flows++;
+}
+
+static bool sweep_strays(DnDiag *self, Strays *strays)
+{
+	struct {
+		struct nlmsghdr header;
+		struct nfgenmsg generic;
+	} request = {
+		{.nlmsg_len = sizeof(request),
+		 .nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET,
+		 .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+		 .nlmsg_seq = ++self->sequence},
+		{.nfgen_family = AF_INET},
+	};
+	bool complete = false;
+
+	self->n_flows = 0;
+	return dn_diag_dump(self, self->conntrack_fd, &request, sizeof(request), UINT64_MAX,
+			    take_stray, strays, &complete);
+}
+
+static bool parse_cidr(const char *cidr, Strays *strays)
+{
+	g_auto(GStrv) parts = g_strsplit(cidr, "/", 2);
+	struct in_addr address = {0};
+	uint64_t bits = 0;
+
+	if (g_strv_length(parts) != 2 || inet_pton(AF_INET, parts[0], &address) != 1 ||
+	    !dn_text_parse_u64(parts[1], 32, &bits) || bits == 0)
+		return false;
+	strays->mask = UINT32_MAX << (32 - bits);
+	strays->network = ntohl(address.s_addr) & strays->mask;
+	return true;
+}
+
+bool dn_diag_forget_udp_strays(const char *node_cidr, GHashTable *serving, GError **error)
+{
+	g_autoptr(DnDiag) diag = dn_diag_new(error);
+	Strays strays = {.serving = serving};
+
+	if (diag == NULL)
+		return false;
+	if (!parse_cidr(node_cidr, &strays)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "%s is no range", node_cidr);
+		return false;
+	}
+	for (int round = 0; round < FORGET_ROUNDS; round++) {
+		if (!sweep_strays(diag, &strays) || delete_flows(diag, NULL, IPPROTO_UDP) < 0)
+			return dn_throw_errno(error, errno, "forget clients of UDP");
+		if (diag->n_flows < DN_DIAG_FLOWS)
+			break;
+	}
+	return true;
 }

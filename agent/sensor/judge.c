@@ -175,3 +175,17 @@ bool dn_sensor_refused_is_foreign(DnSensor *self, uint32_t image,
 	return S_ISREG(file.stx_mode) && file.stx_mnt_id != root.stx_mnt_id &&
 	       !is_allowed(self, image, file_fd);
 }
+
+bool dn_sensor_runs_foreign(DnSensor *self, uint32_t image, uint32_t pid, char **file)
+{
+	char link[PROC_PATH], text[PATH_MAX];
+	dn_autofd int file_fd = open_proc(pid, "exe");
+	struct stat info = {0};
+
+	if (file_fd < 0 || fstat(file_fd, &info) < 0 || is_allowed(self, image, file_fd))
+		return false;
+	(void)snprintf(link, sizeof(link), "/proc/%u/exe", pid);
+	ssize_t length = readlink(link, text, sizeof(text));
+	*file = g_strndup(text, length > 0 ? (gsize)length : 0);
+	return true;
+}

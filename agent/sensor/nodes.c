@@ -133,6 +133,48 @@ bool dn_sensor_remove_node(DnSensor *self, const DnSensorNode *node, GError **er
 	return true;
 }
 
+/*
+ * An interface goes with its node, and its number is used again: so the filters are gone, and only
+ * entries are left to remove. Collected first, since a map must not change while it is walked.
+ */
+static void sweep_nodes(int map, const bool taken[DN_SENSOR_SLOTS])
+{
+	uint64_t keys[DN_SENSOR_SLOTS], key = 0;
+	struct dn_sensor_node node;
+	size_t n = 0;
+
+	for (bool more = bpf_map_get_next_key(map, NULL, &key) == 0; more;
+	     more = bpf_map_get_next_key(map, &key, &key) == 0)
+		if (n < DN_SENSOR_SLOTS && bpf_map_lookup_elem(map, &key, &node) == 0 &&
+		    (node.slot >= DN_SENSOR_SLOTS || !taken[node.slot]))
+			keys[n++] = key;
+	while (n > 0)
+		(void)bpf_map_delete_elem(map, &keys[--n]);
+}
+
+static void sweep_links(int map, const bool taken[DN_SENSOR_SLOTS])
+{
+	uint32_t keys[DN_SENSOR_SLOTS], key = 0, slot = 0;
+	size_t n = 0;
+
+	for (bool more = bpf_map_get_next_key(map, NULL, &key) == 0; more;
+	     more = bpf_map_get_next_key(map, &key, &key) == 0)
+		if (n < DN_SENSOR_SLOTS && bpf_map_lookup_elem(map, &key, &slot) == 0 &&
+		    (slot >= DN_SENSOR_SLOTS || !taken[slot]))
+			keys[n++] = key;
+	while (n > 0)
+		(void)bpf_map_delete_elem(map, &keys[--n]);
+}
+
+void dn_sensor_sweep(DnSensor *self, const bool taken[DN_SENSOR_SLOTS])
+{
+	sweep_nodes(self->maps[DN_PIN_NODE], taken);
+	sweep_links(self->maps[DN_PIN_LINK], taken);
+	for (uint32_t slot = 0; slot < DN_SENSOR_SLOTS; slot++)
+		if (!taken[slot])
+			clear_mark(&self->marks[slot]);
+}
+
 struct dn_sensor_file dn_sensor_file(const struct stat *info, uint32_t image)
 {
 	return (struct dn_sensor_file){

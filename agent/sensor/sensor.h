@@ -63,6 +63,12 @@ bool dn_sensor_add_node(DnSensor *self, const DnSensorNode *node,
 bool dn_sensor_remove_node(DnSensor *self, const DnSensorNode *node,
 			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/*
+ * Forget whatever the maps hold of slots that are not @taken, and their marks: of nodes that an
+ * agent had no time to remove. No node is being made meanwhile.
+ */
+void dn_sensor_sweep(DnSensor *self, const bool taken[DN_SENSOR_SLOTS]);
+
 /* DN_SENSOR_SLOTS marks, shared with the kernel. Borrowed. */
 volatile struct dn_sensor_mark *dn_sensor_marks(DnSensor *self);
 
@@ -84,6 +90,12 @@ void dn_sensor_drain_observations(DnSensor *self, DnSensorObserved observed, voi
  */
 bool dn_sensor_refused_is_foreign(DnSensor *self, uint32_t image,
 				  const struct dn_sensor_observation *observation, uint32_t pid1);
+
+/*
+ * Does process @pid execute a file that @image does not hold? *@file is then its path, as the
+ * kernel knows it and untrusted. False when it is gone.
+ */
+bool dn_sensor_runs_foreign(DnSensor *self, uint32_t image, uint32_t pid, char **file);
 
 /* Verdicts and observations that did not fit their ring so far. */
 void dn_sensor_losses(DnSensor *self, uint64_t *verdicts, uint64_t *observations);

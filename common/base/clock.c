@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 
+#include <string.h>
 #include <time.h>
+
+#include "base/file.h"
 
 static uint64_t read_ns(clockid_t clock)
 {
@@ -24,6 +27,20 @@ uint64_t dn_clock_thread_ns(void)
 uint64_t dn_clock_realtime_ns(void)
 {
 	return read_ns(CLOCK_REALTIME);
+}
+
+static gpointer read_boot_id(gpointer data)
+{
+	char *text = dn_file_read_kernel("/proc/sys/kernel/random/boot_id", 64, NULL);
+
+	return text != NULL ? g_strstrip(text) : g_strdup("unknown");
+}
+
+const char *dn_clock_boot_id(void)
+{
+	static GOnce once = G_ONCE_INIT;
+
+	return g_once(&once, read_boot_id, NULL);
 }
 
 char *dn_clock_format(uint64_t realtime_ns)

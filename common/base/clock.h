@@ -23,6 +23,12 @@ uint64_t dn_clock_thread_ns(void);
 /* Nanoseconds since 1970 of CLOCK_REALTIME. */
 uint64_t dn_clock_realtime_ns(void);
 
+/*
+ * Names this boot of the machine: CLOCK_MONOTONIC of another one means nothing. "unknown" where the
+ * kernel does not tell. Static.
+ */
+const char *dn_clock_boot_id(void);
+
 /* RFC 3339 in UTC with nine digits of a second: 2026-01-02T03:04:05.000000006Z. */
 char *dn_clock_format(uint64_t realtime_ns) G_GNUC_WARN_UNUSED_RESULT;
 

@@ -14,7 +14,7 @@ void dn_budget_clear(DnBudget *self)
 	g_clear_pointer(&self->spent, g_array_unref);
 }
 
-/* A time in the future (the clock was set back) counts as just now. */
+/* A time in the future, which there is none of in one boot, counts as just now. */
 static bool is_recent(uint64_t spent_ns, uint64_t within_ns, uint64_t now_ns)
 {
 	return spent_ns > now_ns || now_ns - spent_ns < within_ns;
@@ -60,6 +60,12 @@ void dn_budget_spend(DnBudget *self, uint64_t within_ns, uint64_t now_ns)
 	g_array_append_val(self->spent, now_ns);
 }
 
+void dn_budget_carry_over(DnBudget *self)
+{
+	for (guint i = 0; i < self->spent->len; i++)
+		g_array_index(self->spent, uint64_t, i) = 0;
+}
+
 /* ---- drills ---- */
 
 static uint64_t within_ns(const DnManifest *manifest)
@@ -82,13 +88,12 @@ bool dn_budget_allows_drill(const DnBudget *drills, const DnManifest *manifest, 
 			    manifest->service);
 		return false;
 	}
-	g_autofree char *next = dn_clock_format(next_ns);
 	g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
 		    "%s: all %u drills within %g s are spent (respawn.count and respawn.within of "
-		    "its manifest); the next is possible in %" G_GUINT64_FORMAT " s, at %s",
+		    "its manifest); the next is possible in %" G_GUINT64_FORMAT " s",
 		    manifest->service, manifest->respawn_count,
 		    manifest->respawn_within_ms / 1000.0,
-		    (next_ns - now_ns + DN_NS_PER_S - 1) / DN_NS_PER_S, next);
+		    (next_ns - now_ns + DN_NS_PER_S - 1) / DN_NS_PER_S);
 	return false;
 }
 

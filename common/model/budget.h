@@ -11,7 +11,9 @@
  *   drills   kept by the supervisor for the service, and by each agent for what it is ordered to
  *            do itself. Past it a drill is refused.
  *
- * Times are CLOCK_REALTIME, since the record outlives the boot.
+ * Times are CLOCK_MONOTONIC, so no clock that is set gives anything back. They mean something
+ * during one boot only, and whoever keeps them keeps dn_clock_boot_id() beside them: see
+ * dn_budget_carry_over().
  */
 
 #include <glib.h>
@@ -23,7 +25,7 @@
 enum { DN_BUDGET_LIMIT = 1000 }; /* the largest @count, so also the most times kept */
 
 typedef struct {
-	GArray *spent; /* of uint64_t: when it was done, oldest first */
+	GArray *spent; /* of uint64_t: when it was done */
 } DnBudget;
 
 void dn_budget_init(DnBudget *self);
@@ -38,6 +40,12 @@ uint64_t dn_budget_next_ns(const DnBudget *self, uint32_t count, uint64_t within
 
 /* Note one; forgets what is older than @within. */
 void dn_budget_spend(DnBudget *self, uint64_t within_ns, uint64_t now_ns);
+
+/*
+ * What was spent was spent in an earlier boot. How long ago nobody can tell for sure, but before
+ * this boot began: it counts as done then.
+ */
+void dn_budget_carry_over(DnBudget *self);
 
 /*
  * May @drills, of the service of @manifest, take one more? DN_ERROR_EXHAUSTED with a line that

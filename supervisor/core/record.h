@@ -48,7 +48,7 @@ typedef struct {
 	bool rolling;
 	uint64_t roll_started_ns; /* CLOCK_REALTIME; 0: never */
 	char *roll_error;         /* why the roll has stopped, or NULL */
-	GArray *drills;           /* of uint64_t: when one was ordered, CLOCK_REALTIME */
+	GArray *drills; /* of uint64_t: when one was ordered, CLOCK_MONOTONIC of this boot */
 } DnServiceRecord;
 
 DnServiceRecord *dn_service_record_new(const char *name, const char *vip);

@@ -371,9 +371,9 @@ bool dn_fleet_core_drill(DnFleetCore *self, const char *class, const char *servi
 			    service, ready, replicas, MAX(replicas, 2) - 1);
 		return false;
 	}
-	if (!dn_budget_allows_drill(&known->drills, manifest, now.realtime_ns, error))
+	if (!dn_budget_allows_drill(&known->drills, manifest, now.monotonic_ns, error))
 		return false;
-	dn_budget_spend_drill(&known->drills, manifest, now.realtime_ns);
+	dn_budget_spend_drill(&known->drills, manifest, now.monotonic_ns);
 	dn_acts_record(acts, DN_RECORD_SERVICE, known->name);
 	DnOrder *order = dn_order_new(DN_ORDER_DRILL);
 	order->node = g_strdup(chosen->id);

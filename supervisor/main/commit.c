@@ -5,6 +5,9 @@
 #include "main/internal.h"
 #include "main/records.h"
 
+/* Of DN_FLEET_TICK_MS: how long without a write before the term is asked for. */
+enum { TERM_TICKS = 4 };
+
 /* An order that could not be sent, answered from the main loop and not from inside a step. */
 typedef struct {
 	DnSupervisor *supervisor;
@@ -168,6 +171,7 @@ static void begin_writing(DnSupervisor *self)
 {
 	if (self->writing != NULL || self->failed != NULL || is_empty(self->filling))
 		return;
+	self->idle_ticks = 0;
 	self->writing = self->filling;
 	self->filling = dn_batch_new(self);
 	dn_journal_after(self->journal, on_journalled, self);
@@ -187,6 +191,21 @@ static bool must_wait(const DnSupervisor *self, const DnDispatch *dispatch)
 {
 	return dispatch->after_store || names_host(self->writing, dispatch->host) ||
 	       names_host(self->filling, dispatch->host);
+}
+
+static void nothing_to_do(DnSupervisor *self, gpointer data)
+{
+}
+
+/*
+ * A supervisor whose reign is over learns it when it writes, and one that has nothing to write
+ * would go on giving orders. So a transaction without a write asks now and then.
+ */
+void dn_supervisor_check_term(DnSupervisor *self)
+{
+	if (self->writing != NULL || ++self->idle_ticks < TERM_TICKS)
+		return;
+	dn_supervisor_after(self, nothing_to_do, NULL);
 }
 
 static void add_event(DnSupervisor *self, DnEvent *event)

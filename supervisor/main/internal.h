@@ -59,10 +59,11 @@ struct DnSupervisor {
 	DnApi *api;
 
 	uint64_t last_event;
-	DnBatch *filling;  /* what the next transaction will hold */
-	DnBatch *writing;  /* the transaction under way, or NULL */
-	GHashTable *waits; /* uint64_t * tag → DnPersonWait * */
-	unsigned imaging;  /* requests that a thread works on in the image repository */
+	DnBatch *filling;    /* what the next transaction will hold */
+	DnBatch *writing;    /* the transaction under way, or NULL */
+	GHashTable *waits;   /* uint64_t * tag → DnPersonWait * */
+	unsigned idle_ticks; /* since the last transaction */
+	unsigned imaging;    /* requests that a thread works on in the image repository */
 	GSource *tick, *stop_term, *stop_int;
 	GError *failed; /* why the loop has ended */
 	bool ending;
@@ -72,6 +73,8 @@ DnNow dn_supervisor_now(void);
 
 /* Take @acts, the outcome of one step of the core. */
 void dn_supervisor_carry_out(DnSupervisor *self, DnActs *acts);
+/* Every tick: a supervisor whose term is over ends, also one that has nothing to write. */
+void dn_supervisor_check_term(DnSupervisor *self);
 /* Call @call once everything decided so far is on disk. */
 void dn_supervisor_after(DnSupervisor *self, DnAfterFunc call, gpointer data);
 /* Acknowledge @host's facts of @spool with the transaction that holds what they have changed. */

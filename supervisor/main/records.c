@@ -72,11 +72,8 @@ static JsonArray *write_times(const GArray *times)
 {
 	JsonArray *array = json_array_new();
 
-	for (guint i = 0; i < times->len; i++) {
-		g_autofree char *text = dn_clock_format(g_array_index(times, uint64_t, i));
-
-		json_array_add_string_element(array, text);
-	}
+	for (guint i = 0; i < times->len; i++)
+		json_array_add_int_element(array, (gint64)g_array_index(times, uint64_t, i));
 	return array;
 }
 
@@ -93,6 +90,7 @@ static JsonObject *write_service(const DnServiceRecord *record)
 	json_object_set_array_member(object, "releases", releases);
 	json_object_set_boolean_member(object, "rolling", record->rolling);
 	json_object_set_array_member(object, "drills", write_times(record->drills));
+	dn_json_set_string(object, "boot", dn_clock_boot_id());
 	dn_json_set_time(object, "roll_started", record->roll_started_ns);
 	dn_json_set_string(object, "roll_error", record->roll_error);
 	return object;
@@ -159,22 +157,26 @@ static bool read_release(DnServiceRecord *record, JsonObject *object, GError **e
 	return true;
 }
 
-/* Stores of before there was this budget have no "drills". */
+/*
+ * Stores of before there was this budget have no "drills"; in those of before there was a "boot"
+ * they are times of day. Of another boot they count as ordered when this one began.
+ */
 static void read_drills(DnServiceRecord *record, JsonObject *object, GError **error)
 {
 	JsonArray *array = json_object_has_member(object, "drills")
 				   ? dn_json_array(object, "drills", DN_BUDGET_LIMIT, error)
 				   : NULL;
+	g_autofree char *boot = json_object_has_member(object, "boot")
+					? dn_json_string(object, "boot", NAME_LIMIT, error)
+					: NULL;
+	bool is_ours = g_strcmp0(boot, dn_clock_boot_id()) == 0;
 
 	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++) {
-		const char *text = dn_json_string_at(array, i, NAME_LIMIT, error);
-		uint64_t when_ns = 0;
+		JsonNode *node = json_array_get_element(array, i);
+		gint64 when = is_ours && JSON_NODE_HOLDS_VALUE(node) ? json_node_get_int(node) : 0;
+		uint64_t when_ns = (uint64_t)MAX(when, 0);
 
-		if (text != NULL && dn_clock_parse(text, &when_ns))
-			g_array_append_val(record->drills, when_ns);
-		else if (text != NULL)
-			g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-				    "drills: \"%.64s\" is not a time", text);
+		g_array_append_val(record->drills, when_ns);
 	}
 }
 

@@ -165,6 +165,7 @@ static gboolean on_tick(gpointer data)
 
 	dn_fleet_core_tick(self->core, dn_supervisor_now(), acts);
 	dn_supervisor_carry_out(self, acts);
+	dn_supervisor_check_term(self);
 	return G_SOURCE_CONTINUE;
 }
 

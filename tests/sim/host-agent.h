@@ -16,13 +16,13 @@
 
 #define SIM_CLUSTER "00000000000000aa"
 
-/* A service in the agent's memory or, its first four members, on disk. */
+/* A service in the agent's memory or, its first members, on disk. */
 typedef struct {
 	char *name;
 	DnAssign *assign;
 	DnBudget budget, drills;
-	GPtrArray *held; /* of char * */
-	GPtrArray *owed; /* of char *; memory only */
+	GPtrArray *held, *held_standby; /* of char * */
+	GPtrArray *owed;                /* of char *; memory only */
 	uint32_t exits;
 	uint64_t not_before_ns;
 } Service;
@@ -111,6 +111,7 @@ uint64_t host_realtime(const Sim *sim, const SimHost *self);
 /* host-disk.c: false when the agent died at it; then nothing more may be done. */
 void disk_init(SimHost *self);
 void disk_clear(SimHost *self);
+void disk_carry_budgets_over(SimHost *self);
 bool disk_save_term(Sim *sim, SimHost *self);
 bool disk_save_epochs(Sim *sim, SimHost *self);
 bool disk_save_manifest(Sim *sim, SimHost *self, DnManifest *manifest);

@@ -64,7 +64,7 @@ static void check_kernel(Sim *sim, SimHost *self, const Kernel *kernel, const No
 			     host_name(self->number), kernel->id);
 }
 
-/* A cut active node is paid for or held; a drill was paid for before it began. */
+/* A cut node is paid for or held; a drill was paid for before it began. */
 static void check_account(Sim *sim, SimHost *self, const Node *node)
 {
 	const DnIncident *incident = node->incident == NULL
@@ -72,11 +72,13 @@ static void check_account(Sim *sim, SimHost *self, const Node *node)
 					     : g_hash_table_lookup(self->incidents, node->incident);
 	const Service *service = g_hash_table_lookup(self->services, node->manifest->service);
 
-	if (node->state != DN_NODE_QUARANTINED || node->role != DN_ROLE_ACTIVE ||
-	    incident == NULL || incident->drill || service == NULL ||
-	    truth_was_replaced(sim, node->id) || incident->state == DN_INCIDENT_DESTROYED)
+	if (node->state != DN_NODE_QUARANTINED || incident == NULL || incident->drill ||
+	    service == NULL || truth_was_replaced(sim, node->id) ||
+	    incident->state == DN_INCIDENT_DESTROYED)
 		return;
-	if (!g_ptr_array_find_with_equal_func(service->held, incident->id, g_str_equal, NULL))
+	const GPtrArray *held =
+		node->role == DN_ROLE_STANDBY ? service->held_standby : service->held;
+	if (!g_ptr_array_find_with_equal_func((GPtrArray *)held, incident->id, g_str_equal, NULL))
 		truth_broken(sim, TRUTH_BUDGET, "%s was cut and is neither paid for nor held",
 			     node->id);
 }
@@ -168,14 +170,15 @@ static bool service_is_at_rest(Sim *sim, SimHost *self, unsigned leader, const c
 		return false;
 	}
 	uint32_t held = known == NULL ? 0 : MIN(known->held->len, wanted.running);
+	uint32_t held_standby = known == NULL ? 0 : MIN(known->held_standby->len, wanted.standby);
 	/* A host whose slots hold quarantined nodes may have no room for its share. */
 	bool full = free_slots(self) == 0 && has.running < wanted.running;
 	if ((has.running != wanted.running - held && !full) ||
-	    (held == 0 && has.standby != wanted.standby && free_slots(self) > 0)) {
+	    (held == 0 && has.standby != wanted.standby - held_standby && free_slots(self) > 0)) {
 		*why = g_strdup_printf("%s has %u nodes of %s and %u standbys, it should have %u "
-				       "(%u held) and %u",
+				       "(%u held) and %u (%u held)",
 				       host_name(self->number), has.running, service, has.standby,
-				       wanted.running, held, wanted.standby);
+				       wanted.running, held, wanted.standby, held_standby);
 		return false;
 	}
 	if (!wanted.removed && !wanted.stopped && wanted.everywhere < wanted.replicas &&

@@ -101,7 +101,7 @@ static Node *choose_standby(Sim *sim, SimHost *self, const Node *node)
 
 	if (node->state != DN_NODE_READY || node->role != DN_ROLE_ACTIVE ||
 	    (!node->drill && !dn_respawn_is_within(&service->budget, node->manifest, grant,
-						   host_realtime(sim, self))))
+						   host_monotonic(sim, self))))
 		return NULL;
 	for (unsigned i = 0; i < SIM_SLOTS; i++) {
 		Node *other = self->slots[i];
@@ -118,11 +118,16 @@ static Node *choose_standby(Sim *sim, SimHost *self, const Node *node)
 	return created;
 }
 
+static GPtrArray *held_of(Service *service, const Node *node)
+{
+	return node->role == DN_ROLE_STANDBY ? service->held_standby : service->held;
+}
+
 static void account(Sim *sim, SimHost *self, const Node *node, const DnIncident *incident)
 {
 	Service *service = service_get(self, node->manifest->service);
 	uint32_t grant = service->assign == NULL ? 0 : service->assign->respawn_grant;
-	uint64_t now_ns = host_realtime(sim, self);
+	uint64_t now_ns = host_monotonic(sim, self);
 	DnRespawn verdict =
 		dn_respawn_judge(&service->budget, node->manifest, grant, incident, now_ns);
 
@@ -132,20 +137,21 @@ static void account(Sim *sim, SimHost *self, const Node *node, const DnIncident 
 		verdict == DN_RESPAWN_DONE   ? "there"
 		: verdict == DN_RESPAWN_OWED ? "owed"
 					     : "held");
-	if (verdict == DN_RESPAWN_OWED)
+	if (verdict == DN_RESPAWN_OWED && node->role == DN_ROLE_ACTIVE)
 		g_ptr_array_add(service->owed, g_strdup(incident->id));
 	if (verdict == DN_RESPAWN_HELD)
-		g_ptr_array_add(service->held, g_strdup(incident->id));
+		g_ptr_array_add(held_of(service, node), g_strdup(incident->id));
 	else if (!incident->drill)
-		truth_saw_replaced(sim, node->id,
-				   &(Spending){
-					   .host = self->number,
-					   .service = service->name,
-					   .count = grant,
-					   .within_ns = node->manifest->respawn_within_ms * SIM_MS,
-					   .realtime_ns = now_ns,
-					   .charged_ns = incident->event_time_ns,
-				   });
+		truth_saw_replaced(
+			sim, node->id,
+			&(Spending){
+				.host = self->number,
+				.service = service->name,
+				.count = grant,
+				.within_ns = node->manifest->respawn_within_ms * SIM_MS,
+				.now_ns = sim->now_ns,
+				.charged_ns = sim->now_ns - (now_ns - incident->event_monotonic_ns),
+			});
 	truth_saw_charges(sim, self->number, service->name, service->budget.spent->len);
 	disk_save_service_soon(sim, self, service);
 }
@@ -184,7 +190,6 @@ static void on_outcome(Sim *sim, const Event *event)
 	incident_open(sim, self, node);
 	DnIncident *incident = g_hash_table_lookup(self->incidents, node->incident);
 	bool first = node->state != DN_NODE_QUARANTINED;
-	bool was_active = node->role == DN_ROLE_ACTIVE;
 	Node *standby = NULL;
 
 	if (incident == NULL)
@@ -198,10 +203,9 @@ static void on_outcome(Sim *sim, const Event *event)
 	node_become(sim, self, node, DN_NODE_QUARANTINED);
 	if (standby != NULL)
 		take_over(sim, self, standby, incident);
-	if (was_active) {
-		account(sim, self, node, incident);
+	account(sim, self, node, incident);
+	if (node->role == DN_ROLE_ACTIVE)
 		host_settle_service(sim, self, service_get(self, node->manifest->service));
-	}
 	node_save(self, node);
 	host_balance(sim, self);
 	save(sim, self, incident);
@@ -237,7 +241,7 @@ void incident_replaced(Sim *sim, SimHost *self, Node *node)
 void incident_adopt(Sim *sim, SimHost *self, Node *node)
 {
 	DnIncident *incident = dn_custody_of_node(self->incidents, node->id);
-	const Service *service = service_get(self, node->manifest->service);
+	Service *service = service_get(self, node->manifest->service);
 
 	g_clear_pointer(&node->incident, g_free);
 	if (incident != NULL) {
@@ -254,9 +258,9 @@ void incident_adopt(Sim *sim, SimHost *self, Node *node)
 		return;
 	incident_open(sim, self, node);
 	incident = g_hash_table_lookup(self->incidents, node->incident);
-	if (node->role == DN_ROLE_ACTIVE && !is_planted(PLANT_UNPAID) &&
-	    !dn_respawn_is_settled(&service->budget, service->held, node->manifest, incident,
-				   host_realtime(sim, self)))
+	if (!is_planted(PLANT_UNPAID) &&
+	    !dn_respawn_is_settled(&service->budget, held_of(service, node), node->manifest,
+				   incident, host_monotonic(sim, self)))
 		account(sim, self, node, incident);
 }
 
@@ -303,7 +307,7 @@ static void on_drill(Sim *sim, const Event *event)
 bool order_drill(Sim *sim, SimHost *self, const DnOrder *order, GError **error)
 {
 	Node *node = find_cuttable(self, order->node, error);
-	uint64_t now_ns = host_realtime(sim, self);
+	uint64_t now_ns = host_monotonic(sim, self);
 
 	if (node == NULL)
 		return false;
@@ -318,11 +322,21 @@ bool order_drill(Sim *sim, SimHost *self, const DnOrder *order, GError **error)
 				     .service = service->name,
 				     .count = node->manifest->respawn_count,
 				     .within_ns = node->manifest->respawn_within_ms * SIM_MS,
-				     .realtime_ns = now_ns,
-				     .charged_ns = now_ns,
+				     .now_ns = sim->now_ns,
+				     .charged_ns = sim->now_ns,
 			     });
 	node->drill = true;
 	reflex_later(sim, self, node->slot, 5 * SIM_MS, on_drill);
+	return true;
+}
+
+static bool take_out(GPtrArray *held, const char *incident)
+{
+	guint index = 0;
+
+	if (!g_ptr_array_find_with_equal_func(held, incident, g_str_equal, &index))
+		return false;
+	g_ptr_array_remove_index(held, index);
 	return true;
 }
 
@@ -352,12 +366,9 @@ bool order_destroy(Sim *sim, SimHost *self, const DnOrder *order, GError **error
 		return false;
 	incident_report(sim, self, incident);
 	Service *service = g_hash_table_lookup(self->services, incident->service);
-	guint index = 0;
-	if (service != NULL &&
-	    g_ptr_array_find_with_equal_func(service->held, incident->id, g_str_equal, &index)) {
-		g_ptr_array_remove_index(service->held, index);
+	if (service != NULL && (take_out(service->held, incident->id) ||
+				take_out(service->held_standby, incident->id)))
 		disk_save_service_soon(sim, self, service);
-	}
 	if (node != NULL)
 		node_remove(sim, self, node);
 	return true;

@@ -20,6 +20,7 @@ Service *service_new(const char *name)
 
 	self->name = g_strdup(name);
 	self->held = g_ptr_array_new_with_free_func(g_free);
+	self->held_standby = g_ptr_array_new_with_free_func(g_free);
 	self->owed = g_ptr_array_new_with_free_func(g_free);
 	dn_budget_init(&self->budget);
 	dn_budget_init(&self->drills);
@@ -35,6 +36,7 @@ void service_free(Service *self)
 	dn_budget_clear(&self->budget);
 	dn_budget_clear(&self->drills);
 	g_ptr_array_unref(self->held);
+	g_ptr_array_unref(self->held_standby);
 	g_ptr_array_unref(self->owed);
 	g_free(self);
 }
@@ -50,6 +52,12 @@ Service *service_get(SimHost *self, const char *name)
 	return service;
 }
 
+static void copy_strings(const GPtrArray *from, GPtrArray *to)
+{
+	for (guint i = 0; i < from->len; i++)
+		g_ptr_array_add(to, g_strdup(g_ptr_array_index(from, i)));
+}
+
 /* What its file holds. */
 static Service *service_copy(const Service *from)
 {
@@ -58,8 +66,8 @@ static Service *service_copy(const Service *from)
 	self->assign = from->assign == NULL ? NULL : dn_assign_copy(from->assign);
 	g_array_append_vals(self->budget.spent, from->budget.spent->data, from->budget.spent->len);
 	g_array_append_vals(self->drills.spent, from->drills.spent->data, from->drills.spent->len);
-	for (guint i = 0; i < from->held->len; i++)
-		g_ptr_array_add(self->held, g_strdup(g_ptr_array_index(from->held, i)));
+	copy_strings(from->held, self->held);
+	copy_strings(from->held_standby, self->held_standby);
 	return self;
 }
 
@@ -105,6 +113,21 @@ void disk_clear(SimHost *self)
 	g_hash_table_unref(self->disk.manifests);
 	g_hash_table_unref(self->disk.services);
 	g_hash_table_unref(self->disk.incidents);
+}
+
+/* What the next agent finds: times of another boot. */
+void disk_carry_budgets_over(SimHost *self)
+{
+	GHashTableIter iter;
+	gpointer value = NULL;
+
+	g_hash_table_iter_init(&iter, self->disk.services);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		Service *service = value;
+
+		dn_budget_carry_over(&service->budget);
+		dn_budget_carry_over(&service->drills);
+	}
 }
 
 /* ---- writes ---- */

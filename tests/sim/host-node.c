@@ -426,6 +426,7 @@ void host_settle_service(Sim *sim, SimHost *self, Service *service)
 		.assign = service->assign,
 		.nodes = seen,
 		.held = service->held->len,
+		.held_standby = service->held_standby->len,
 		.not_before_ns = service->not_before_ns,
 		.now_ns = sim->now_ns,
 	};

@@ -271,7 +271,7 @@ void truth_saw_destroy(Sim *sim, const char *incident, const char *node)
 
 /* ---- budgets ---- */
 
-/* Note one and return how many there are in the window, as a host's clock has it. */
+/* Note one and return how many there are in the window. */
 static guint spend(GHashTable *table, const char *key, const char *node, const Spending *spending)
 {
 	GArray *spent = g_hash_table_lookup(table, key);
@@ -286,8 +286,7 @@ static guint spend(GHashTable *table, const char *key, const char *node, const S
 	for (guint i = spent->len; i-- > 0;) {
 		uint64_t at_ns = g_array_index(spent, Spent, i).at_ns;
 
-		if (at_ns <= spending->realtime_ns &&
-		    spending->realtime_ns - at_ns >= spending->within_ns)
+		if (at_ns <= spending->now_ns && spending->now_ns - at_ns >= spending->within_ns)
 			g_array_remove_index(spent, i);
 	}
 	return spent->len;

@@ -63,8 +63,8 @@ typedef struct {
 	const char *service;
 	uint32_t count;
 	uint64_t within_ns;
-	uint64_t realtime_ns; /* of the host: budgets go by its clock */
-	uint64_t charged_ns;  /* the time it is charged under, by the same clock */
+	uint64_t now_ns;     /* of the world: no clock of a host may give anything back */
+	uint64_t charged_ns; /* when what is charged happened */
 } Spending;
 void truth_saw_replaced(Sim *sim, const char *node, const Spending *spending);
 void truth_saw_drill(Sim *sim, const Spending *spending);

@@ -21,10 +21,11 @@ static void setup(void)
 {
 	manifest = dn_manifest_new();
 	manifest->respawn_within_ms = 60000;
+	manifest->respawn_count = 2;
 	incident = dn_incident_new();
 	incident->id = g_strdup("00000000000000a1");
 	incident->node = g_strdup("web-00000001");
-	incident->event_time_ns = EVENT_NS;
+	incident->event_monotonic_ns = EVENT_NS;
 	dn_budget_init(&spent);
 	held = g_ptr_array_new();
 }
@@ -53,9 +54,24 @@ static bool is_settled(uint64_t now_ns)
 Test(custody, a_cut_node_is_owed_a_clean_one_within_the_grant_and_held_past_it)
 {
 	cr_assert(eq(int, judge(1), DN_RESPAWN_OWED));
-	incident->event_time_ns++;
+	incident->event_monotonic_ns++;
 	cr_assert(eq(int, judge(1), DN_RESPAWN_HELD));
 	cr_assert(eq(int, spent.spent->len, 1));
+}
+
+Test(custody, no_grant_counts_for_more_than_the_signed_manifest_allows)
+{
+	for (unsigned i = 0; i < 2; i++, incident->event_monotonic_ns++)
+		cr_assert(eq(int, judge(UINT32_MAX), DN_RESPAWN_OWED));
+	cr_assert(eq(int, judge(UINT32_MAX), DN_RESPAWN_HELD));
+}
+
+Test(custody, a_clock_that_is_set_gives_no_replacement_back)
+{
+	cr_assert(eq(int, judge(1), DN_RESPAWN_OWED));
+	incident->event_monotonic_ns++;
+	incident->event_time_ns = UINT64_C(4000000000) * DN_NS_PER_S;
+	cr_assert(eq(int, judge(1), DN_RESPAWN_HELD));
 }
 
 Test(custody, a_standby_that_serves_already_is_charged_even_past_the_grant)
