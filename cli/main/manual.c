@@ -259,8 +259,9 @@ char *dn_manual_all(const char *date)
 	g_ptr_array_sort(nouns, by_name);
 	for (unsigned i = 0; i < nouns->len; i++)
 		g_string_append_printf(page, ".Xr dnode-%s 1 ,\n", (char *)nouns->pdata[i]);
-	g_string_append(page, ".Xr dnode-agent.yaml 5 ,\n.Xr dnode-cluster.yaml 5 ,\n"
-			      ".Xr dnode-manifest 5 ,\n.Xr dnode-trust 5 ,\n"
-			      ".Xr dnode-agent 8 ,\n.Xr dnode-supervisor 8\n");
+	g_string_append(page,
+			".Xr dnode-agent.yaml 5 ,\n.Xr dnode-cluster.yaml 5 ,\n"
+			".Xr dnode-image.yaml 5 ,\n.Xr dnode-manifest 5 ,\n.Xr dnode-trust 5 ,\n"
+			".Xr dnode-agent 8 ,\n.Xr dnode-supervisor 8\n");
 	return g_string_free(page, FALSE);
 }

@@ -9,7 +9,7 @@ import sys
 
 # The page, and the document that says which keys there are.
 FORMATS = {"dnode-manifest.5": "manifest.md", "dnode-trust.5": "trust.md",
-           "dnode-cluster.yaml.5": "cluster.md"}
+           "dnode-cluster.yaml.5": "cluster.md", "dnode-image.yaml.5": "image-recipe.md"}
 
 
 def complaints(command):
