@@ -2,6 +2,7 @@
 #include "local/local.h"
 
 #include "base/clock.h"
+#include "http/failpoints.h"
 #include "http/server.h"
 #include "wire/json.h"
 #include "wire/records.h"
@@ -220,6 +221,7 @@ static const DnHttpRoute routes[] = {
 	{"GET", "/v1/incidents", DN_BODY_NONE, list_incidents},
 	{"GET", "/v1/incidents/*", DN_BODY_NONE, get_incident},
 	{"GET", "/v1/events", DN_BODY_NONE, list_events},
+	DN_HTTP_FAILPOINT_ROUTES /* in debug builds */
 	{NULL, NULL, DN_BODY_NONE, NULL},
 };
 

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/id.h"
@@ -382,6 +383,7 @@ int main(int argc, char **argv)
 		return check(path, json, &error) ? 0 : fail(error);
 	DnInstance *instance =
 		dn_config_load(path != NULL ? path : "/etc/dnode/agent.yaml", &error);
+	dn_failpoints_begin(instance != NULL && argc == 1 ? instance->run_dir : NULL);
 	if (instance == NULL || !dispatch(instance, argc, argv, &error))
 		return fail(error);
 	return 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/internal.h"
+#include "http/failpoints.h"
 #include "wire/codec.h"
 #include "wire/json.h"
 #include "wire/records.h"
@@ -381,5 +382,6 @@ const DnHttpRoute dn_api_routes[] = {
 	{"POST", "/v1/images", DN_BODY_JSON, post_image},
 	{"POST", "/v1/images/missing", DN_BODY_JSON, post_missing},
 	{"PUT", "/v1/images/objects/*", DN_BODY_OBJECT, put_object},
+	DN_HTTP_FAILPOINT_ROUTES /* in debug builds */
 	{NULL, NULL, DN_BODY_NONE, NULL},
 };

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "base/failpoint.h"
 #include "base/notify.h"
 #include "main/supervisor.h"
 
@@ -72,6 +73,7 @@ int main(int argc, char **argv)
 		(void)complain(error);
 		return EXIT_USAGE;
 	}
+	dn_failpoints_begin(options.run_dir);
 	g_autoptr(DnNotify) notify = dn_notify_new();
 	g_autoptr(DnSupervisor) supervisor = dn_supervisor_new(&options, &error);
 	if (supervisor == NULL)
