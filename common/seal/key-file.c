@@ -7,8 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/id.h"
 #include "seal/guarded.h"
 #include "seal/keys.h"
 #include "seal/secret-key.h"
@@ -170,24 +172,48 @@ DnSecretKey *dn_secret_key_load(const char *path, GError **error)
 	return open_payload(path, payload, error);
 }
 
-/* Create @path, which must not exist, with @text as its durable content. */
+/* @temporary becomes @path, which must not exist; 0 or errno. It is gone either way. */
+static int put_in_place(const char *temporary, const char *path)
+{
+	int errsv = link(temporary, path) == 0 ? 0 : errno;
+
+	(void)unlink(temporary);
+	return errsv;
+}
+
+/*
+ * Create @path, which must not exist, with @text as its durable content. It appears when it is
+ * whole: half a key would say that a host is enrolled, and keep it from enrolling.
+ */
 static bool write_new(const char *path, const char *text, mode_t mode, GError **error)
 {
-	dn_autofd int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-	size_t length = strlen(text);
+	g_autofree char *suffix = dn_id_new(6);
+	g_autofree char *temporary = g_strdup_printf("%s.%s.tmp", path, suffix);
 	g_autofree char *parent = g_path_get_dirname(path);
+	size_t length = strlen(text);
+	dn_autofd int fd =
+		open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 
-	if (fd < 0 && errno == EEXIST) {
+	if (fd < 0)
+		return dn_throw_errno(error, errno, "create %s", path);
+	dn_autofd int parent_fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (parent_fd < 0 || fchmod(fd, mode) < 0 || !dn_failpoint("key.file.write.before", NULL) ||
+	    write(fd, text, length) != (ssize_t)length ||
+	    !dn_failpoint("key.file.write.after", NULL) || fsync(fd) < 0) {
+		int saved = errno;
+
+		(void)unlink(temporary);
+		return dn_throw_errno(error, saved, "write %s", path);
+	}
+	int errsv = put_in_place(temporary, path);
+	if (errsv == EEXIST) {
 		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
 			    "%s exists already and is not overwritten: choose another name", path);
 		return false;
 	}
-	if (fd < 0)
-		return dn_throw_errno(error, errno, "create %s", path);
-
-	dn_autofd int parent_fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fchmod(fd, mode) < 0 || write(fd, text, length) != (ssize_t)length || fsync(fd) < 0 ||
-	    parent_fd < 0 || fsync(parent_fd) < 0) {
+	if (errsv != 0)
+		return dn_throw_errno(error, errsv, "write %s", path);
+	if (!dn_failpoint("key.file.sync.before", NULL) || fsync(parent_fd) < 0) {
 		int saved = errno;
 
 		(void)unlink(path);
