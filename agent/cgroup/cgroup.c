@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 
@@ -43,6 +44,8 @@ static gpointer move_to_own(gpointer data)
 
 void dn_cgroup_expect_moves(const DnInstance *instance)
 {
+	if (!dn_failpoint("agent.cgroup.expect-moves.before", NULL))
+		return;
 	GThread *thread =
 		g_thread_try_new("dn-cgroup", move_to_own, g_strdup(instance->cgroup_root), NULL);
 
@@ -56,6 +59,8 @@ bool dn_cgroup_open(const DnInstance *instance, const char *node, DnCgroup *open
 	dn_autofd int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct stat info;
 
+	if (!dn_failpoint("agent.cgroup.open.before", error))
+		return false;
 	if (directory < 0 || fstat(directory, &info) < 0)
 		return dn_throw_errno(error, errno, "open cgroup %s", path);
 	dn_autofd int freeze = openat(directory, "cgroup.freeze", O_WRONLY | O_CLOEXEC);

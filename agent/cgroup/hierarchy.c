@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/mounts.h"
 
@@ -91,6 +92,8 @@ bool dn_cgroup_prepare(const DnInstance *instance, unsigned *level, GError **err
 	if (v1 == NULL || (!unified && !check_hybrid(instance, v1, error)))
 		return false;
 	if (unified && !delegate(path, error))
+		return false;
+	if (!dn_failpoint("agent.cgroup.parent.before", error))
 		return false;
 	for (unsigned i = 0; parts[i] != NULL; i++) {
 		g_autofree char *below = g_build_filename(path, parts[i], NULL);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <nftables/libnftables.h>
 
+#include "base/failpoint.h"
 #include "firewall/batch.h"
 #include "firewall/service.h"
 #include "firewall/table.h"
@@ -100,7 +101,9 @@ bool dn_firewall_apply(DnFirewall *self, const DnFirewallState *state, GError **
 		g_autoptr(GError) refused = NULL;
 
 		dn_table_print_difference(wanted, self->applied, script);
-		if (script->len == 0 || run(self, script->str, &refused)) {
+		if (script->len == 0 || (dn_failpoint("agent.nft.difference.before", &refused) &&
+					 run(self, script->str, &refused))) {
+			dn_failpoint_pass("agent.nft.difference.after");
 			remember(self, g_steal_pointer(&wanted));
 			return true;
 		}
@@ -108,8 +111,9 @@ bool dn_firewall_apply(DnFirewall *self, const DnFirewallState *state, GError **
 		g_string_truncate(script, 0);
 	}
 	dn_table_print(wanted, script);
-	if (!run(self, script->str, error))
+	if (!dn_failpoint("agent.nft.table.before", error) || !run(self, script->str, error))
 		return false;
+	dn_failpoint_pass("agent.nft.table.after");
 	remember(self, g_steal_pointer(&wanted));
 	return true;
 }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/id.h"
 #include "image/catalog.h"
@@ -132,7 +133,9 @@ static bool bring_commit(const DnImageStore *self, DnImageRepo *repo, const DnIm
 {
 	if (dn_image_check_now(repo, self->trust, ref, pull->commit, NULL))
 		return true;
-	if (!dn_image_pull_commit(repo, pull, error))
+	if (!dn_failpoint("agent.image.commit.before", error) ||
+	    !dn_image_pull_commit(repo, pull, error) ||
+	    !dn_failpoint("agent.image.commit.after", error))
 		return false;
 	return dn_image_check_now(repo, self->trust, ref, pull->commit, error);
 }
@@ -188,12 +191,16 @@ static bool bring_content(const DnImageStore *self, DnImageRepo *repo, const DnI
 	g_autofree char *staged = g_strdup_printf("%s/%s", self->staging, suffix);
 	g_autofree char *path = dn_image_store_checkout(self, pull->commit);
 
-	if (!dn_image_pull_content(repo, pull, error))
+	if (!dn_failpoint("agent.image.content.before", error) ||
+	    !dn_image_pull_content(repo, pull, error) ||
+	    !dn_failpoint("agent.image.content.after", error))
 		return false;
-	if (dn_image_checkout_make(repo, pull->commit, staged, error) &&
+	if (dn_failpoint("agent.image.checkout.before", error) &&
+	    dn_image_checkout_make(repo, pull->commit, staged, error) &&
+	    dn_failpoint("agent.image.verify.before", error) &&
 	    dn_image_checkout_verify(repo, pull->commit, staged, error)) {
-		if (rename(staged, path) == 0)
-			return true;
+		if (dn_failpoint("agent.image.finish.before", NULL) && rename(staged, path) == 0)
+			return dn_failpoint("agent.image.finish.after", error);
 		dn_throw_errno(error, errno, "put checkout %s in place", path);
 	}
 	drop_staged(staged);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "core/address.h"
 #include "core/custody.h"
@@ -123,6 +124,7 @@ static Node *node_of(Agent *agent, const Saved *saved, GError **error)
 {
 	DnManifest *manifest = g_hash_table_lookup(agent->manifests, saved->digest);
 
+	dn_failpoint_pass("agent.adopt.node.before");
 	if (manifest == NULL || agent->slots[saved->slot] != NULL || agent->host_cidr == NULL) {
 		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE,
 			    "its manifest or slot is not known any more");
@@ -149,6 +151,7 @@ static bool adopt_one(Agent *agent, const Saved *saved, GError **error)
 		return false;
 	}
 	resume(node, saved, created_only);
+	dn_failpoint_pass("agent.adopt.node.after");
 	return true;
 }
 
@@ -212,6 +215,7 @@ static void sweep(Agent *agent, const char *id, uint32_t slot)
 	g_autofree char *root = dn_node_root_path(agent, id);
 	g_autoptr(GError) error = NULL;
 
+	dn_failpoint_pass("agent.adopt.sweep.before");
 	if (!dn_container_delete_now(agent->instance, id, &error))
 		g_warning("left-over node %s: %s", id, error->message);
 	g_clear_error(&error);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "core/address.h"
@@ -228,12 +229,13 @@ static bool build_all(Build *build, GError **error)
 	if (!make_root(build, error))
 		return false;
 	build->has_container = true;
-	if (!make_container(build, error) ||
+	if (!dn_failpoint("agent.build.root.after", error) || !make_container(build, error) ||
+	    !dn_failpoint("agent.build.container.after", error) ||
 	    !dn_cgroup_open(instance, build->id, &build->cgroup, error))
 		return false;
 	build->container.cgroup_id = build->cgroup.id;
 	build->has_sensor = true;
-	if (!add_to_sensor(build, false, error))
+	if (!add_to_sensor(build, false, error) || !dn_failpoint("agent.build.sensor.after", error))
 		return false;
 	if (build->agent->ability.fast_start) {
 		build->fifo_fd = dn_container_hold_fifo(instance, build->id, error);
@@ -296,7 +298,8 @@ static void build_in_thread(GTask *task, gpointer source, gpointer data, GCancel
 	g_autoptr(GError) second = NULL;
 
 	(void)setpriority(PRIO_PROCESS, 0, build->nice);
-	bool built = build_all(build, &error);
+	bool built = dn_failpoint("agent.build.node.before", &error) && build_all(build, &error) &&
+		     dn_failpoint("agent.build.node.after", &error);
 	if (!built && !take_apart(build, &second))
 		g_warning("node %s: after a failed start: %s", build->id, second->message);
 	(void)setpriority(PRIO_PROCESS, 0, DN_NICE_AGENT);
@@ -310,7 +313,10 @@ static void remove_in_thread(GTask *task, gpointer source, gpointer data, GCance
 {
 	GError *error = NULL;
 
-	if (take_apart(data, &error))
+	dn_failpoint_pass("agent.remove.node.before");
+	bool gone = take_apart(data, &error);
+	dn_failpoint_pass("agent.remove.node.after");
+	if (gone)
 		g_task_return_boolean(task, TRUE);
 	else
 		g_task_return_error(task, error);
@@ -364,6 +370,7 @@ static void on_built(GObject *source, GAsyncResult *result, gpointer data)
 	}
 	dn_image_remember(agent, node->manifest, node->image, &build->defaults);
 	adopt_parts(node, build);
+	dn_failpoint_pass("agent.build.adopt.before");
 	node->built = true;
 	dn_cut_add_node(agent, node);
 	dn_node_become(node, DN_NODE_CREATED);
@@ -429,7 +436,9 @@ static void on_removed(GObject *source, GAsyncResult *result, gpointer data)
 	if (!g_task_propagate_boolean(G_TASK(result), &error))
 		dn_report_event(agent, "warning", "node.remains", node->manifest->service, node->id,
 				"parts of node %s remain: %s", node->id, error->message);
+	dn_failpoint_pass("agent.remove.forget.before");
 	dn_node_forget(node);
+	dn_failpoint_pass("agent.remove.forget.after");
 	node->busy = node->guarded = false;
 	dn_report_gone(agent, node->id);
 	dn_node_free(node);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 
@@ -73,7 +74,9 @@ static gpointer write_jobs(gpointer data)
 	Job *job = NULL;
 
 	while ((job = take(self)) != NULL) {
-		if (!dn_file_replace(job->path, job->bytes, 0600, &job->error))
+		if (!dn_failpoint("agent.disk.write.before", &job->error) ||
+		    !dn_file_replace(job->path, job->bytes, 0600, &job->error) ||
+		    !dn_failpoint("agent.disk.write.after", &job->error))
 			g_debug("%s", job->error->message);
 		job->done_ns = dn_clock_monotonic_ns();
 		give_back(self, job);

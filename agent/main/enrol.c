@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "manifest/trust-file.h"
 #include "seal/digest.h"
@@ -120,10 +121,15 @@ static bool save(const DnInstance *instance, const DnSecretKey *key, const DnEnr
 	g_autofree char *text = g_base64_encode(supervisor_key, 32);
 	g_autoptr(GBytes) bytes = g_bytes_new(text, strlen(text));
 
-	return save_epochs(instance, enrolled, error) && set_journal_aside(instance, error) &&
+	return save_epochs(instance, enrolled, error) &&
+	       dn_failpoint("agent.enrol.journal.before", error) &&
+	       set_journal_aside(instance, error) &&
+	       dn_failpoint("agent.enrol.trust.before", error) &&
 	       dn_file_replace(trust, enrolled->trust, 0644, error) &&
+	       dn_failpoint("agent.enrol.supervisor.before", error) &&
 	       dn_file_replace(supervisor, bytes, 0644, error) &&
-	       dn_secret_key_save(key, path, error);
+	       dn_failpoint("agent.enrol.key.before", error) &&
+	       dn_secret_key_save(key, path, error) && dn_failpoint("agent.enrol.key.after", error);
 }
 
 /*

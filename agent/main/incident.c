@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/id.h"
 #include "base/text.h"
@@ -27,6 +28,7 @@ static void on_written(Agent *agent, const char *id, const GError *error, uint64
 				error->message);
 		return;
 	}
+	dn_failpoint_pass("agent.incident.durable.before");
 	if (incident->stages_us[DN_STAGE_DURABLE] < 0)
 		incident->stages_us[DN_STAGE_DURABLE] =
 			(int64_t)((done_ns - incident->event_monotonic_ns) / DN_NS_PER_US);
@@ -94,11 +96,13 @@ void dn_incident_open(Agent *agent, Node *node)
 {
 	if (node->cut_taken)
 		return;
+	dn_failpoint_pass("agent.incident.open.before");
 	DnIncident *incident = incident_of(agent, node);
 	node->cut_taken = true;
 	node->incident = g_strdup(incident->id);
 	g_hash_table_replace(agent->incidents, g_strdup(incident->id), incident);
 	save(agent, incident);
+	dn_failpoint_pass("agent.incident.open.after");
 }
 
 /* ---- finishing: the reflex has done its part ---- */
@@ -229,7 +233,8 @@ static void verify_in_thread(GTask *task, gpointer source, gpointer data, GCance
 	Verify *job = data;
 	GError *error = NULL;
 
-	bool verified = dn_network_verify_cut_now(job->netns, job->address, job->ports,
+	bool verified = dn_failpoint("agent.incident.verify.before", &error) &&
+			dn_network_verify_cut_now(job->netns, job->address, job->ports,
 						  job->n_ports, &error);
 
 	job->verified_ns = dn_clock_monotonic_ns();
@@ -240,7 +245,8 @@ static void verify_in_thread(GTask *task, gpointer source, gpointer data, GCance
 	}
 	/* Never assume: a cut that cannot be verified becomes a link that is not there. */
 	g_autoptr(GError) second = NULL;
-	if (!dn_network_remove_link_now(job->agent->instance, job->slot, &second))
+	if (!dn_failpoint("agent.incident.remove-link.before", &second) ||
+	    !dn_network_remove_link_now(job->agent->instance, job->slot, &second))
 		g_prefix_error(&error, "and its link could not be removed (%s): ", second->message);
 	sweep_flows(job);
 	g_task_return_error(task, error);
@@ -308,9 +314,13 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 	if (node->timer != NULL)
 		g_source_destroy(node->timer);
 	g_clear_pointer(&node->timer, g_source_unref);
+	dn_failpoint_pass("agent.incident.quarantined.before");
 	dn_node_become(node, DN_NODE_QUARANTINED);
+	dn_failpoint_pass("agent.incident.take-over.before");
 	take_over(agent, outcome, incident);
+	dn_failpoint_pass("agent.incident.take-over.after");
 	account(agent, node, incident);
+	dn_failpoint_pass("agent.incident.account.after");
 	/* A replacement that has to be made begins now, beside all that follows. */
 	if (node->role == DN_ROLE_ACTIVE)
 		dn_agent_settle_service(agent, dn_node_service(node));
@@ -318,7 +328,9 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 	g_message("node %s is cut and frozen: %s", node->id, incident->detail);
 	/* Taken over: now the other plans of the service can be made anew. */
 	dn_reflex_disarm(agent->reflex, node->slot);
+	dn_failpoint_pass("agent.incident.balance.before");
 	dn_balance_apply(agent);
+	dn_failpoint_pass("agent.incident.balance.after");
 	verify(agent, node, incident);
 	save(agent, incident);
 	dn_agent_settle(agent);
@@ -332,6 +344,7 @@ void dn_incident_replaced(Node *node)
 	g_clear_pointer(&node->replaces, g_free);
 	if (incident == NULL)
 		return;
+	dn_failpoint_pass("agent.incident.replaced.before");
 	g_ptr_array_add(incident->replacements, g_strdup(node->id));
 	dn_custody_stamp(incident, DN_STAGE_REPLACEMENT_READY, dn_clock_monotonic_ns());
 	save(node->agent, incident);

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "core/life.h"
@@ -128,7 +129,8 @@ void dn_node_save(const Node *self)
 	dn_json_set_string(object, "incident", self->incident);
 	g_autoptr(GBytes) bytes = dn_json_print(object);
 	/* The run directory does not outlive the boot, so there is nothing to make durable. */
-	if (!dn_file_replace_volatile(path, bytes, 0600, &error))
+	if (!dn_failpoint("agent.node.save.before", &error) ||
+	    !dn_file_replace_volatile(path, bytes, 0600, &error))
 		g_warning("node %s would not be found again by a new agent: %s", self->id,
 			  error->message);
 }
@@ -198,6 +200,8 @@ static gboolean on_exited(int fd, GIOCondition condition, gpointer data)
 
 bool dn_node_watch(Node *self, GError **error)
 {
+	if (!dn_failpoint("agent.node.pidfd.before", error))
+		return false;
 	self->pidfd = (int)syscall(SYS_pidfd_open, self->container.pid, 0);
 	if (self->pidfd < 0)
 		return dn_throw_errno(error, errno, "pidfd_open of node %s", self->id);
@@ -235,8 +239,10 @@ static void start_in_thread(GTask *task, gpointer source, gpointer data, GCancel
 	Start *start = data;
 	GError *error = NULL;
 
-	if (dn_container_start_now(start->agent->instance, &start->agent->ability, start->id,
-				   &error))
+	if (dn_failpoint("agent.node.start.before", &error) &&
+	    dn_container_start_now(start->agent->instance, &start->agent->ability, start->id,
+				   &error) &&
+	    dn_failpoint("agent.node.start.after", &error))
 		g_task_return_boolean(task, TRUE);
 	else
 		g_task_return_error(task, error);
@@ -265,10 +271,12 @@ void dn_node_start(Node *self)
 {
 	if (self->fifo_fd >= 0 && self->agent->ability.fast_start) {
 		int fifo = g_steal_fd(&self->fifo_fd);
-		bool released = dn_container_release_fifo(fifo);
+		bool released = dn_failpoint("agent.node.release.before", NULL) &&
+				dn_container_release_fifo(fifo);
 
 		dn_fd_clear(&fifo);
 		if (released) {
+			dn_failpoint_pass("agent.node.release.after");
 			started(self);
 			return;
 		}
@@ -284,6 +292,7 @@ void dn_node_start(Node *self)
 
 void dn_node_promote(Node *self)
 {
+	dn_failpoint_pass("agent.node.promote.before");
 	self->role = DN_ROLE_ACTIVE;
 	if (self->state == DN_NODE_STANDBY)
 		dn_node_become(self, DN_NODE_READY);
@@ -291,6 +300,7 @@ void dn_node_promote(Node *self)
 		dn_node_start(self);
 	dn_node_save(self);
 	dn_balance_apply(self->agent);
+	dn_failpoint_pass("agent.node.promote.after");
 }
 
 /* Connections the node still has on its declared ports. */
@@ -329,7 +339,9 @@ void dn_node_drain(Node *self)
 	self->drain_until_ns =
 		dn_clock_monotonic_ns() + (uint64_t)self->manifest->roll_drain_ms * DN_NS_PER_MS;
 	dn_node_become(self, DN_NODE_DRAINING);
+	dn_failpoint_pass("agent.node.drain.before");
 	dn_balance_apply(self->agent);
+	dn_failpoint_pass("agent.node.drain.after");
 	dn_node_set_timer(self, DRAIN_LOOK_MS, on_drain_look);
 }
 
@@ -348,8 +360,10 @@ void dn_node_stop(Node *self)
 	bool polite = running && self->health.healthy;
 
 	dn_node_become(self, DN_NODE_STOPPING);
+	dn_failpoint_pass("agent.node.stop.before");
 	dn_balance_apply(self->agent);
 	(void)syscall(SYS_pidfd_send_signal, self->pidfd,
 		      polite ? self->manifest->run.stop_signal : SIGKILL, NULL, 0);
+	dn_failpoint_pass("agent.node.stop.after");
 	dn_node_set_timer(self, polite ? self->manifest->run.stop_grace_ms : 1000, on_grace_over);
 }

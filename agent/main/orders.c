@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/id.h"
 #include "core/address.h"
 #include "manifest/manifest.h"
@@ -71,7 +72,9 @@ bool dn_agent_open_firewall(Agent *agent, GError **error)
 		.vip_cidr = agent->vip_cidr,
 	};
 
-	agent->firewall = dn_firewall_new(&config, error);
+	agent->firewall = dn_failpoint("agent.nft.open.before", error)
+				  ? dn_firewall_new(&config, error)
+				  : NULL;
 	return agent->firewall != NULL && dn_cut_start(agent, error);
 }
 
@@ -316,23 +319,41 @@ static bool obey(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError 
 		return false;
 	switch (order->kind) {
 	case DN_ORDER_MANIFEST:
-		return obey_manifest(agent, order, error);
+		return dn_failpoint("agent.order.manifest.before", error) &&
+		       obey_manifest(agent, order, error) &&
+		       dn_failpoint("agent.order.manifest.after", error);
 	case DN_ORDER_ASSIGN:
-		return obey_assign(agent, order, error);
+		return dn_failpoint("agent.order.assign.before", error) &&
+		       obey_assign(agent, order, error) &&
+		       dn_failpoint("agent.order.assign.after", error);
 	case DN_ORDER_FORGET:
-		return obey_forget(agent, order, error);
+		return dn_failpoint("agent.order.forget.before", error) &&
+		       obey_forget(agent, order, error) &&
+		       dn_failpoint("agent.order.forget.after", error);
 	case DN_ORDER_ROUTES:
-		return obey_routes(agent, order, error);
+		return dn_failpoint("agent.order.routes.before", error) &&
+		       obey_routes(agent, order, error) &&
+		       dn_failpoint("agent.order.routes.after", error);
 	case DN_ORDER_QUARANTINE:
-		return dn_agent_quarantine(agent, order->node, order->reason, error);
+		return dn_failpoint("agent.order.quarantine.before", error) &&
+		       dn_agent_quarantine(agent, order->node, order->reason, error) &&
+		       dn_failpoint("agent.order.quarantine.after", error);
 	case DN_ORDER_DRILL:
-		return dn_agent_drill(agent, order->node, order->class, error);
+		return dn_failpoint("agent.order.drill.before", error) &&
+		       dn_agent_drill(agent, order->node, order->class, error) &&
+		       dn_failpoint("agent.order.drill.after", error);
 	case DN_ORDER_DESTROY:
-		return dn_incident_destroy(agent, order, error);
+		return dn_failpoint("agent.order.destroy.before", error) &&
+		       dn_incident_destroy(agent, order, error) &&
+		       dn_failpoint("agent.order.destroy.after", error);
 	case DN_ORDER_STAMP:
-		return dn_incident_stamp(agent, order->incident, order->stage, error);
+		return dn_failpoint("agent.order.stamp.before", error) &&
+		       dn_incident_stamp(agent, order->incident, order->stage, error) &&
+		       dn_failpoint("agent.order.stamp.after", error);
 	case DN_ORDER_LOGS:
-		return obey_logs(agent, order, answer, error);
+		return dn_failpoint("agent.order.logs.before", error) &&
+		       obey_logs(agent, order, answer, error) &&
+		       dn_failpoint("agent.order.logs.after", error);
 	case DN_ORDER_N:
 		break;
 	}

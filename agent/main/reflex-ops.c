@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/side.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
+
+#include "base/failpoint.h"
 
 /* What the reflex does to this host, on its thread: reflex/reflex.h says what each may do. */
 
@@ -10,7 +13,9 @@ static bool op_freeze(void *data, uint32_t slot)
 {
 	Agent *agent = data;
 
-	return dn_cgroup_freeze(&agent->side->slots[slot].cgroup);
+	return dn_failpoint("reflex.freeze.before", NULL) &&
+	       dn_cgroup_freeze(&agent->side->slots[slot].cgroup) &&
+	       dn_failpoint("reflex.freeze.after", NULL);
 }
 
 static bool op_is_frozen(void *data, uint32_t slot)
@@ -24,7 +29,11 @@ static int op_replay(void *data, const void *batch, size_t size)
 {
 	Agent *agent = data;
 
-	return dn_firewall_replay(agent->side->replay_fd, batch, size);
+	if (!dn_failpoint("reflex.replay.before", NULL))
+		return -EIO;
+	int answer = dn_firewall_replay(agent->side->replay_fd, batch, size);
+	dn_failpoint_pass("reflex.replay.after");
+	return answer;
 }
 
 /* Everything that is marked by now leaves the balancer with this node, whoever marked it. */
@@ -97,13 +106,17 @@ static bool op_rebuild(void *data, uint32_t slot, DnStandbyKind standby, uint32_
 		return false;
 	exclude_marked(agent, side->state);
 	include_entered(agent, side->state);
-	return dn_firewall_cut(side->firewall, side->state, side->slots[slot].address, other, NULL);
+	return dn_failpoint("reflex.rebuild.before", NULL) &&
+	       dn_firewall_cut(side->firewall, side->state, side->slots[slot].address, other,
+			       NULL) &&
+	       dn_failpoint("reflex.rebuild.after", NULL);
 }
 
 static void op_entered(void *data, uint32_t slot)
 {
 	Agent *agent = data;
 
+	dn_failpoint_pass("reflex.entered.before");
 	g_atomic_int_set(&agent->side->slots[slot].entered, 1);
 }
 
@@ -112,7 +125,8 @@ static bool op_release(void *data, uint32_t slot)
 	Agent *agent = data;
 	Side *side = &agent->side->slots[slot];
 
-	return side->fifo_fd >= 0 && dn_container_release_fifo(side->fifo_fd);
+	return side->fifo_fd >= 0 && dn_failpoint("reflex.release.before", NULL) &&
+	       dn_container_release_fifo(side->fifo_fd);
 }
 
 static bool op_answers(void *data, uint32_t slot)
@@ -120,7 +134,8 @@ static bool op_answers(void *data, uint32_t slot)
 	Agent *agent = data;
 	const Side *side = &agent->side->slots[slot];
 
-	return dn_probe_now(&side->health, side->address, side->health_port);
+	return dn_failpoint("reflex.probe.before", NULL) &&
+	       dn_probe_now(&side->health, side->address, side->health_port);
 }
 
 static int op_dump(void *data, uint32_t slot)
@@ -128,6 +143,8 @@ static int op_dump(void *data, uint32_t slot)
 	Agent *agent = data;
 	Side *side = &agent->side->slots[slot];
 
+	if (!dn_failpoint("reflex.dump.before", NULL))
+		return -1;
 	for (gint i = 0; i < DUMPS; i++) {
 		if (!g_atomic_int_compare_and_exchange(&agent->side->dump_taken[i], 0,
 						       (gint)slot + 1))
@@ -146,7 +163,7 @@ static int op_reset(void *data, uint32_t slot)
 	Side *side = &agent->side->slots[slot];
 	gint dump = g_atomic_int_get(&side->dump);
 
-	if (dump == 0)
+	if (dump == 0 || !dn_failpoint("reflex.reset.before", NULL))
 		return -1;
 	DnDiag *diag = agent->side->dumps[dump - 1];
 	int resets = dn_diag_destroy_accepted(diag, side->diag_fd, side->ports, side->n_ports);
@@ -161,7 +178,8 @@ static void op_window(void *data, uint32_t slot, bool open)
 	GBytes *batch = open ? side->open_window : side->close_window;
 	gsize size = 0;
 
-	if (batch == NULL)
+	if (batch == NULL || !(open ? dn_failpoint("reflex.window-open.before", NULL)
+				    : dn_failpoint("reflex.window-close.before", NULL)))
 		return;
 	const void *bytes = g_bytes_get_data(batch, &size);
 	(void)dn_firewall_replay(agent->side->replay_fd, bytes, size);
@@ -171,6 +189,7 @@ static void op_verdict(void *data, uint32_t slot)
 {
 	Agent *agent = data;
 
+	dn_failpoint_pass("reflex.verdict.before");
 	g_atomic_int_set(&agent->side->slots[slot].seen, 1);
 	(void)eventfd_write(agent->side->verdict_fd, 1);
 }

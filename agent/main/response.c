@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "core/statement.h"
@@ -36,7 +37,9 @@ static bool save_now(Agent *agent, const DnIncident *incident, GError **error)
 	g_autoptr(GBytes) bytes = dn_state_incident_bytes(incident);
 
 	dn_disk_flush(agent);
-	if (!dn_file_replace(path, bytes, 0600, error))
+	if (!dn_failpoint("agent.incident.save.before", error) ||
+	    !dn_file_replace(path, bytes, 0600, error) ||
+	    !dn_failpoint("agent.incident.save.after", error))
 		return false;
 	dn_agent_journal_incident(agent, incident, bytes);
 	return true;
@@ -53,6 +56,7 @@ bool dn_agent_quarantine(Agent *agent, const char *id, const char *reason, GErro
 			    id);
 		return false;
 	}
+	dn_failpoint_pass("agent.quarantine.mark.after");
 	dn_reflex_ring(agent->reflex);
 	dn_incident_open(agent, node);
 	DnIncident *incident = g_hash_table_lookup(agent->incidents, node->incident);
@@ -135,7 +139,8 @@ bool dn_agent_drill(Agent *agent, const char *id, const char *class, GError **er
 	/* A drill is not charged to the budget: plan with that before it can happen. */
 	node->drill = -1;
 	dn_balance_apply(agent);
-	if (!g_spawn_async(NULL, argv, NULL,
+	if (!dn_failpoint("agent.drill.spawn.before", error) ||
+	    !g_spawn_async(NULL, argv, NULL,
 			   G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL |
 				   G_SPAWN_STDERR_TO_DEV_NULL,
 			   NULL, NULL, &pid, error)) {
@@ -143,6 +148,7 @@ bool dn_agent_drill(Agent *agent, const char *id, const char *class, GError **er
 		return false;
 	}
 	node->drill = pid;
+	dn_failpoint_pass("agent.drill.spawn.after");
 	g_child_watch_add(pid, on_drill_exit, agent);
 	return true;
 }
@@ -203,6 +209,7 @@ bool dn_incident_destroy(Agent *agent, const DnOrder *order, GError **error)
 		incident->state = before;
 		return false;
 	}
+	dn_failpoint_pass("agent.destroy.durable.after");
 	dn_report_incident(agent, incident);
 	release_hold(agent, incident);
 	if (node != NULL)

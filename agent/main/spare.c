@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "core/address.h"
 #include "runtime/root.h"
@@ -45,7 +46,7 @@ static void make_in_thread(GTask *task, gpointer source, gpointer data, GCancell
 
 	(void)setpriority(PRIO_PROCESS, 0, DN_IN_NO_HURRY);
 	self->owner_fd = dn_root_owner_now(uids, &error);
-	bool made = self->owner_fd >= 0 &&
+	bool made = self->owner_fd >= 0 && dn_failpoint("agent.spare.network.before", &error) &&
 		    dn_network_create_unnamed_now(self->agent->instance, &spec, &self->network,
 						  &self->ns_fd, &error);
 	(void)setpriority(PRIO_PROCESS, 0, DN_NICE_AGENT);
@@ -62,6 +63,7 @@ static void on_made(GObject *source, GAsyncResult *result, gpointer data)
 	uint32_t slot = made->slot;
 	g_autoptr(GError) error = NULL;
 
+	dn_failpoint_pass("agent.spare.ready.before");
 	if (g_task_propagate_boolean(G_TASK(result), &error)) {
 		agent->spares[slot]->ready = true;
 	} else {

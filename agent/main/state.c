@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "core/address.h"
@@ -58,25 +59,31 @@ static JsonObject *load_json(const Agent *agent, const char *folder, const char 
 
 bool dn_state_save_term(Agent *agent, GError **error)
 {
+	if (!dn_failpoint("agent.term.save.before", error))
+		return false;
 	JsonObject *object = json_object_new();
-
 	json_object_set_int_member(object, "term", (gint64)agent->envelope.term);
-	return save_json(agent, "", "term", object, error);
+	return save_json(agent, "", "term", object, error) &&
+	       dn_failpoint("agent.term.save.after", error);
 }
 
 bool dn_state_save_welcome(Agent *agent, GError **error)
 {
+	if (!dn_failpoint("agent.network.save.before", error))
+		return false;
 	JsonObject *object = json_object_new();
-
 	dn_json_set_string(object, "host_cidr", agent->host_cidr);
 	dn_json_set_string(object, "node_cidr", agent->node_cidr);
 	dn_json_set_string(object, "vip_cidr", agent->vip_cidr);
 	dn_json_set_string(object, "repo", agent->repo);
-	return save_json(agent, "", "network", object, error);
+	return save_json(agent, "", "network", object, error) &&
+	       dn_failpoint("agent.network.save.after", error);
 }
 
 bool dn_state_save_epochs(Agent *agent, GError **error)
 {
+	if (!dn_failpoint("agent.epochs.save.before", error))
+		return false;
 	JsonObject *object = json_object_new();
 	GHashTableIter iter;
 	gpointer name = NULL, value = NULL;
@@ -91,21 +98,24 @@ bool dn_state_save_epochs(Agent *agent, GError **error)
 		json_object_set_boolean_member(row, "removed", epoch->removed);
 		json_object_set_object_member(object, name, row);
 	}
-	return save_json(agent, "", "epochs", object, error);
+	return save_json(agent, "", "epochs", object, error) &&
+	       dn_failpoint("agent.epochs.save.after", error);
 }
 
 bool dn_state_save_manifest(Agent *agent, const DnManifest *manifest, GBytes *bytes, GError **error)
 {
 	g_autofree char *path = path_of(agent, "manifests", manifest->digest, ".yaml");
 
-	return dn_file_replace(path, bytes, 0600, error);
+	return dn_failpoint("agent.manifest.save.before", error) &&
+	       dn_file_replace(path, bytes, 0600, error) &&
+	       dn_failpoint("agent.manifest.save.after", error);
 }
 
 bool dn_state_forget_manifest(Agent *agent, const char *digest, GError **error)
 {
 	g_autofree char *path = path_of(agent, "manifests", digest, ".yaml");
 
-	return dn_file_remove(path, error);
+	return dn_failpoint("agent.manifest.remove.before", error) && dn_file_remove(path, error);
 }
 
 static JsonArray *strings(const GPtrArray *from)
@@ -147,7 +157,9 @@ bool dn_state_save_service(Agent *agent, const Service *service, GError **error)
 	g_autoptr(GBytes) bytes = service_bytes(service);
 
 	dn_disk_flush(agent);
-	return dn_file_replace(path, bytes, 0600, error);
+	return dn_failpoint("agent.share.save.before", error) &&
+	       dn_file_replace(path, bytes, 0600, error) &&
+	       dn_failpoint("agent.share.save.after", error);
 }
 
 static void on_service_saved(Agent *agent, const char *name, const GError *error, uint64_t done_ns)
@@ -169,7 +181,7 @@ bool dn_state_forget_service(Agent *agent, const char *name, GError **error)
 	g_autofree char *path = path_of(agent, "services", name, ".json");
 
 	dn_disk_flush(agent);
-	return dn_file_remove(path, error);
+	return dn_failpoint("agent.share.remove.before", error) && dn_file_remove(path, error);
 }
 
 /* Names in STATE_DIR/@folder without @suffix. */

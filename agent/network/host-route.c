@@ -3,6 +3,7 @@
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
 
+#include "base/failpoint.h"
 #include "network/network.h"
 #include "network/rtnl.h"
 
@@ -87,7 +88,7 @@ bool dn_network_set_routes_now(const GPtrArray *routes, GError **error)
 	g_autoptr(DnRtnl) rtnl = dn_rtnl_open(error);
 	g_autoptr(Cache) cache = NULL;
 
-	if (rtnl == NULL)
+	if (rtnl == NULL || !dn_failpoint("agent.routes.set.before", error))
 		return false;
 	int answer = rtnl_route_alloc_cache(rtnl, AF_INET, 0, &cache);
 	if (answer < 0)
@@ -106,5 +107,6 @@ bool dn_network_set_routes_now(const GPtrArray *routes, GError **error)
 			return false;
 		}
 	}
-	return delete_stale(rtnl, cache, routes, error);
+	return delete_stale(rtnl, cache, routes, error) &&
+	       dn_failpoint("agent.routes.set.after", error);
 }

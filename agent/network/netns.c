@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 
@@ -88,6 +89,8 @@ static int create_name(const char *path, GError **error)
 
 static int make_unnamed(GError **error)
 {
+	if (!dn_failpoint("agent.netns.create.before", error))
+		return -1;
 	if (unshare(CLONE_NEWNET) == 0)
 		return dn_netns_open_current(error);
 	dn_throw_errno(error, errno, "unshare the network namespace");
@@ -98,12 +101,13 @@ bool dn_netns_bind(int fd, const char *path, GError **error)
 {
 	g_autofree char *from = g_strdup_printf("/proc/self/fd/%d", fd);
 
-	if (!prepare_directory(error))
+	if (!prepare_directory(error) || !dn_failpoint("agent.netns.name.before", error))
 		return false;
 	dn_autofd int name = create_name(path, error);
 	if (name < 0)
 		return false;
-	if (mount(from, path, "none", MS_BIND, NULL) == 0)
+	if (dn_failpoint("agent.netns.bind.before", NULL) &&
+	    mount(from, path, "none", MS_BIND, NULL) == 0)
 		return true;
 	dn_throw_errno(error, errno, "bind the network namespace to %s", path);
 	(void)unlink(path);
@@ -146,6 +150,8 @@ bool dn_netns_enter(int fd, GError **error)
 
 bool dn_netns_remove(const char *path, GError **error)
 {
+	if (!dn_failpoint("agent.netns.remove.before", error))
+		return false;
 	/* EINVAL: the name was never bound. */
 	if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
 		return dn_throw_errno(error, errno, "unbind %s", path);

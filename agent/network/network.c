@@ -5,6 +5,7 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "network/diag.h"
 #include "network/netns.h"
@@ -192,9 +193,12 @@ static bool make_veth(Work *work, GError **error)
 
 	memcpy(veth.mac, work->host_mac, sizeof(veth.mac));
 	memcpy(veth.peer_mac, work->node_mac, sizeof(veth.peer_mac));
-	if (!dn_rtnl_add_veth(work->host, &veth, error))
+	if (!dn_failpoint("agent.veth.create.before", error) ||
+	    !dn_rtnl_add_veth(work->host, &veth, error))
 		return false;
 	work->made_link = true;
+	if (!dn_failpoint("agent.veth.create.after", error))
+		return false;
 	if (dn_rtnl_find_link(work->host, work->ifname, &work->host_link, error) &&
 	    dn_rtnl_find_link(work->node, NODE_LINK, &work->node_link, error))
 		return true;
@@ -260,7 +264,8 @@ static bool build(Work *work, GError **error)
 	dn_autofd int diag_fd = open_diag(error);
 	dn_autofd int node_socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (diag_fd < 0 || !make_veth(work, error) || !configure_host_end(work, error) ||
-	    !configure_node_end(work, error) || !settle(work, node_socket, error))
+	    !dn_failpoint("agent.veth.host-end.after", error) || !configure_node_end(work, error) ||
+	    !dn_failpoint("agent.veth.node-end.after", error) || !settle(work, node_socket, error))
 		return false;
 	report(work, &diag_fd);
 	return true;
@@ -325,7 +330,8 @@ bool dn_network_name_now(const DnInstance *instance, int ns_fd, const char *node
 {
 	g_autofree char *path = dn_network_netns_path(instance, node);
 
-	if (dn_netns_bind(ns_fd, path, error))
+	if (dn_failpoint("agent.netns.name-spare.before", error) &&
+	    dn_netns_bind(ns_fd, path, error))
 		return true;
 	g_prefix_error(error, "network: node %s: ", node);
 	return false;
@@ -380,7 +386,8 @@ static bool adopt(void *data, GError **error)
 	Work *work = data;
 
 	work->host = dn_rtnl_open(error);
-	if (work->host == NULL || !check_host_end(work, error))
+	if (work->host == NULL || !dn_failpoint("agent.network.adopt.before", error) ||
+	    !check_host_end(work, error))
 		return false;
 	work->node_fd = dn_netns_open(work->path, error);
 	if (work->node_fd < 0 || !dn_netns_enter(work->node_fd, error))
@@ -434,7 +441,9 @@ bool dn_network_remove_link_now(const DnInstance *instance, unsigned slot, GErro
 	char ifname[16];
 
 	dn_network_link_name(slot, ifname);
-	return rtnl != NULL && dn_rtnl_delete_link(rtnl, ifname, error);
+	return rtnl != NULL && dn_failpoint("agent.veth.remove.before", error) &&
+	       dn_rtnl_delete_link(rtnl, ifname, error) &&
+	       dn_failpoint("agent.veth.remove.after", error);
 }
 
 void dn_network_close(DnNetwork *self)

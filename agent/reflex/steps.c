@@ -5,6 +5,7 @@
 #include <dnode/sensor-abi-user.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "reflex/private.h"
 
 static const uint64_t freeze_limit_ns = 50 * DN_NS_PER_MS;
@@ -90,6 +91,7 @@ static void change_balancer(DnReflex *self, uint32_t number)
 	DnReflexOutcome *outcome = &slot->outcome;
 	bool started;
 
+	dn_failpoint_pass("reflex.balance.before");
 	outcome->standby = claim(self, number);
 	outcome->standby_slot = slot->standby_slot;
 	started = outcome->standby == DN_STANDBY_STARTED;
@@ -100,6 +102,7 @@ static void change_balancer(DnReflex *self, uint32_t number)
 					 slot->standby_slot);
 	if (changed)
 		outcome->lb_out_ns = dn_clock_monotonic_ns();
+	dn_failpoint_pass("reflex.balance.after");
 	if (!started)
 		return;
 	if (!changed) {
@@ -180,6 +183,7 @@ static void finish(DnReflex *self, uint32_t number)
 {
 	DnReflexSlot *slot = &self->slots[number];
 
+	dn_failpoint_pass("reflex.report.before");
 	slot->step = slot->outcome.frozen ? DN_STEP_DONE : DN_STEP_LATE;
 	slot->next_ns = 0;
 	dn_reflex_report(self, number);

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -116,7 +117,11 @@ static bool build(const DnInstance *instance, const DnContainerSpec *spec, DnCon
 	DnContainer container = {0};
 	pid_t pid;
 
-	if (!dn_bundle_write(instance, spec, error) || !run_create(instance, spec, error) ||
+	if (!dn_failpoint("agent.bundle.write.before", error) ||
+	    !dn_bundle_write(instance, spec, error) ||
+	    !dn_failpoint("agent.container.create.before", error) ||
+	    !run_create(instance, spec, error) ||
+	    !dn_failpoint("agent.container.create.after", error) ||
 	    !read_pid(instance, spec->node, &pid, error) ||
 	    !dn_state_identify(instance, spec->node, pid, &container, error))
 		return false;
@@ -180,7 +185,8 @@ int dn_container_hold_fifo(const DnInstance *instance, const char *node, GError 
 {
 	struct stat info;
 
-	if (!dn_bundle_check_name(node, error))
+	if (!dn_bundle_check_name(node, error) ||
+	    !dn_failpoint("agent.container.fifo.before", error))
 		return -1;
 	g_autofree char *path = dn_state_path(instance, node, "exec.fifo");
 	dn_autofd int fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 #include "base/mounts.h"
 #include "runtime/bundle.h"
@@ -118,7 +119,12 @@ bool dn_container_delete_now(const DnInstance *instance, const char *node, GErro
 {
 	g_autofree char *bundle = dn_bundle_path(instance, node, NULL);
 
-	return dn_bundle_check_name(node, error) && kill_all(instance, node, error) &&
-	       forget(instance, node, error) && remove_cgroups(instance, node, error) &&
+	return dn_bundle_check_name(node, error) &&
+	       dn_failpoint("agent.container.kill.before", error) &&
+	       kill_all(instance, node, error) &&
+	       dn_failpoint("agent.container.delete.before", error) &&
+	       forget(instance, node, error) && dn_failpoint("agent.cgroup.remove.before", error) &&
+	       remove_cgroups(instance, node, error) &&
+	       dn_failpoint("agent.bundle.remove.before", error) &&
 	       dn_file_remove_tree(bundle, error);
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "core/instance.h"
@@ -60,10 +61,12 @@ int dn_root_owner_now(uint32_t uid_base, GError **error)
 {
 	enum { STACK_BYTES = 32 * 1024 };
 	g_autofree char *stack = g_malloc(STACK_BYTES);
-	pid_t pid = clone_owner(stack + STACK_BYTES);
 	char path[64];
 	int fd = -1;
 
+	if (!dn_failpoint("agent.userns.create.before", error))
+		return -1;
+	pid_t pid = clone_owner(stack + STACK_BYTES);
 	if (pid < 0) {
 		dn_throw_errno(error, errno, "make a user namespace");
 		return -1;
@@ -106,7 +109,8 @@ bool dn_root_mount_now(const char *checkout, const char *target, int owner_fd, G
 	};
 
 	/* The node's root user walks to its root by the "other" bits of every directory above. */
-	if (!dn_file_make_directory(target, 0711, error) || !detach(target, error))
+	if (!dn_failpoint("agent.mount.create.before", error) ||
+	    !dn_file_make_directory(target, 0711, error) || !detach(target, error))
 		return false;
 	dn_autofd int tree_fd = (int)syscall(SYS_open_tree, AT_FDCWD, checkout,
 					     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
@@ -128,12 +132,12 @@ bool dn_root_mount_now(const char *checkout, const char *target, int owner_fd, G
 	}
 	if (syscall(SYS_move_mount, tree_fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return dn_throw_errno(error, errno, "mount %s", target);
-	return true;
+	return dn_failpoint("agent.mount.create.after", error);
 }
 
 bool dn_root_unmount_now(const char *target, GError **error)
 {
-	if (!detach(target, error))
+	if (!dn_failpoint("agent.mount.remove.before", error) || !detach(target, error))
 		return false;
 	if (rmdir(target) < 0 && errno != ENOENT)
 		return dn_throw_errno(error, errno, "remove %s", target);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "sensor.skel.h"
 
@@ -122,11 +123,18 @@ static bool fill_in(const DnLoad *load, struct sensor_bpf *skeleton, GError **er
 	uint32_t zero = 0;
 
 	skeleton->rodata->node_level = load->abi->level + 1;
+	if (!dn_failpoint("agent.bpf.load.before", error))
+		return false;
 	int rc = sensor_bpf__load(skeleton);
 	if (rc < 0)
 		return dn_load_throw(error, -rc, "load the programs");
-	if (!pin_maps(load, skeleton->obj, error) || !pin_programs(load, skeleton->obj, error) ||
-	    !attach_hooks(load, skeleton->obj, error))
+	if (!dn_failpoint("agent.bpf.pin-maps.before", error) ||
+	    !pin_maps(load, skeleton->obj, error) ||
+	    !dn_failpoint("agent.bpf.pin-programs.before", error) ||
+	    !pin_programs(load, skeleton->obj, error) ||
+	    !dn_failpoint("agent.bpf.attach.before", error) ||
+	    !attach_hooks(load, skeleton->obj, error) ||
+	    !dn_failpoint("agent.bpf.abi.before", error))
 		return false;
 	rc = bpf_map__update_elem(skeleton->maps.abi, &zero, sizeof(zero), load->abi,
 				  sizeof(*load->abi), BPF_ANY);

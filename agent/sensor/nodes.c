@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "sensor/load.h"
 #include "sensor/private.h"
 
@@ -102,13 +103,16 @@ bool dn_sensor_add_node(DnSensor *self, const DnSensorNode *node, GError **error
 		.pid1 = node->pid1,
 	};
 
-	if (!attach(self, node->ifindex, error))
+	if (!dn_failpoint("agent.tc.attach.before", error) || !attach(self, node->ifindex, error) ||
+	    !dn_failpoint("agent.tc.attach.after", error))
 		return false;
 	if (!node->keep_mark)
 		clear_mark(&self->marks[node->slot]);
 	set_ports(&self->marks[node->slot], node);
 	if (bpf_map_update_elem(self->maps[DN_PIN_LINK], &node->ifindex, &node->slot, BPF_ANY) < 0)
 		return dn_load_throw(error, errno, "register interface %u", node->ifindex);
+	if (!dn_failpoint("agent.bpf.node.before", error))
+		return false;
 	if (bpf_map_update_elem(self->maps[DN_PIN_NODE], &node->cgroup_id, &value, BPF_ANY) < 0)
 		return dn_load_throw(error, errno, "register the node in slot %u", node->slot);
 	return true;
@@ -125,7 +129,8 @@ bool dn_sensor_remove_node(DnSensor *self, const DnSensorNode *node, GError **er
 {
 	g_return_val_if_fail(node->slot < DN_SENSOR_SLOTS, false);
 
-	if (!forget(self->maps[DN_PIN_NODE], &node->cgroup_id, error) ||
+	if (!dn_failpoint("agent.bpf.forget.before", error) ||
+	    !forget(self->maps[DN_PIN_NODE], &node->cgroup_id, error) ||
 	    !forget(self->maps[DN_PIN_LINK], &node->ifindex, error))
 		return false;
 	dn_nodes_detach(node->ifindex, self->programs);
@@ -233,6 +238,8 @@ bool dn_sensor_allow(DnSensor *self, uint32_t image, const struct dn_sensor_file
 	g_autoptr(GHashTable) keep = g_hash_table_new(hash_file, same_file);
 	uint32_t yes = 1;
 
+	if (!dn_failpoint("agent.bpf.allow.before", error))
+		return false;
 	/* Additions first: a node that runs must not lose a file that stays. */
 	for (size_t i = 0; i < n_files; i++) {
 		keys[i].dev = files[i].dev;

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/id.h"
@@ -76,8 +77,10 @@ static void segment_free(Segment *segment)
 static bool save_numbers(DnSpool *self, uint64_t reserved, GError **error)
 {
 	g_autofree char *path = g_build_filename(self->directory, "spool.json", NULL);
-	JsonObject *object = json_object_new();
 
+	if (!dn_failpoint("agent.spool.numbers.before", error))
+		return false;
+	JsonObject *object = json_object_new();
 	dn_json_set_string(object, "name", self->name);
 	json_object_set_int_member(object, "reserved", (gint64)reserved);
 	json_object_set_int_member(object, "dropped", (gint64)self->dropped);
@@ -335,7 +338,9 @@ static bool write_record(DnSpool *self, Segment *segment, uint64_t number, GByte
 	struct iovec parts[] = {{&head, sizeof(head)}, {(void *)data, length}};
 
 	sum_of(number, data, length, head.sum);
-	ssize_t written = pwritev(segment->fd, parts, 2, (off_t)segment->size);
+	ssize_t written = dn_failpoint("agent.spool.append.before", NULL)
+				  ? pwritev(segment->fd, parts, 2, (off_t)segment->size)
+				  : -1;
 	if (written != (ssize_t)(sizeof(head) + length)) {
 		int errsv = written < 0 ? errno : ENOSPC;
 
@@ -347,6 +352,7 @@ static bool write_record(DnSpool *self, Segment *segment, uint64_t number, GByte
 	add_entry(self, segment, number, (off_t)(segment->size + sizeof(head)), (uint32_t)length);
 	segment->size += sizeof(head) + length;
 	self->size += sizeof(head) + length;
+	dn_failpoint_pass("agent.spool.append.after");
 	return true;
 }
 
@@ -414,7 +420,8 @@ static void sync_in_thread(GTask *task, gpointer source, gpointer data, GCancell
 	const Sync *job = data;
 	GError *error = NULL;
 
-	if (fdatasync(job->file_fd) < 0 || fsync(job->directory_fd) < 0) {
+	if (!dn_failpoint("agent.spool.sync.before", NULL) || fdatasync(job->file_fd) < 0 ||
+	    fsync(job->directory_fd) < 0) {
 		dn_throw_errno(&error, errno, "sync the spool");
 		g_task_return_error(task, error);
 	} else {
@@ -517,6 +524,7 @@ void dn_spool_rewind(DnSpool *self)
 
 void dn_spool_acknowledge(DnSpool *self, uint64_t number)
 {
+	dn_failpoint_pass("agent.spool.acknowledge.before");
 	while (!g_queue_is_empty(&self->entries)) {
 		Entry *entry = g_queue_peek_head(&self->entries);
 		Segment *segment = entry->segment;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -229,7 +230,9 @@ static bool is_no_space(int errsv)
 static DnSegmentsOutcome write_to(DnSegments *self, int fd, size_t size, const GString *batch,
 				  GError **error)
 {
-	int errsv = write_all(self, fd, batch->str, batch->len);
+	int errsv = dn_failpoint("journal.write.before", NULL)
+			    ? write_all(self, fd, batch->str, batch->len)
+			    : errno;
 
 	if (is_no_space(errsv) && give_up_reserve(self)) {
 		g_warning("the disk of %s is full: the reserve is given up", self->dir);
@@ -237,12 +240,14 @@ static DnSegmentsOutcome write_to(DnSegments *self, int fd, size_t size, const G
 				? write_all(self, fd, batch->str, batch->len)
 				: errno;
 	}
-	if (errsv == 0 && self->disk.sync(fd) != 0) {
+	if (errsv == 0 &&
+	    (!dn_failpoint("journal.sync.before", NULL) || self->disk.sync(fd) != 0)) {
 		dn_throw_errno(error, errno, "fsync of a segment in %s", self->dir);
 		/* It may be in memory and not on disk: whoever opens it next must not see it. */
 		(void)!ftruncate(fd, (off_t)size);
 		return DN_SEGMENTS_FAILED;
 	}
+	dn_failpoint_pass("journal.sync.after");
 	if (errsv == 0)
 		return DN_SEGMENTS_DURABLE;
 	dn_throw_errno(error, errsv, "write to a segment in %s", self->dir);

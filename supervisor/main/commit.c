@@ -2,6 +2,7 @@
 
 /* From the core's acts to the world: store first, then speak. */
 
+#include "base/failpoint.h"
 #include "main/internal.h"
 #include "main/records.h"
 
@@ -85,9 +86,38 @@ static void free_unsent(gpointer data)
 	g_free(data);
 }
 
+/* False: as if the host were not connected. */
+static bool may_send(DnOrderKind kind)
+{
+	switch (kind) {
+	case DN_ORDER_MANIFEST:
+		return dn_failpoint("supervisor.order.manifest.before", NULL);
+	case DN_ORDER_ASSIGN:
+		return dn_failpoint("supervisor.order.assign.before", NULL);
+	case DN_ORDER_FORGET:
+		return dn_failpoint("supervisor.order.forget.before", NULL);
+	case DN_ORDER_ROUTES:
+		return dn_failpoint("supervisor.order.routes.before", NULL);
+	case DN_ORDER_QUARANTINE:
+		return dn_failpoint("supervisor.order.quarantine.before", NULL);
+	case DN_ORDER_DRILL:
+		return dn_failpoint("supervisor.order.drill.before", NULL);
+	case DN_ORDER_DESTROY:
+		return dn_failpoint("supervisor.order.destroy.before", NULL);
+	case DN_ORDER_STAMP:
+		return dn_failpoint("supervisor.order.stamp.before", NULL);
+	case DN_ORDER_LOGS:
+		return dn_failpoint("supervisor.order.logs.before", NULL);
+	case DN_ORDER_N:
+		break;
+	}
+	return true;
+}
+
 static void send(DnSupervisor *self, DnDispatch *dispatch)
 {
-	if (dn_sessions_send(self->sessions, dispatch->host, g_steal_pointer(&dispatch->order),
+	if (may_send(dispatch->order->kind) &&
+	    dn_sessions_send(self->sessions, dispatch->host, g_steal_pointer(&dispatch->order),
 			     dispatch->tag))
 		return;
 	Unsent *unsent = g_new0(Unsent, 1);
@@ -114,6 +144,7 @@ static void acknowledge(DnSupervisor *self, const DnBatch *batch)
 
 static void speak(DnSupervisor *self, DnBatch *batch)
 {
+	dn_failpoint_pass("supervisor.speak.orders.before");
 	for (guint i = 0; i < batch->dispatches->len; i++)
 		send(self, g_ptr_array_index(batch->dispatches, i));
 	for (guint i = 0; i < batch->events->len; i++) {
@@ -123,12 +154,15 @@ static void speak(DnSupervisor *self, DnBatch *batch)
 		if (self->api != NULL)
 			dn_api_publish(self->api, event);
 	}
+	dn_failpoint_pass("supervisor.speak.replies.before");
 	for (guint i = 0; i < batch->waiters->len; i++) {
 		DnAfter after = g_array_index(batch->waiters, DnAfter, i);
 
 		after.call(self, after.data);
 	}
+	dn_failpoint_pass("supervisor.speak.acknowledge.before");
 	acknowledge(self, batch);
+	dn_failpoint_pass("supervisor.speak.acknowledge.after");
 }
 
 static void on_written(GObject *source, GAsyncResult *result, gpointer data)
@@ -150,6 +184,7 @@ static void on_journalled(void *data, const GError *error)
 {
 	DnSupervisor *self = data;
 
+	dn_failpoint_pass("supervisor.journal.durable.after");
 	if (error == NULL) {
 		dn_store_txn_async(self->store, g_steal_pointer(&self->writing->txn), on_written,
 				   self);

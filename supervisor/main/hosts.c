@@ -4,6 +4,8 @@
 
 #include "main/internal.h"
 
+#include "base/failpoint.h"
+
 static const char *host_of_key(const uint8_t *key, void *data)
 {
 	const DnSupervisor *self = data;
@@ -22,6 +24,7 @@ static void tell_enrolled(DnSupervisor *self, gpointer data)
 {
 	g_autoptr(GHashTable) epochs = dn_fleet_core_epochs(self->core);
 
+	dn_failpoint_pass("supervisor.enrol.stored.after");
 	dn_sessions_enrolled(data, epochs);
 }
 

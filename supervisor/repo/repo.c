@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "repo/repo.h"
 
+#include "base/failpoint.h"
 #include "image/check.h"
 #include "image/objects.h"
 #include "image/sign.h"
@@ -57,7 +58,9 @@ bool dn_repo_store_now(DnRepo *self, const char *object, GBytes *bytes, GError *
 {
 	g_autoptr(DnImageRepo) repo = open_repo(self, error);
 
-	return repo != NULL && dn_image_object_write_now(repo, object, bytes, error);
+	return repo != NULL && dn_failpoint("supervisor.image.object.before", error) &&
+	       dn_image_object_write_now(repo, object, bytes, error) &&
+	       dn_failpoint("supervisor.image.object.after", error);
 }
 
 static bool may_publish(const DnRepo *self, DnImageRepo *repo, const char *ref, const char *commit,
@@ -94,7 +97,9 @@ bool dn_repo_publish_now(DnRepo *self, const char *ref, const char *commit, GByt
 		return false;
 	g_autoptr(GMutexLocker) locked = g_mutex_locker_new(&self->publishing);
 	(void)locked;
-	return dn_image_publish_now(repo, ref, commit, metadata, error);
+	return dn_failpoint("supervisor.image.publish.before", error) &&
+	       dn_image_publish_now(repo, ref, commit, metadata, error) &&
+	       dn_failpoint("supervisor.image.publish.after", error);
 }
 
 bool dn_repo_defaults_now(DnRepo *self, const char *commit, DnRun *run, GArray **ports,

@@ -2,6 +2,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "store/backend.h"
 
 /*
@@ -257,8 +258,11 @@ static bool inside_txn(Sqlite *self, const DnStoreTxn *txn, bool *applied, uint6
 /* Returns @done; the failure of a rollback says nothing new. */
 static bool end_txn(Sqlite *self, bool done, GError **error)
 {
-	if (done && execute(self, "COMMIT", error))
+	if (done && dn_failpoint("supervisor.store.commit.before", error) &&
+	    execute(self, "COMMIT", error)) {
+		dn_failpoint_pass("supervisor.store.commit.after");
 		return true;
+	}
 	sqlite3_exec(self->db, "ROLLBACK", NULL, NULL, NULL);
 	return false;
 }
@@ -266,7 +270,8 @@ static bool end_txn(Sqlite *self, bool done, GError **error)
 static bool sqlite_txn(gpointer backend, const DnStoreTxn *txn, bool *applied, uint64_t *revision,
 		       GError **error)
 {
-	return execute(backend, "BEGIN IMMEDIATE", error) &&
+	return dn_failpoint("supervisor.store.begin.before", error) &&
+	       execute(backend, "BEGIN IMMEDIATE", error) &&
 	       end_txn(backend, inside_txn(backend, txn, applied, revision, error), error);
 }
 
@@ -274,7 +279,8 @@ static bool sqlite_campaign(gpointer backend, const char *candidate, uint64_t *t
 {
 	uint64_t last = 0;
 
-	if (!execute(backend, "BEGIN IMMEDIATE", error))
+	if (!dn_failpoint("supervisor.store.campaign.before", error) ||
+	    !execute(backend, "BEGIN IMMEDIATE", error))
 		return false;
 	bool done = read_counter(backend, "term", &last, error) &&
 		    write_counter(backend, "term", last + 1, candidate, error);
