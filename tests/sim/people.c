@@ -1,25 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * People: they declare services, roll and remove them, drill, quarantine by hand and let
- * quarantined nodes go; some forge. What they were told is done is written down.
+ * People: they declare services, roll and remove them, drill, quarantine by hand, let quarantined
+ * nodes go and cordon hosts; some forge. What they were told is done is written down.
  */
 
 #include "host.h"
 #include "supervisor.h"
 #include "truth.h"
 
-typedef enum { ASK_APPLY = 1, ASK_OTHER } Ask;
+typedef enum { ASK_APPLY = 1, ASK_CORDON, ASK_OTHER } Ask;
+
+/* Seeds below it draw what they did before there were cordons: kept ones still find their bugs. */
+enum { FIRST_CORDONS = 1000 };
 
 typedef struct {
 	Ask ask;
-	unsigned service;
-	uint64_t epoch;
+	unsigned service; /* or the host to cordon */
+	uint64_t epoch;   /* or the number of the request for that host */
 } Ticket;
+
+/* What was asked of a host last. */
+typedef struct {
+	uint64_t requests;
+	bool cordon;
+	bool answered;
+	uint32_t had[SIM_SERVICES]; /* nodes that were to run there when it was asked */
+} Cordon;
 
 struct People {
 	DnManifest *last[SIM_SERVICES]; /* borrowed from signed_manifests; NULL: never declared */
 	GArray *tickets;                /* of Ticket: ticket i is row i - 1 */
+	Cordon cordons[SIM_HOSTS];
+	uint64_t chance; /* for what is drawn apart from everything else */
 };
 
 static const char *const service_names[SIM_SERVICES] = {"web", "db", "mail"};
@@ -54,6 +67,13 @@ void people_answered(Sim *sim, uint64_t number, int code)
 			ticket->epoch, service_names[ticket->service]);
 		truth_acknowledge_epoch(sim, service_names[ticket->service], ticket->epoch);
 	}
+	Cordon *cordon = &sim->people->cordons[ticket->service];
+	if (code != 0 || ticket->ask != ASK_CORDON || ticket->epoch != cordon->requests)
+		return;
+	cordon->answered = true;
+	sim_say(sim, "ann", "is told that %s is %s", host_name(ticket->service),
+		cordon->cordon ? "cordoned" : "open");
+	truth_acknowledge_cordon(sim, ticket->service, cordon->cordon, cordon->had);
 }
 
 /* ---- signing ---- */
@@ -158,6 +178,78 @@ static void on_ask(Sim *sim, const Event *event)
 	supervisor_quarantine(sim, who, node, ticket);
 }
 
+/* ---- cordons ---- */
+
+static uint64_t below_apart(Sim *sim, uint64_t limit)
+{
+	uint64_t kept = sim->chance;
+
+	sim->chance = sim->people->chance;
+	uint64_t drawn = sim_below(sim, limit);
+	sim->people->chance = sim->chance;
+	sim->chance = kept;
+	return drawn;
+}
+
+static void ask_cordon(Sim *sim, unsigned who, unsigned host, bool cordon)
+{
+	Cordon *asked = &sim->people->cordons[host];
+	uint64_t ticket = open_ticket(sim, ASK_CORDON, host, ++asked->requests);
+
+	asked->cordon = cordon;
+	asked->answered = false;
+	/* Until it is answered it may be so or not. */
+	truth_forget_cordon(sim, host);
+	sim_say(sim, "ann", "asks S%u to %s %s", who, cordon ? "cordon" : "open", host_name(host));
+	if (!supervisor_cordon(sim, who, host, cordon, ticket))
+		return;
+	for (unsigned i = 0; i < sim->services; i++) {
+		Wanted wanted;
+
+		(void)supervisor_wants(sim, who, host, service_names[i], &wanted);
+		asked->had[i] = wanted.running;
+	}
+}
+
+static void on_cordon(Sim *sim, const Event *event)
+{
+	unsigned who = (unsigned)below_apart(sim, SIM_SUPERVISORS);
+
+	if (supervisor_is_up(sim, who))
+		ask_cordon(sim, who, event->whom, below_apart(sim, 3) > 0);
+}
+
+/* In the end every host is open, or what was declared might find no room. */
+static void on_open_all(Sim *sim, const Event *event)
+{
+	unsigned leader = supervisor_leader(sim);
+	bool open = true;
+
+	for (unsigned i = 0; i < sim->hosts; i++) {
+		const Cordon *cordon = &sim->people->cordons[i];
+
+		if (cordon->requests == 0 || (cordon->answered && !cordon->cordon))
+			continue;
+		open = false;
+		if (leader != SIM_SUPERVISORS)
+			ask_cordon(sim, leader, i, false);
+	}
+	if (!open)
+		sim_later(sim, SIM_S, (Event){.call = on_open_all});
+}
+
+static void begin_cordons(Sim *sim)
+{
+	if (sim->seed < FIRST_CORDONS || sim->seed % 2 == 0)
+		return;
+	sim->people->chance = ~sim->seed;
+	for (uint64_t n = below_apart(sim, 8); n > 0; n--)
+		sim_later(
+			sim, below_apart(sim, SIM_FAULTS_S * SIM_S),
+			(Event){.call = on_cordon, .whom = (unsigned)below_apart(sim, sim->hosts)});
+	sim_later(sim, (SIM_FAULTS_S + 1) * SIM_S, (Event){.call = on_open_all});
+}
+
 static uint64_t some_time(Sim *sim)
 {
 	return sim_below(sim, SIM_FAULTS_S * SIM_S);
@@ -176,4 +268,5 @@ void people_begin(Sim *sim)
 		sim_later(sim, some_time(sim), (Event){.call = on_ask});
 	for (uint64_t n = sim_below(sim, 6); n > 0; n--)
 		sim_later(sim, some_time(sim), (Event){.call = on_destroy});
+	begin_cordons(sim);
 }

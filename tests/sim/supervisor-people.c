@@ -71,6 +71,30 @@ void supervisor_destroy(Sim *sim, unsigned who, const char *incident, const char
 	answer(sim, who, acts, done, tag, ticket, error);
 }
 
+bool supervisor_cordon(Sim *sim, unsigned who, unsigned host, bool cordon, uint64_t ticket)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+
+	if (!dn_fleet_core_cordon(supervisor_core(sim, who), host_name(host), cordon,
+				  supervisor_now(sim, who), acts, NULL))
+		return false;
+	supervisor_carry_out(sim, who, acts, 0, ticket);
+	return true;
+}
+
+bool supervisor_has_cordoned(const Sim *sim, unsigned who, unsigned host)
+{
+	g_autoptr(GPtrArray) hosts = dn_fleet_core_hosts(supervisor_core(sim, who));
+
+	for (guint i = 0; i < hosts->len; i++) {
+		const DnHostView *view = g_ptr_array_index(hosts, i);
+
+		if (g_str_equal(view->name, host_name(host)))
+			return view->cordoned;
+	}
+	return false;
+}
+
 char *supervisor_some_node(const Sim *sim, unsigned who, uint64_t draw)
 {
 	g_autoptr(GPtrArray) nodes = dn_fleet_core_nodes(supervisor_core(sim, who), NULL);

@@ -39,6 +39,9 @@ void supervisor_drill(Sim *sim, unsigned who, const char *service, uint64_t tick
 void supervisor_quarantine(Sim *sim, unsigned who, const char *node, uint64_t ticket);
 void supervisor_destroy(Sim *sim, unsigned who, const char *incident, const char *statement,
 			const char *signature, uint64_t ticket);
+/* False: it does not know the host, and nobody will be answered. */
+bool supervisor_cordon(Sim *sim, unsigned who, unsigned host, bool cordon, uint64_t ticket);
+bool supervisor_has_cordoned(const Sim *sim, unsigned who, unsigned host);
 /* A node or incident it knows of, or NULL; to be freed. */
 char *supervisor_some_node(const Sim *sim, unsigned who, uint64_t draw);
 char *supervisor_some_incident(const Sim *sim, unsigned who, uint64_t draw, char **host);

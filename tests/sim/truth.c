@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "truth.h"
 
+#include <string.h>
+
 #include "host.h"
 #include "supervisor.h"
 
@@ -43,11 +45,20 @@ static const struct {
 			     "no host obeys an order that was meant for another"},
 	[TRUTH_SIGNED] = {"destruction-is-signed",
 			  "nothing is destroyed that no responder has signed for"},
+	[TRUTH_CORDON] = {"cordon-holds",
+			  "a host that is cordoned, or open, stays so through every crash, and "
+			  "while it is cordoned no node is added to what is to run there"},
 	[TRUTH_BOUNDED] = {"queues-are-bounded", "what waits anywhere stays below a fixed number"},
 };
 _Static_assert(G_N_ELEMENTS(invariants) == TRUTH_N, "every invariant needs a row");
 
 enum { BACKLOG_LIMIT = 2000 };
+
+/* What is known to be so of a host. */
+typedef struct {
+	bool is_known, is_cordoned;
+	uint32_t had[SIM_SERVICES];
+} KnownCordon;
 
 typedef struct {
 	char *node; /* or NULL: a drill */
@@ -66,6 +77,7 @@ struct Truth {
 	GHashTable *applied;                         /* char * service → epoch */
 	GHashTable *writers;                         /* term → life */
 	uint64_t terms[SIM_HOSTS];
+	KnownCordon cordons[SIM_HOSTS];
 };
 
 const char *truth_name(TruthKind kind)
@@ -397,6 +409,52 @@ static void check_acknowledged(Sim *sim)
 				     (const char *)name);
 }
 
+void truth_forget_cordon(Sim *sim, unsigned host)
+{
+	sim->truth->cordons[host].is_known = false;
+}
+
+void truth_acknowledge_cordon(Sim *sim, unsigned host, bool cordoned,
+			      const uint32_t had[static SIM_SERVICES])
+{
+	KnownCordon *cordon = &sim->truth->cordons[host];
+
+	cordon->is_known = true;
+	cordon->is_cordoned = cordoned;
+	memcpy(cordon->had, had, sizeof(cordon->had));
+}
+
+static void check_cordon(Sim *sim, unsigned leader, unsigned host)
+{
+	const KnownCordon *cordon = &sim->truth->cordons[host];
+
+	if (!cordon->is_known)
+		return;
+	if (supervisor_has_cordoned(sim, leader, host) != cordon->is_cordoned)
+		truth_broken(sim, TRUTH_CORDON, "S%u does not know that %s is %s", leader,
+			     host_name(host), cordon->is_cordoned ? "cordoned" : "open");
+	for (unsigned i = 0; i < sim->services && cordon->is_cordoned; i++) {
+		const DnManifest *manifest = people_manifest(sim, i);
+		Wanted wanted = {0};
+
+		if (manifest != NULL &&
+		    supervisor_wants(sim, leader, host, manifest->service, &wanted) &&
+		    wanted.running > cordon->had[i])
+			truth_broken(sim, TRUTH_CORDON,
+				     "%s is cordoned, had %u nodes of %s, and is to have %u",
+				     host_name(host), cordon->had[i], manifest->service,
+				     wanted.running);
+	}
+}
+
+static void check_cordons(Sim *sim)
+{
+	unsigned leader = supervisor_leader(sim);
+
+	for (unsigned i = 0; i < sim->hosts && leader != SIM_SUPERVISORS; i++)
+		check_cordon(sim, leader, i);
+}
+
 /* ---- after every step ---- */
 
 void truth_check(Sim *sim)
@@ -409,6 +467,7 @@ void truth_check(Sim *sim)
 	for (unsigned i = 0; i < sim->hosts && sim->failure == NULL; i++)
 		host_check(sim, i);
 	check_acknowledged(sim);
+	check_cordons(sim);
 }
 
 bool truth_is_at_rest(Sim *sim, char **why)

@@ -22,6 +22,7 @@ typedef enum {
 	TRUTH_LEADER,
 	TRUTH_ADDRESSEE,
 	TRUTH_SIGNED,
+	TRUTH_CORDON,
 	TRUTH_BOUNDED,
 	TRUTH_N
 } TruthKind;
@@ -77,3 +78,7 @@ void truth_acknowledge_epoch(Sim *sim, const char *service, uint64_t epoch);
 void truth_acknowledge_incident(Sim *sim, const char *incident);
 void truth_acknowledge_quarantine(Sim *sim, const char *node);
 bool truth_is_acknowledged_quarantine(const Sim *sim, const char *node);
+/* Nobody knows any more whether @host is cordoned; it is or is not, and had @had nodes of each. */
+void truth_forget_cordon(Sim *sim, unsigned host);
+void truth_acknowledge_cordon(Sim *sim, unsigned host, bool cordoned,
+			      const uint32_t had[static SIM_SERVICES]);
