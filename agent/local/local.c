@@ -225,6 +225,13 @@ static const DnHttpRoute routes[] = {
 	{NULL, NULL, DN_BODY_NONE, NULL},
 };
 
+static void on_crowded(unsigned count, void *owner)
+{
+	g_warning("%u requests at this agent's socket were turned away or ended for being slow in "
+		  "a minute; see which process of root asks so much",
+		  count);
+}
+
 DnLocal *dn_local_new(const char *socket_path, const DnLocalOps *ops, void *data, GError **error)
 {
 	g_autoptr(DnLocal) self = g_new0(DnLocal, 1);
@@ -235,7 +242,8 @@ DnLocal *dn_local_new(const char *socket_path, const DnLocalOps *ops, void *data
 								.mode = SOCKET_MODE,
 								.root_only = true,
 								.routes = routes,
-								.owner = self},
+								.owner = self,
+								.crowded = on_crowded},
 					  error);
 	return self->server != NULL ? g_steal_pointer(&self) : NULL;
 }

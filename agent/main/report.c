@@ -16,7 +16,7 @@ static void send_fact(Agent *agent, DnFact *fact)
 
 /* ---- facts that wait until the supervisor has stored them ---- */
 
-enum { SAID_LIMIT = 64 };
+enum { SAID_LIMIT = 64, ROWS_TOLD = 1000 };
 
 bool dn_report_open(Agent *agent, GError **error)
 {
@@ -188,7 +188,12 @@ void dn_report_all(Agent *agent)
 	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_REPORT);
 
 	fact->report = dn_report_make(agent);
+	/* One by one: all of them with their sockets would not fit into a frame. */
+	g_autoptr(GPtrArray) incidents = g_steal_pointer(&fact->report->incidents);
+	fact->report->incidents = g_ptr_array_new();
 	send_fact(agent, fact);
+	for (guint i = 0; i < incidents->len; i++)
+		dn_report_incident(agent, g_ptr_array_index(incidents, i));
 }
 
 void dn_report_node(Node *node)
@@ -207,6 +212,13 @@ void dn_report_gone(Agent *agent, const char *id)
 	spool(agent, fact);
 }
 
+/* What fits into a frame; the record on this host has all of them. */
+static void keep_first(GPtrArray *rows)
+{
+	if (rows->len > ROWS_TOLD)
+		g_ptr_array_set_size(rows, ROWS_TOLD);
+}
+
 void dn_report_incident(Agent *agent, const DnIncident *incident)
 {
 	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_INCIDENT);
@@ -214,6 +226,8 @@ void dn_report_incident(Agent *agent, const DnIncident *incident)
 	if (!dn_custody_may_report(incident))
 		return;
 	fact->incident = dn_incident_copy(incident);
+	keep_first(fact->incident->sockets);
+	keep_first(fact->incident->conntrack);
 	send_fact(agent, fact);
 }
 

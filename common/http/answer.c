@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "http/guard.h"
 #include "http/problem.h"
 #include "http/server.h"
 
@@ -26,6 +27,7 @@ static void respond(SoupServerMessage *message, unsigned status, const char *typ
 	const char *data = g_bytes_get_data(bytes, &size);
 	soup_server_message_set_status(message, status, NULL);
 	soup_server_message_set_response(message, type, SOUP_MEMORY_COPY, data, size);
+	dn_http_guard_answered(message);
 }
 
 static void respond_problem(SoupServerMessage *message, unsigned status, const GError *error)

@@ -14,9 +14,16 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "http/guard.h"
 #include "wire/json.h"
 
-enum { GROUPS_LIMIT = 1024, BACKLOG = 64 };
+enum { GROUPS_LIMIT = 1024, BACKLOG = 1024 };
+
+/* What all requests together hold. A request that waits for its answer may outlive the server. */
+typedef struct {
+	uint64_t bytes;   /* of JSON */
+	unsigned objects; /* files of objects on their way in */
+} Tally;
 
 struct DnHttpServer {
 	char *socket_path, *spool_dir;
@@ -25,18 +32,22 @@ struct DnHttpServer {
 	const DnHttpRoute *routes; /* borrowed */
 	void *owner;               /* borrowed */
 	SoupServer *server;
+	DnHttpGuard *guard;
 	GSocketService *service;
-	gid_t group; /* of the socket */
+	Tally *tally; /* a reference */
+	gid_t group;  /* of the socket */
 };
 
 static const char inbound_key[] = "dn-inbound";
 
 /* What is known of a request while its body arrives. */
 typedef struct {
+	Tally *tally;             /* a reference */
 	const DnHttpRoute *route; /* NULL: there is none */
 	char *argument;
 	bool is_wrong_method; /* the path is known */
 	uint64_t size;
+	uint64_t kept; /* of it in memory */
 	bool too_large;
 	int spool_fd;
 	GError *error; /* of the spool, or NULL */
@@ -46,6 +57,9 @@ static void free_inbound(gpointer data)
 {
 	Inbound *inbound = data;
 
+	inbound->tally->bytes -= inbound->kept;
+	inbound->tally->objects -= inbound->spool_fd >= 0 ? 1 : 0;
+	g_rc_box_release(inbound->tally);
 	dn_fd_clear(&inbound->spool_fd);
 	g_clear_error(&inbound->error);
 	g_free(inbound->argument);
@@ -107,6 +121,29 @@ static void write_spool(Inbound *inbound, GBytes *chunk)
 		dn_throw_errno(&inbound->error, errno, "keep an object on its way in");
 }
 
+static void throw_away(SoupServerMessage *message, Inbound *inbound)
+{
+	SoupMessageBody *body = soup_server_message_get_request_body(message);
+
+	soup_message_body_set_accumulate(body, FALSE);
+	soup_message_body_truncate(body);
+	inbound->tally->bytes -= inbound->kept;
+	inbound->kept = 0;
+}
+
+static void keep(SoupServerMessage *message, Inbound *inbound, size_t size)
+{
+	inbound->kept += size;
+	inbound->tally->bytes += size;
+	if (inbound->tally->bytes <= DN_HTTP_BODIES_LIMIT)
+		return;
+	if (inbound->error == NULL)
+		g_set_error(&inbound->error, DN_ERROR, DN_ERROR_UNAVAILABLE,
+			    "requests of more than %d bytes arrive at once; try again",
+			    DN_HTTP_BODIES_LIMIT);
+	throw_away(message, inbound);
+}
+
 /* What is over the limit is read and thrown away, so that the answer still arrives. */
 static void on_got_chunk(SoupServerMessage *message, GBytes *chunk, gpointer data)
 {
@@ -114,14 +151,28 @@ static void on_got_chunk(SoupServerMessage *message, GBytes *chunk, gpointer dat
 
 	inbound->size += g_bytes_get_size(chunk);
 	if (inbound->size > limit_of(inbound)) {
-		SoupMessageBody *body = soup_server_message_get_request_body(message);
-
 		inbound->too_large = true;
-		soup_message_body_set_accumulate(body, FALSE);
-		soup_message_body_truncate(body);
+		throw_away(message, inbound);
 	} else if (inbound->spool_fd >= 0) {
 		write_spool(inbound, chunk);
+	} else if (inbound->route->body == DN_BODY_JSON && inbound->error == NULL) {
+		keep(message, inbound, g_bytes_get_size(chunk));
 	}
+}
+
+static void open_spool(DnHttpServer *self, Inbound *inbound)
+{
+	if (self->tally->objects >= DN_HTTP_OBJECTS_AT_ONCE) {
+		g_set_error(&inbound->error, DN_ERROR, DN_ERROR_UNAVAILABLE,
+			    "%d objects are arriving already; try again", DN_HTTP_OBJECTS_AT_ONCE);
+		return;
+	}
+	inbound->spool_fd =
+		open(self->spool_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
+	if (inbound->spool_fd < 0)
+		dn_throw_errno(&inbound->error, errno, "open a file in %s", self->spool_dir);
+	else
+		self->tally->objects++;
 }
 
 static void on_got_headers(SoupServerMessage *message, gpointer data)
@@ -129,6 +180,7 @@ static void on_got_headers(SoupServerMessage *message, gpointer data)
 	DnHttpServer *self = data;
 	Inbound *inbound = g_new0(Inbound, 1);
 
+	inbound->tally = g_rc_box_acquire(self->tally);
 	inbound->spool_fd = -1;
 	g_object_set_data_full(G_OBJECT(message), inbound_key, inbound, free_inbound);
 	/*
@@ -143,13 +195,8 @@ static void on_got_headers(SoupServerMessage *message, gpointer data)
 	if (inbound->route == NULL || inbound->route->body != DN_BODY_JSON)
 		soup_message_body_set_accumulate(soup_server_message_get_request_body(message),
 						 FALSE);
-	if (inbound->route != NULL && inbound->route->body == DN_BODY_OBJECT) {
-		inbound->spool_fd =
-			open(self->spool_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
-		if (inbound->spool_fd < 0)
-			dn_throw_errno(&inbound->error, errno, "open a file in %s",
-				       self->spool_dir);
-	}
+	if (inbound->route != NULL && inbound->route->body == DN_BODY_OBJECT)
+		open_spool(self, inbound);
 	g_signal_connect(message, "got-chunk", G_CALLBACK(on_got_chunk), inbound);
 }
 
@@ -250,13 +297,14 @@ static bool is_in_group(int fd, gid_t group)
 }
 
 /* The mode of the socket says the same; this holds even where somebody has widened it. */
-static bool may_call(const DnHttpServer *self, int fd)
+static bool may_call(const DnHttpServer *self, int fd, pid_t *pid)
 {
 	struct ucred peer = {0};
 	socklen_t size = sizeof(peer);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		return false;
+	*pid = peer.pid;
 	if (self->root_only)
 		return peer.uid == 0;
 	return peer.uid == 0 || peer.uid == geteuid() || peer.gid == self->group ||
@@ -267,17 +315,14 @@ static gboolean on_incoming(GSocketService *service, GSocketConnection *connecti
 			    gpointer data)
 {
 	DnHttpServer *self = data;
-	GSocket *socket = g_socket_connection_get_socket(connection);
-	g_autoptr(GSocketAddress) local = g_socket_get_local_address(socket, NULL);
-	g_autoptr(GSocketAddress) remote = g_socket_get_remote_address(socket, NULL);
-	g_autoptr(GError) error = NULL;
+	int fd = g_socket_get_fd(g_socket_connection_get_socket(connection));
+	pid_t pid = 0;
 
-	/* Dropping the connection is the answer. Without both addresses libsoup would crash. */
-	if (local == NULL || remote == NULL || !may_call(self, g_socket_get_fd(socket)))
+	/* Dropping the connection is the answer. */
+	if (!may_call(self, fd, &pid))
 		return TRUE;
-	if (!soup_server_accept_iostream(self->server, G_IO_STREAM(connection), local, remote,
-					 &error))
-		g_warning("api: %s", error->message);
+	g_autofree char *peer = g_strdup_printf("%d", pid);
+	dn_http_guard_accept(self->guard, connection, peer);
 	return TRUE;
 }
 
@@ -337,9 +382,16 @@ DnHttpServer *dn_http_server_new(const DnHttpServerConfig *config, GError **erro
 	self->root_only = config->root_only;
 	self->routes = config->routes;
 	self->owner = config->owner;
+	self->tally = g_rc_box_new0(Tally);
 	self->server = soup_server_new("server-header", "dnode", NULL);
 	g_signal_connect(self->server, "request-started", G_CALLBACK(on_started), self);
 	soup_server_add_handler(self->server, NULL, on_request, self, NULL);
+	self->guard =
+		dn_http_guard_new(&(DnHttpGuardConfig){.server = self->server,
+						       .max = DN_HTTP_CONNECTIONS,
+						       .max_of_peer = DN_HTTP_CONNECTIONS_HERE,
+						       .crowded = config->crowded,
+						       .data = config->owner});
 	return listen_on(self, error) ? g_steal_pointer(&self) : NULL;
 }
 
@@ -353,9 +405,11 @@ void dn_http_server_free(DnHttpServer *self)
 		g_object_unref(self->service);
 		(void)unlink(self->socket_path);
 	}
+	dn_http_guard_free(self->guard);
 	soup_server_disconnect(self->server);
 	g_signal_handlers_disconnect_by_data(self->server, self);
 	g_object_unref(self->server);
+	g_rc_box_release(self->tally);
 	g_free(self->socket_path);
 	g_free(self->spool_dir);
 	g_free(self);

@@ -6,7 +6,8 @@
  *
  * The kernel says who is calling (SO_PEERCRED) before a byte is read: root, and where the owner
  * wants it the daemon's own user and the socket's group. Whoever else connects is hung up on. One
- * request a connection; bodies are bounded. Everything runs on the thread's main context.
+ * request a connection; bodies, connections and time are bounded. Everything runs on the thread's
+ * main context.
  */
 
 #include <glib.h>
@@ -19,6 +20,10 @@
 enum {
 	DN_HTTP_BODY_LIMIT = 1024 * 1024,
 	DN_HTTP_OBJECT_LIMIT = 1024 * 1024 * 1024,
+	DN_HTTP_BODIES_LIMIT = 16 * 1024 * 1024, /* of all requests with JSON that are arriving */
+	DN_HTTP_OBJECTS_AT_ONCE = 8,             /* arriving, each on disk */
+	DN_HTTP_CONNECTIONS = 192,
+	DN_HTTP_CONNECTIONS_HERE = 96, /* of one process */
 };
 
 typedef struct DnHttpServer DnHttpServer;
@@ -60,6 +65,8 @@ typedef struct {
 	const char *spool_dir;     /* for bodies that are objects; NULL: no route takes one */
 	const DnHttpRoute *routes; /* borrowed; ended by a row without method */
 	void *owner;               /* borrowed */
+	/* Requests were turned away or ended for being slow; see http/guard.h. Or NULL. */
+	void (*crowded)(unsigned count, void *owner);
 } DnHttpServerConfig;
 
 DnHttpServer *dn_http_server_new(const DnHttpServerConfig *config,

@@ -55,6 +55,9 @@ typedef struct {
 	void (*images_missing)(GPtrArray *objects, DnApiReply *reply, void *data);
 	/* @fd: a file without a name that holds the object, to be read from its start; borrowed. */
 	void (*image_object)(const char *name, int fd, DnApiReply *reply, void *data);
+	/* So many callers of @where were turned away or too slow in a minute; once a minute. Or
+	 * NULL. */
+	void (*crowded)(const char *where, unsigned count, void *data);
 	void (*image_set)(const char *ref, const char *commit, GBytes *metadata, DnApiReply *reply,
 			  void *data);
 } DnApiOps;

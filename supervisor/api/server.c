@@ -3,6 +3,14 @@
 
 enum { SOCKET_MODE = 0660 };
 
+static void on_crowded(unsigned count, void *owner)
+{
+	const DnApi *self = owner;
+
+	if (self->ops.crowded != NULL)
+		self->ops.crowded("people's socket", count, self->data);
+}
+
 DnApi *dn_api_new(const DnApiConfig *config, const DnApiOps *ops, void *data, GError **error)
 {
 	g_autoptr(DnApi) self = g_new0(DnApi, 1);
@@ -15,7 +23,8 @@ DnApi *dn_api_new(const DnApiConfig *config, const DnApiOps *ops, void *data, GE
 								.mode = SOCKET_MODE,
 								.spool_dir = config->spool_dir,
 								.routes = dn_api_routes,
-								.owner = self},
+								.owner = self,
+								.crowded = on_crowded},
 					  error);
 	return self->server != NULL ? g_steal_pointer(&self) : NULL;
 }

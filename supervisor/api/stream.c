@@ -8,15 +8,20 @@
 #include <string.h>
 
 #include "api/internal.h"
+#include "http/guard.h"
 #include "wire/json.h"
 #include "wire/records.h"
 
-enum { BACKLOG_LIMIT = 2000, KEEPALIVE_S = 15 };
+enum {
+	BACKLOG_BYTES = 512 * 1024, /* 32 MiB for all followers that may be */
+	KEEPALIVE_S = 15,
+};
 
 typedef struct {
 	DnApi *api;
 	SoupServerMessage *message; /* owned */
-	unsigned unsent;            /* chunks that the socket has not taken */
+	GQueue sizes;               /* of the chunks that the socket has not taken */
+	size_t unsent;              /* bytes of them */
 	guint keepalive;
 } DnEventStream;
 
@@ -25,6 +30,7 @@ static void free_stream(DnEventStream *stream)
 	g_signal_handlers_disconnect_by_data(stream->message, stream);
 	if (stream->keepalive != 0)
 		g_source_remove(stream->keepalive);
+	g_queue_clear(&stream->sizes);
 	g_object_unref(stream->message);
 	g_free(stream);
 }
@@ -36,6 +42,8 @@ static void end_stream(DnEventStream *stream)
 	g_ptr_array_remove_fast(stream->api->streams, stream);
 	free_stream(stream);
 	soup_message_body_complete(soup_server_message_get_response_body(message));
+	/* One that does not even take what is left is ended by the guard. */
+	dn_http_guard_answered(message);
 	soup_server_message_unpause(message);
 	g_object_unref(message);
 }
@@ -52,21 +60,23 @@ static void on_wrote_chunk(SoupServerMessage *message, gpointer data)
 {
 	DnEventStream *stream = data;
 
-	if (stream->unsent > 0)
-		stream->unsent--;
+	stream->unsent -= GPOINTER_TO_SIZE(g_queue_pop_head(&stream->sizes));
 }
 
 /* Takes @text. False: the stream is gone. */
 static bool push(DnEventStream *stream, char *text)
 {
-	if (stream->unsent >= BACKLOG_LIMIT) {
+	size_t size = strlen(text);
+
+	if (stream->unsent + size > BACKLOG_BYTES) {
 		g_free(text);
 		end_stream(stream);
 		return false;
 	}
-	stream->unsent++;
+	stream->unsent += size;
+	g_queue_push_tail(&stream->sizes, GSIZE_TO_POINTER(size));
 	soup_message_body_append(soup_server_message_get_response_body(stream->message),
-				 SOUP_MEMORY_TAKE, text, strlen(text));
+				 SOUP_MEMORY_TAKE, text, size);
 	soup_server_message_unpause(stream->message);
 	return true;
 }

@@ -19,6 +19,7 @@ enum {
 	CHANGES_PER_S = 50,
 	TEXT_LIMIT = 1000,
 	KIND_LIMIT = 64,
+	REPLACEMENTS_LIMIT = 16,
 	SPOOL_DIGITS = 16,
 };
 
@@ -262,41 +263,64 @@ static bool check_incident(const DnFleetCore *core, const DnHost *host, const Dn
 	return true;
 }
 
-/* How many @host has; *@oldest is the id of the first that was destroyed, or NULL. */
-static unsigned count_incidents(const DnFleetCore *core, const DnHost *host, const char **oldest)
+/* What @host has told of incidents other than @but. */
+typedef struct {
+	unsigned incidents;
+	unsigned rows;      /* sockets and flows of them */
+	const char *oldest; /* id of the first that was destroyed, or NULL */
+} Told;
+
+static unsigned rows_of(const DnIncident *incident)
+{
+	return incident->sockets->len + incident->conntrack->len;
+}
+
+static Told count_told(const DnFleetCore *core, const DnHost *host, const char *but)
 {
 	const DnIncident *first = NULL;
 	GHashTableIter iter;
 	gpointer value;
-	unsigned count = 0;
+	Told told = {0};
 
 	g_hash_table_iter_init(&iter, core->incidents);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		const DnIncident *one = value;
 
-		if (!g_str_equal(one->host, host->name))
+		if (!g_str_equal(one->host, host->name) || g_str_equal(one->id, but))
 			continue;
-		count++;
+		told.incidents++;
+		told.rows += rows_of(one);
 		if (one->state == DN_INCIDENT_DESTROYED &&
 		    (first == NULL || one->event_time_ns < first->event_time_ns))
 			first = one;
 	}
-	*oldest = first == NULL ? NULL : first->id;
-	return count;
+	told.oldest = first == NULL ? NULL : first->id;
+	return told;
 }
 
 /* Past the limit an incident whose node was destroyed makes room; one in force never does. */
-static bool make_room(DnFleetCore *core, const DnHost *host, DnActs *acts)
+static bool make_room(DnFleetCore *core, const Told *told, DnActs *acts)
 {
-	const char *oldest = NULL;
-
-	if (count_incidents(core, host, &oldest) < DN_FLEET_HOST_INCIDENTS)
+	if (told->incidents < DN_FLEET_HOST_INCIDENTS)
 		return true;
-	if (oldest == NULL)
+	if (told->oldest == NULL)
 		return false;
-	dn_acts_record(acts, DN_RECORD_INCIDENT, oldest);
-	g_hash_table_remove(core->incidents, oldest);
+	dn_acts_record(acts, DN_RECORD_INCIDENT, told->oldest);
+	g_hash_table_remove(core->incidents, told->oldest);
 	return true;
+}
+
+/* Keep so many sockets and flows as there is room for, sockets first. */
+static void cut_rows(DnIncident *incident, const Told *told)
+{
+	guint left = told->rows >= DN_FLEET_HOST_ROWS ? 0 : DN_FLEET_HOST_ROWS - told->rows;
+	guint sockets = MIN(incident->sockets->len, MIN(left, DN_FLEET_INCIDENT_ROWS));
+
+	left = MIN(left, DN_FLEET_INCIDENT_ROWS) - sockets;
+	if (incident->replacements->len > REPLACEMENTS_LIMIT)
+		g_ptr_array_set_size(incident->replacements, REPLACEMENTS_LIMIT);
+	g_ptr_array_set_size(incident->sockets, (gint)sockets);
+	g_ptr_array_set_size(incident->conntrack, (gint)MIN(incident->conntrack->len, left));
 }
 
 static void tell_incident(const DnIncident *known, const DnIncident *incident, DnNow now,
@@ -350,7 +374,8 @@ static void take_incident(DnFleetCore *core, DnHost *host, const DnIncident *inc
 		refuse(host, now, acts, error);
 		return;
 	}
-	if (known == NULL && !make_room(core, host, acts)) {
+	Told told = count_told(core, host, incident->id);
+	if (known == NULL && !make_room(core, &told, acts)) {
 		g_set_error(&error, DN_ERROR, DN_ERROR_EXHAUSTED,
 			    "it sent more than %d incidents that are not destroyed",
 			    DN_FLEET_HOST_INCIDENTS);
@@ -360,10 +385,11 @@ static void take_incident(DnFleetCore *core, DnHost *host, const DnIncident *inc
 	DnIncident *copy = dn_incident_copy(incident);
 	make_printable(&copy->class);
 	make_printable(&copy->detail);
+	cut_rows(copy, &told);
 	tell_incident(known, copy, now, acts);
 	g_hash_table_replace(core->incidents, copy->id, copy);
 	dn_acts_record(acts, DN_RECORD_INCIDENT, copy->id);
-	dn_response_recount(core);
+	dn_response_note(core, copy);
 	if (copy->stages_us[DN_STAGE_REPORTED] < 0)
 		stamp_reported(core, copy, acts);
 	dn_response_watch(core, copy);

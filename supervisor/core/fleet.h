@@ -28,6 +28,8 @@ enum {
 	DN_FLEET_TICK_MS = 500,          /* how often dn_fleet_core_tick() wants to be called */
 	DN_FLEET_HOST_NODES = 1024,      /* nodes one host may name */
 	DN_FLEET_HOST_INCIDENTS = 1024,  /* incidents one host may hold */
+	DN_FLEET_INCIDENT_ROWS = 512, /* sockets and flows kept of an incident; its host has all */
+	DN_FLEET_HOST_ROWS = 16384,   /* … and of all incidents of one host */
 	DN_FLEET_HOSTS = 4096,
 	DN_FLEET_SERVICES = 1024,
 };

@@ -21,6 +21,14 @@ void dn_response_recount(DnFleetCore *core)
 	}
 }
 
+void dn_response_note(DnFleetCore *core, const DnIncident *incident)
+{
+	if (!is_in_force(incident))
+		dn_response_recount(core);
+	else if (!g_hash_table_contains(core->cut, incident->node))
+		g_hash_table_add(core->cut, g_strdup(incident->node));
+}
+
 bool dn_response_is_cut(const DnFleetCore *core, const char *node)
 {
 	return g_hash_table_contains(core->cut, node);

@@ -7,6 +7,8 @@
 
 /* Which nodes are cut, from the incidents in force. */
 void dn_response_recount(DnFleetCore *core);
+/* The same after @incident alone is new or has changed. */
+void dn_response_note(DnFleetCore *core, const DnIncident *incident);
 bool dn_response_is_cut(const DnFleetCore *core, const char *node);
 
 /*

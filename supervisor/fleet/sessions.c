@@ -17,7 +17,10 @@ enum {
 	TIMER_MS = 500,
 	OUTSTANDING_LIMIT = 4096,
 	SESSION_DIGITS_MIN = 16,
-	REPORT_COST = 40, /* a report is compared with all that is known: at most five a second */
+	/* Beside what its bytes cost. A report is compared with all that is known: 5 a second. */
+	REPORT_COST = 40,
+	/* An incident is stored, stamped and looked for among the others. */
+	INCIDENT_COST = 5,
 };
 
 /* Links of one host: an agent that is restarted by hand, or on a bad wire, stays far below. */
@@ -346,6 +349,8 @@ static void take_fact(Peer *peer, const DnFact *fact)
 	peer->fact_seq = fact->seq;
 	if (fact->kind == DN_FACT_REPORT)
 		dn_link_connection_charge(peer->connection, REPORT_COST);
+	if (fact->kind == DN_FACT_INCIDENT)
+		dn_link_connection_charge(peer->connection, INCIDENT_COST);
 	peer->sessions->ops.fact(peer->host, fact, peer->sessions->data);
 }
 

@@ -114,6 +114,16 @@ void dn_supervisor_trouble(DnSupervisor *self, DnTrouble kind, const char *host,
 	dn_supervisor_carry_out(self, acts);
 }
 
+void dn_supervisor_crowded(const char *where, unsigned count, void *data)
+{
+	g_autofree char *text = g_strdup_printf(
+		"%u requests at the %s were turned away or ended for being slow in a minute; see "
+		"who asks so much",
+		count, where);
+
+	dn_supervisor_trouble(data, DN_TROUBLE_HTTP, NULL, text);
+}
+
 const DnSessionsOps dn_supervisor_sessions_ops = {
 	.host_of_key = host_of_key,
 	.host_cidr = host_cidr,

@@ -98,6 +98,9 @@ void dn_supervisor_journal_settle(DnSupervisor *self, const char *host);
 /* Tell people of what somebody does again and again, once a minute. */
 void dn_supervisor_trouble(DnSupervisor *self, DnTrouble kind, const char *host, const char *text);
 
+/* Callers of @where were turned away or ended for being slow. @data: the supervisor. */
+void dn_supervisor_crowded(const char *where, unsigned count, void *data);
+
 /* Load the store into the core; blocks. */
 bool dn_supervisor_restore(DnSupervisor *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

@@ -354,6 +354,11 @@ void dn_people_answered(DnSupervisor *self, uint64_t tag, const DnAnswerTo *answ
 	dn_person_wait_free(wait);
 }
 
+static void crowded(const char *where, unsigned count, void *data)
+{
+	dn_supervisor_crowded(where, count, data);
+}
+
 const DnApiOps dn_supervisor_api_ops = {
 	.cluster = cluster,
 	.events = events,
@@ -368,4 +373,5 @@ const DnApiOps dn_supervisor_api_ops = {
 	.images_missing = dn_images_missing,
 	.image_object = dn_images_object,
 	.image_set = dn_images_set,
+	.crowded = crowded,
 };

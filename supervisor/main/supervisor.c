@@ -128,7 +128,12 @@ static bool serve_hosts(DnSupervisor *self, const DnSupervisorOptions *options, 
 {
 	g_autofree char *repo = g_build_filename(options->state_dir, "repo", NULL);
 
-	self->repo_server = dn_repo_server_new(repo, self->cluster->repo_listen, error);
+	self->repo_server =
+		dn_repo_server_new(&(DnRepoServerConfig){.path = repo,
+							 .listen = self->cluster->repo_listen,
+							 .crowded = dn_supervisor_crowded,
+							 .data = self},
+				   error);
 	if (self->repo_server == NULL)
 		return false;
 	self->repo_url = repo_url(self->cluster, dn_repo_server_port(self->repo_server));

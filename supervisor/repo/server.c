@@ -12,15 +12,20 @@
 
 #include "base/fd.h"
 #include "base/text.h"
+#include "http/guard.h"
 #include "image/repository.h"
 
 #define PREFIX "/repo/"
-enum { REQUESTS_LIMIT = 512, HEX = 62, PATH_LONGEST = 256 };
+enum { HEX = 62, PATH_LONGEST = 256 };
 
 struct DnRepoServer {
-	SoupServer *soup; /* owned */
-	int repo_fd;      /* owned */
-	unsigned requests;
+	SoupServer *soup;        /* owned */
+	GSocketService *service; /* owned */
+	uint16_t port;
+	DnHttpGuard *guard; /* owned */
+	int repo_fd;        /* owned */
+	void (*crowded)(const char *where, unsigned count, void *data);
+	void *data;
 };
 
 static bool is_object(const char *path)
@@ -72,10 +77,8 @@ static GBytes *map(const DnRepoServer *self, const char *path, guint *status)
 	return mapped != NULL ? g_mapped_file_get_bytes(mapped) : NULL;
 }
 
-static void on_request(SoupServer *soup, SoupServerMessage *message, const char *path,
-		       GHashTable *query, gpointer data)
+static void answer(const DnRepoServer *self, SoupServerMessage *message, const char *path)
 {
-	const DnRepoServer *self = data;
 	SoupMessageHeaders *headers = soup_server_message_get_response_headers(message);
 	const char *method = soup_server_message_get_method(message);
 	guint status = SOUP_STATUS_NOT_FOUND;
@@ -83,10 +86,6 @@ static void on_request(SoupServer *soup, SoupServerMessage *message, const char 
 	if (method != SOUP_METHOD_GET && method != SOUP_METHOD_HEAD) {
 		soup_message_headers_replace(headers, "Allow", "GET, HEAD");
 		soup_server_message_set_status(message, SOUP_STATUS_METHOD_NOT_ALLOWED, NULL);
-		return;
-	}
-	if (self->requests > REQUESTS_LIMIT) {
-		soup_server_message_set_status(message, SOUP_STATUS_SERVICE_UNAVAILABLE, NULL);
 		return;
 	}
 	g_autoptr(GBytes) bytes = NULL;
@@ -103,6 +102,16 @@ static void on_request(SoupServer *soup, SoupServerMessage *message, const char 
 					       bytes);
 }
 
+static void on_request(SoupServer *soup, SoupServerMessage *message, const char *path,
+		       GHashTable *query, gpointer data)
+{
+	/* libsoup ends connections it did not listen for itself after one request: say so. */
+	soup_message_headers_replace(soup_server_message_get_response_headers(message),
+				     "Connection", "close");
+	answer(data, message, path);
+	dn_http_guard_answered(message);
+}
+
 /* A request has no body here: nothing is gathered of one that comes all the same. */
 static void on_headers(SoupServerMessage *message, gpointer data)
 {
@@ -116,18 +125,30 @@ static void on_headers(SoupServerMessage *message, gpointer data)
 
 static void on_started(SoupServer *soup, SoupServerMessage *message, gpointer data)
 {
-	DnRepoServer *self = data;
-
-	self->requests++;
 	soup_message_body_set_accumulate(soup_server_message_get_request_body(message), FALSE);
 	g_signal_connect(message, "got-headers", G_CALLBACK(on_headers), NULL);
 }
 
-static void on_ended(SoupServer *soup, SoupServerMessage *message, gpointer data)
+static gboolean on_incoming(GSocketService *service, GSocketConnection *connection, GObject *source,
+			    gpointer data)
 {
 	DnRepoServer *self = data;
+	g_autoptr(GSocketAddress) remote = g_socket_connection_get_remote_address(connection, NULL);
 
-	self->requests--;
+	if (remote == NULL || !G_IS_INET_SOCKET_ADDRESS(remote))
+		return TRUE;
+	g_autofree char *peer = g_inet_address_to_string(
+		g_inet_socket_address_get_address(G_INET_SOCKET_ADDRESS(remote)));
+	dn_http_guard_accept(self->guard, connection, peer);
+	return TRUE;
+}
+
+static void on_crowded(unsigned count, void *data)
+{
+	const DnRepoServer *self = data;
+
+	if (self->crowded != NULL)
+		self->crowded("image repository", count, self->data);
 }
 
 /* "192.0.2.1:80", "[2001:db8::1]:80" */
@@ -149,25 +170,47 @@ static GSocketAddress *parse_address(const char *text, GError **error)
 	return NULL;
 }
 
-DnRepoServer *dn_repo_server_new(const char *repo_path, const char *address, GError **error)
+static bool listen_on(DnRepoServer *self, GSocketAddress *where, GError **error)
 {
-	g_autoptr(GSocketAddress) where = parse_address(address, error);
+	g_autoptr(GSocketAddress) bound = NULL;
+
+	self->service = g_socket_service_new();
+	g_socket_listener_set_backlog(G_SOCKET_LISTENER(self->service), DN_REPO_CONNECTIONS);
+	if (!g_socket_listener_add_address(G_SOCKET_LISTENER(self->service), where,
+					   G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL,
+					   &bound, error))
+		return false;
+	self->port = g_inet_socket_address_get_port(G_INET_SOCKET_ADDRESS(bound));
+	g_signal_connect(self->service, "incoming", G_CALLBACK(on_incoming), self);
+	g_socket_service_start(self->service);
+	return true;
+}
+
+DnRepoServer *dn_repo_server_new(const DnRepoServerConfig *config, GError **error)
+{
+	g_autoptr(GSocketAddress) where = parse_address(config->listen, error);
 
 	if (where == NULL)
 		return NULL;
 	g_autoptr(DnRepoServer) self = g_new0(DnRepoServer, 1);
-	self->repo_fd = open(repo_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	self->crowded = config->crowded;
+	self->data = config->data;
+	self->repo_fd = open(config->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (self->repo_fd < 0) {
-		dn_throw_errno(error, errno, "open repository %s", repo_path);
+		dn_throw_errno(error, errno, "open repository %s", config->path);
 		return NULL;
 	}
 	self->soup = soup_server_new("server-header", "dnode", NULL);
 	g_signal_connect(self->soup, "request-started", G_CALLBACK(on_started), self);
-	g_signal_connect(self->soup, "request-finished", G_CALLBACK(on_ended), self);
-	g_signal_connect(self->soup, "request-aborted", G_CALLBACK(on_ended), self);
 	soup_server_add_handler(self->soup, NULL, on_request, self, NULL);
-	if (!soup_server_listen(self->soup, where, 0, error)) {
-		g_prefix_error(error, "repo_listen %s: ", address);
+	self->guard =
+		dn_http_guard_new(&(DnHttpGuardConfig){.server = self->soup,
+						       .max = DN_REPO_CONNECTIONS,
+						       .max_of_peer = DN_REPO_CONNECTIONS_HERE,
+						       .crowded = on_crowded,
+						       .data = self});
+	if (!listen_on(self, where, error)) {
+		g_prefix_error(error, "repo_listen %s: ", config->listen);
 		return NULL;
 	}
 	return g_steal_pointer(&self);
@@ -177,6 +220,12 @@ void dn_repo_server_free(DnRepoServer *self)
 {
 	if (self == NULL)
 		return;
+	if (self->service != NULL) {
+		g_socket_service_stop(self->service);
+		g_socket_listener_close(G_SOCKET_LISTENER(self->service));
+		g_object_unref(self->service);
+	}
+	dn_http_guard_free(self->guard);
 	if (self->soup != NULL) {
 		/* Requests that are cut off here end in a signal, which must not reach freed
 		 * memory. */
@@ -191,7 +240,5 @@ void dn_repo_server_free(DnRepoServer *self)
 
 uint16_t dn_repo_server_port(const DnRepoServer *self)
 {
-	g_autoslist(GUri) uris = soup_server_get_uris(self->soup);
-
-	return (uint16_t)g_uri_get_port(uris->data);
+	return self->port;
 }

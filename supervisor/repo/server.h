@@ -5,7 +5,8 @@
  * The repository over plain HTTP, read only, for hosts: GET and HEAD of /repo/config,
  * /repo/summary, /repo/refs/heads/REF and /repo/objects/XX/…; everything else is 404. No listing,
  * no links followed, nothing outside of the repository. Runs in the main context of its maker;
- * a file is mapped and sent piece by piece, so a large one holds nobody up.
+ * a file is mapped and sent piece by piece, so a large one holds nobody up. Who reads too slowly,
+ * or holds more connections than its share, is cut off.
  */
 
 #include <glib.h>
@@ -16,8 +17,21 @@
 
 typedef struct DnRepoServer DnRepoServer;
 
-/* Serve the repository at @repo_path on @address, "IP:PORT" ("[IP]:PORT"); port 0 takes any. */
-DnRepoServer *dn_repo_server_new(const char *repo_path, const char *address,
+enum {
+	DN_REPO_CONNECTIONS = 512,
+	DN_REPO_CONNECTIONS_HERE = 64, /* of one address: a host pulls with eight */
+};
+
+typedef struct {
+	const char *path;   /* of the repository */
+	const char *listen; /* "IP:PORT" ("[IP]:PORT"); port 0 takes any */
+	/* Requests were turned away or ended for being slow; see http/guard.h. Or NULL. */
+	void (*crowded)(const char *where, unsigned count, void *data);
+	void *data;
+} DnRepoServerConfig;
+
+/* Serves when it returns. @config is only used during the call. */
+DnRepoServer *dn_repo_server_new(const DnRepoServerConfig *config,
 				 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dn_repo_server_free(DnRepoServer *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnRepoServer, dn_repo_server_free)

@@ -53,7 +53,8 @@ void shelf_open(Shelf *self, const char *folder)
 	g_autoptr(DnImageRepo) repo =
 		dn_image_repo_create_now(self->repo, DN_IMAGE_REPO_ARCHIVE, &error);
 	must(repo != NULL, error);
-	self->server = dn_repo_server_new(self->repo, "127.0.0.1:0", &error);
+	self->server = dn_repo_server_new(
+		&(DnRepoServerConfig){.path = self->repo, .listen = "127.0.0.1:0"}, &error);
 	must(self->server != NULL, error);
 	self->url = g_strdup_printf("http://127.0.0.1:%u/repo", dn_repo_server_port(self->server));
 }

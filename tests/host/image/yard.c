@@ -32,8 +32,9 @@ static gpointer serve(gpointer data)
 
 	g_main_context_push_thread_default(self->context);
 	{
-		g_autoptr(DnRepoServer) server =
-			dn_repo_server_new(self->repo_path, "127.0.0.1:0", NULL);
+		g_autoptr(DnRepoServer) server = dn_repo_server_new(
+			&(DnRepoServerConfig){.path = self->repo_path, .listen = "127.0.0.1:0"},
+			NULL);
 
 		g_mutex_lock(&self->lock);
 		self->port = server != NULL ? dn_repo_server_port(server) : 1;

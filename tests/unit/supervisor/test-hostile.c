@@ -260,6 +260,33 @@ static unsigned count_incidents(void)
 	return all->len;
 }
 
+Test(hostile, what_incidents_bring_along_is_kept_up_to_a_sum)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autoptr(GPtrArray) all = NULL;
+	unsigned rows = 0;
+
+	for (unsigned i = 0; i < 100; i++) {
+		g_autoptr(DnFact) fact = incident_fact(0x1000 + i, DN_INCIDENT_OPEN);
+
+		for (unsigned j = 0; j < 4000; j++) {
+			g_ptr_array_add(fact->incident->conntrack, g_strdup("tcp 6 x"));
+			g_ptr_array_add(fact->incident->replacements, g_strdup("web-00000000"));
+		}
+		dn_fleet_core_fact(world_core(world), "a", fact, world_now(world), acts);
+	}
+	all = dn_fleet_core_incidents(world_core(world), NULL, NULL);
+	cr_assert(eq(uint, all->len, 100));
+	for (guint i = 0; i < all->len; i++) {
+		const DnIncident *one = g_ptr_array_index(all, i);
+
+		cr_assert(le(uint, one->conntrack->len, DN_FLEET_INCIDENT_ROWS));
+		cr_assert(le(uint, one->replacements->len, 16));
+		rows += one->conntrack->len;
+	}
+	cr_assert(eq(uint, rows, DN_FLEET_HOST_ROWS));
+}
+
 Test(hostile, destroyed_incidents_make_room_and_those_in_force_are_never_forgotten)
 {
 	g_autoptr(DnActs) acts = dn_acts_new();
