@@ -26,6 +26,7 @@ struct DnJournal {
 	void (*trouble)(void *data, const GError *error);
 	void *data;
 	bool notified; /* of the present trouble; main only */
+	bool patient;
 
 	GThread *thread;
 	int done_fd; /* eventfd: the writer → main */
@@ -209,6 +210,37 @@ static void give_back(DnJournal *self, GQueue *taken, const Attempt *attempt,
 	g_cond_broadcast(&self->changed);
 }
 
+/* Tell main why nothing moves and wait a moment. False: it does not wait any longer. */
+static bool wait_for_space(DnJournal *self, const GError *why)
+{
+	gint64 until_us = g_get_monotonic_time() + DN_JOURNAL_RETRY_MS * G_TIME_SPAN_MILLISECOND;
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+
+	if (!self->patient || self->closing)
+		return false;
+	g_clear_error(&self->stop);
+	self->stop = unavailable(why);
+	(void)eventfd_write(self->done_fd, 1);
+	while (!self->closing && g_cond_wait_until(&self->changed, &self->lock, until_us))
+		continue;
+	return true;
+}
+
+static DnSegmentsOutcome write_patiently(DnJournal *self, GQueue *items, uint64_t gap,
+					 GError **error)
+{
+	GError *why = NULL;
+	DnSegmentsOutcome outcome = write_batch(self, items, gap, &why);
+
+	while (outcome == DN_SEGMENTS_NO_SPACE && wait_for_space(self, why)) {
+		g_clear_error(&why);
+		outcome = write_batch(self, items, gap, &why);
+	}
+	if (why != NULL)
+		g_propagate_error(error, why);
+	return outcome;
+}
+
 static gpointer write_batches(gpointer data)
 {
 	DnJournal *self = data;
@@ -220,7 +252,7 @@ static gpointer write_batches(gpointer data)
 		DnSegmentsOutcome outcome = DN_SEGMENTS_FAILED;
 
 		if (attempt.entries > 0 && !attempt.failed)
-			outcome = write_batch(self, items, attempt.gap, &why);
+			outcome = write_patiently(self, items, attempt.gap, &why);
 		if (outcome == DN_SEGMENTS_DURABLE)
 			self->files.torn_bytes = 0;
 		give_back(self, items, &attempt, outcome, why);
@@ -279,6 +311,7 @@ DnJournal *dn_journal_open(const DnJournalConfig *config, GError **error)
 	self->key = config->key;
 	self->trouble = config->trouble;
 	self->data = config->data;
+	self->patient = config->patient;
 	self->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!dn_segments_open(&self->files, config, error))
 		return NULL;
@@ -299,7 +332,6 @@ void dn_journal_close(DnJournal *self)
 	if (self == NULL)
 		return;
 	if (self->thread != NULL) {
-		dn_journal_flush(self);
 		g_mutex_lock(&self->lock);
 		self->closing = true;
 		g_cond_broadcast(&self->changed);

@@ -12,7 +12,9 @@
  *
  *   no space    the reserve is given up and the batch tried again; if that does not help the
  *               batch is dropped and counted, its callbacks fail with DN_ERROR_UNAVAILABLE. The
- *               next batch is tried anew and says first how many entries are missing.
+ *               next batch is tried anew and says first how many entries are missing. A patient
+ *               journal drops nothing: it tries the same batch again until there is space. A file
+ *               system that has become read-only is no space.
  *   fsync, I/O  what the kernel holds may be lost and no later fsync would tell: everything from
  *               that batch on is dropped and counted in the same way until it is opened again.
  *
@@ -33,6 +35,7 @@ enum {
 	DN_JOURNAL_SEGMENTS = 64,               /* that are kept; older ones are removed */
 	DN_JOURNAL_RESERVE_BYTES = 256 * 1024,  /* given up when the disk is full */
 	DN_JOURNAL_QUEUE_LIMIT = 8192,          /* entries not written yet; more are dropped */
+	DN_JOURNAL_RETRY_MS = 250,              /* a patient journal without space */
 };
 
 typedef struct DnJournal DnJournal;
@@ -50,9 +53,14 @@ typedef struct {
 	const char *dir;        /* made when it is not there, mode 0700 */
 	const char *identity;   /* see dn_journal_is_identity() */
 	const DnSecretKey *key; /* borrowed until dn_journal_close() */
-	/* Called once when entries begin to be dropped. May be NULL. */
+	/* Called once when entries begin to be dropped, or to wait. May be NULL. */
 	void (*trouble)(void *data, const GError *error);
 	void *data;
+	/* No space: its owner waits rather than go on without an entry. */
+	bool patient;
+	/* Told every entry of the last segment while that is opened. May be NULL. */
+	const DnJournalVisitor *visitor;
+	void *visitor_data;
 	/* 0 and NULL: as above, and the real ones. */
 	size_t segment_bytes;
 	unsigned segments;
@@ -66,7 +74,10 @@ typedef struct {
  */
 DnJournal *dn_journal_open(const DnJournalConfig *config, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Writes what is waiting and calls every callback first. NULL is nothing. */
+/*
+ * Writes what is waiting and calls every callback first; what has no space then is dropped. NULL is
+ * nothing.
+ */
 void dn_journal_close(DnJournal *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnJournal, dn_journal_close)
 

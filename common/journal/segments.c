@@ -92,7 +92,8 @@ static bool cut(DnSegments *self, size_t size, GError **error)
  * Verify segment @number and stand at its end. *@empty: it held no whole batch and is gone, as
  * after a crash while it was begun; the one before is the last.
  */
-static bool open_last(DnSegments *self, uint64_t number, bool *empty, GError **error)
+static bool open_last(DnSegments *self, const DnJournalConfig *config, uint64_t number, bool *empty,
+		      GError **error)
 {
 	g_autofree char *name = dn_segment_name(number);
 	g_autofree char *path = g_build_filename(self->dir, name, NULL);
@@ -105,8 +106,8 @@ static bool open_last(DnSegments *self, uint64_t number, bool *empty, GError **e
 	if (bytes == NULL)
 		return false;
 	const char *data = g_bytes_get_data(bytes, &size);
-	DnJournalVerdict verdict =
-		dn_journal_walk(&walk, data != NULL ? data : "", size, NULL, NULL, &why);
+	DnJournalVerdict verdict = dn_journal_walk(&walk, data != NULL ? data : "", size,
+						   config->visitor, config->visitor_data, &why);
 	if (verdict == DN_JOURNAL_BROKEN)
 		return refuse(error, path, why);
 	if (walk.good == 0) {
@@ -180,7 +181,7 @@ bool dn_segments_open(DnSegments *self, const DnJournalConfig *config, GError **
 	if (self->dir_fd < 0)
 		return dn_throw_errno(error, errno, "open %s", self->dir);
 	while (last > 0 && empty) {
-		if (!open_last(self, last, &empty, error))
+		if (!open_last(self, config, last, &empty, error))
 			return false;
 		if (empty && !find_last(self, &last, error))
 			return false;
@@ -221,9 +222,19 @@ static int write_all(const DnSegments *self, int fd, const char *data, size_t si
 	return 0;
 }
 
+/* Refused before anything was written, and perhaps not the next time. */
 static bool is_no_space(int errsv)
 {
-	return errsv == ENOSPC || errsv == EDQUOT;
+	return errsv == ENOSPC || errsv == EDQUOT || errsv == EROFS;
+}
+
+/* Nothing may stand after the first @size bytes. */
+static bool undo(int fd, size_t size)
+{
+	struct stat info;
+
+	return (fstat(fd, &info) == 0 && info.st_size == (off_t)size) ||
+	       ftruncate(fd, (off_t)size) == 0;
 }
 
 /* @fd holds @size good bytes before the batch; after no space it holds them again. */
@@ -236,9 +247,7 @@ static DnSegmentsOutcome write_to(DnSegments *self, int fd, size_t size, const G
 
 	if (is_no_space(errsv) && give_up_reserve(self)) {
 		g_warning("the disk of %s is full: the reserve is given up", self->dir);
-		errsv = ftruncate(fd, (off_t)size) == 0
-				? write_all(self, fd, batch->str, batch->len)
-				: errno;
+		errsv = undo(fd, size) ? write_all(self, fd, batch->str, batch->len) : errno;
 	}
 	if (errsv == 0 &&
 	    (!dn_failpoint("journal.sync.before", NULL) || self->disk.sync(fd) != 0)) {
@@ -251,8 +260,7 @@ static DnSegmentsOutcome write_to(DnSegments *self, int fd, size_t size, const G
 	if (errsv == 0)
 		return DN_SEGMENTS_DURABLE;
 	dn_throw_errno(error, errsv, "write to a segment in %s", self->dir);
-	return is_no_space(errsv) && ftruncate(fd, (off_t)size) == 0 ? DN_SEGMENTS_NO_SPACE
-								     : DN_SEGMENTS_FAILED;
+	return is_no_space(errsv) && undo(fd, size) ? DN_SEGMENTS_NO_SPACE : DN_SEGMENTS_FAILED;
 }
 
 /* What is older than the number of segments to be kept. Its hash stays in the chain. */
