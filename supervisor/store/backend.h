@@ -19,6 +19,7 @@ typedef struct {
 } DnStoreWrite;
 
 struct DnStoreTxn {
+	gatomicrefcount refs;
 	uint64_t term;
 	GPtrArray *compares; /* of DnStoreCompare */
 	GPtrArray *writes;   /* of DnStoreWrite */

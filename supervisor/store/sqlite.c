@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <sqlite3.h>
 #include <string.h>
 
 #include "base/failpoint.h"
 #include "store/backend.h"
+#include "store/sqlite-sound.h"
 
 /*
  * entry holds every revision of every key that is still known; the greatest revision of a key is
@@ -11,13 +13,16 @@
  */
 static const char schema[] =
 	"CREATE TABLE IF NOT EXISTS entry (key TEXT NOT NULL, revision INTEGER NOT NULL, value "
-	"BLOB,"
+	"BLOB, sum INTEGER,"
 	"  PRIMARY KEY (key, revision)) WITHOUT ROWID;"
 	"CREATE INDEX IF NOT EXISTS entry_by_revision ON entry (revision);"
 	"CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL,"
-	"  note TEXT) WITHOUT ROWID;"
-	"INSERT OR IGNORE INTO counter VALUES ('last', 0, NULL), ('oldest', 0, NULL),"
-	"  ('term', 0, NULL);";
+	"  note TEXT, sum INTEGER) WITHOUT ROWID;"
+	"INSERT OR IGNORE INTO counter VALUES ('last', 0, NULL, NULL), ('oldest', 0, NULL, NULL),"
+	"  ('term', 0, NULL, NULL);";
+/* Of before there were sums. */
+static const char older[] = "ALTER TABLE entry ADD COLUMN sum INTEGER;"
+			    "ALTER TABLE counter ADD COLUMN sum INTEGER;";
 
 typedef struct {
 	sqlite3 *db; /* owned; the worker's alone after opening */
@@ -25,13 +30,61 @@ typedef struct {
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sqlite3_stmt, sqlite3_finalize)
 
+/*
+ * Why the file system refused. sqlite3_system_errno() is what errno is after the clean-up; each
+ * file remembers its own. The log comes first: it is what a transaction writes to.
+ */
+static int last_errno(sqlite3 *db)
+{
+	sqlite3_file *file = NULL;
+	int errsv = 0;
+
+	if (db == NULL || (sqlite3_extended_errcode(db) & 0xff) != SQLITE_IOERR)
+		return db != NULL ? sqlite3_system_errno(db) : 0;
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file) == SQLITE_OK &&
+	    file != NULL && file->pMethods != NULL)
+		(void)file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &errsv);
+	if (errsv == 0)
+		(void)sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &errsv);
+	return errsv;
+}
+
+static bool is_no_space(int code, int errsv)
+{
+	bool by_system = (code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN;
+
+	return (code & 0xff) == SQLITE_FULL || code == SQLITE_IOERR_SHMSIZE ||
+	       (by_system && (errsv == ENOSPC || errsv == EDQUOT));
+}
+
+static bool is_refusal(int code, int errsv)
+{
+	int kind = code & 0xff;
+
+	return kind == SQLITE_READONLY || kind == SQLITE_BUSY || kind == SQLITE_LOCKED ||
+	       ((kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN) && errsv == EROFS);
+}
+
+/* By remedy: after an fsync that has failed nobody knows what is on disk, whatever its errno. */
 static bool fail(Sqlite *self, const char *doing, GError **error)
 {
-	int code = sqlite3_errcode(self->db);
+	int code = sqlite3_extended_errcode(self->db);
+	int errsv = last_errno(self->db);
+	bool is_sync = code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC;
 
-	g_set_error(error, DN_ERROR,
-		    code == SQLITE_FULL ? DN_ERROR_EXHAUSTED : DN_ERROR_UNAVAILABLE,
-		    "store: %s: %s", doing, sqlite3_errmsg(self->db));
+	if (code == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB)
+		return dn_sqlite_damaged(error, "%s", sqlite3_errmsg(self->db));
+	if (!is_sync && is_no_space(code, errsv))
+		g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED, "store: %s: no space", doing);
+	else if (!is_sync && is_refusal(code, errsv))
+		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "store: %s: %s", doing,
+			    errsv == EROFS ? g_strerror(errsv) : sqlite3_errmsg(self->db));
+	else
+		g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED,
+			    "store: %s: %s%s%s; what was not acknowledged may be lost, look after "
+			    "the disk",
+			    doing, sqlite3_errmsg(self->db), errsv != 0 ? ": " : "",
+			    errsv != 0 ? g_strerror(errsv) : "");
 	return false;
 }
 
@@ -81,14 +134,15 @@ static bool read_counter(Sqlite *self, const char *name, uint64_t *value, GError
 static bool write_counter(Sqlite *self, const char *name, uint64_t value, const char *note,
 			  GError **error)
 {
-	g_autoptr(sqlite3_stmt) update =
-		prepare(self, "UPDATE counter SET value = ?, note = ? WHERE name = ?", error);
+	g_autoptr(sqlite3_stmt) update = prepare(
+		self, "UPDATE counter SET value = ?, note = ?, sum = ? WHERE name = ?", error);
 
 	if (update == NULL)
 		return false;
 	bind_u64(update, 1, value);
 	bind_text(update, 2, note);
-	bind_text(update, 3, name);
+	sqlite3_bind_int64(update, 3, dn_sqlite_sum_counter(name, value));
+	bind_text(update, 4, name);
 	return run(self, update, "write counter", error);
 }
 
@@ -186,16 +240,22 @@ static bool compare_holds(Sqlite *self, const DnStoreCompare *compare, uint64_t 
 static bool insert(Sqlite *self, sqlite3_stmt *statement, const DnStoreWrite *write,
 		   uint64_t revision, GError **error)
 {
+	gsize size = 0;
+	const void *data = write->value == NULL ? NULL : g_bytes_get_data(write->value, &size);
+
+	/* A value of no bytes may have no data, and is no removal. */
+	if (write->value != NULL && data == NULL)
+		data = "";
 	sqlite3_reset(statement);
 	bind_text(statement, 1, write->key);
 	bind_u64(statement, 2, revision);
-	if (write->value == NULL)
+	if (data == NULL)
 		sqlite3_bind_null(statement, 3);
-	else if (g_bytes_get_size(write->value) == 0)
+	else if (size == 0)
 		sqlite3_bind_zeroblob(statement, 3, 0);
 	else
-		sqlite3_bind_blob(statement, 3, g_bytes_get_data(write->value, NULL),
-				  (int)g_bytes_get_size(write->value), SQLITE_STATIC);
+		sqlite3_bind_blob(statement, 3, data, (int)size, SQLITE_STATIC);
+	sqlite3_bind_int64(statement, 4, dn_sqlite_sum(write->key, revision, data, size));
 	return run(self, statement, "write", error);
 }
 
@@ -225,7 +285,7 @@ static bool compact(Sqlite *self, uint64_t last, GError **error)
 static bool write_all(Sqlite *self, const DnStoreTxn *txn, uint64_t revision, GError **error)
 {
 	g_autoptr(sqlite3_stmt) statement =
-		prepare(self, "INSERT INTO entry VALUES (?, ?, ?)", error);
+		prepare(self, "INSERT INTO entry VALUES (?, ?, ?, ?)", error);
 
 	if (statement == NULL)
 		return false;
@@ -307,23 +367,83 @@ static const DnStoreBackend ops = {
 	.close = sqlite_close,
 };
 
-DnStore *dn_store_open_sqlite(const char *path, GError **error)
+/* Has it tables, and have they sums? One that was just made has none. */
+static bool look(Sqlite *self, bool *has_tables, bool *has_sums, GError **error)
+{
+	g_autoptr(sqlite3_stmt) query =
+		prepare(self,
+			"SELECT count(*), (SELECT count(*) FROM pragma_table_info('entry') WHERE "
+			"name = 'sum') FROM sqlite_schema WHERE name = 'entry'",
+			error);
+
+	if (query == NULL)
+		return false;
+	if (sqlite3_step(query) != SQLITE_ROW)
+		return fail(self, "read", error);
+	*has_tables = sqlite3_column_int64(query, 0) > 0;
+	*has_sums = sqlite3_column_int64(query, 1) > 0;
+	return true;
+}
+
+static bool is_known_empty(const DnStoreFloor *floor)
+{
+	return floor == NULL || floor->term == 0;
+}
+
+/* Judge what is there before a byte of it is changed. */
+static bool begin(Sqlite *self, const DnStoreFloor *floor, GError **error)
+{
+	bool has_tables = false, has_sums = false;
+
+	if (!execute(self, "PRAGMA busy_timeout = 2000; PRAGMA trusted_schema = OFF;", error) ||
+	    !look(self, &has_tables, &has_sums, error))
+		return false;
+	if (!has_tables && !is_known_empty(floor))
+		return dn_sqlite_damaged(error, "it has no tables");
+	if (has_tables && has_sums && !dn_sqlite_is_sound(self->db, floor, error))
+		return false;
+	return execute(self, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;", error) &&
+	       (!has_tables || has_sums || execute(self, older, error)) &&
+	       execute(self, schema, error);
+}
+
+/*
+ * The log may hold pages that reached memory and not the disk: the fsync of whoever died may have
+ * failed, and the next one would not tell. Copied into the database they are written anew. A full
+ * disk has not failed, only refused.
+ */
+static bool settle(Sqlite *self, GError **error)
+{
+	GError *failed = NULL;
+
+	if (execute(self, "PRAGMA wal_checkpoint(TRUNCATE)", &failed))
+		return true;
+	if (failed->domain == DN_ERROR && failed->code == DN_ERROR_EXHAUSTED) {
+		g_error_free(failed);
+		return true;
+	}
+	g_propagate_error(error, failed);
+	return false;
+}
+
+DnStore *dn_store_open_sqlite(const char *path, const DnStoreFloor *floor, GError **error)
 {
 	Sqlite *self = g_new0(Sqlite, 1);
-	int code =
-		sqlite3_open_v2(path, &self->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+	bool there = dn_sqlite_is_there(path, floor, error);
 
-	if (code != SQLITE_OK ||
-	    !execute(self,
-		     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-		     "PRAGMA busy_timeout = 2000; PRAGMA trusted_schema = OFF;",
-		     error) ||
-	    !execute(self, schema, error)) {
-		if (code != SQLITE_OK)
-			fail(self, "open", error);
-		g_prefix_error(error, "%s: ", path);
-		sqlite_close(self);
-		return NULL;
+	if (there && sqlite3_open_v2(path, &self->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+				     NULL) != SQLITE_OK) {
+		fail(self, "open", error);
+		there = false;
 	}
-	return dn_store_new(&ops, self);
+	/* What is refused is left as it is, its log included. */
+	if (there)
+		sqlite3_db_config(self->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	if (there && begin(self, floor, error) && settle(self, error)) {
+		sqlite3_db_config(self->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+		return dn_store_new(&ops, self);
+	}
+	g_prefix_error(error, "%s: ", path);
+	sqlite_close(self);
+	return NULL;
 }

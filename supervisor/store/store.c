@@ -85,15 +85,22 @@ DnStoreTxn *dn_store_txn_new(uint64_t term)
 {
 	DnStoreTxn *self = g_new0(DnStoreTxn, 1);
 
+	g_atomic_ref_count_init(&self->refs);
 	self->term = term;
 	self->compares = g_ptr_array_new_with_free_func(free_compare);
 	self->writes = g_ptr_array_new_with_free_func(free_write);
 	return self;
 }
 
+DnStoreTxn *dn_store_txn_ref(DnStoreTxn *self)
+{
+	g_atomic_ref_count_inc(&self->refs);
+	return self;
+}
+
 void dn_store_txn_free(DnStoreTxn *self)
 {
-	if (self == NULL)
+	if (self == NULL || !g_atomic_ref_count_dec(&self->refs))
 		return;
 	g_ptr_array_unref(self->compares);
 	g_ptr_array_unref(self->writes);

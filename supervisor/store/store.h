@@ -27,8 +27,18 @@ enum {
 
 typedef struct DnStore DnStore;
 
-/* SQLite (WAL, synchronous=FULL) at @path, on a thread of its own. */
-DnStore *dn_store_open_sqlite(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What is known to have been stored, from elsewhere: an older state is a damaged one. */
+typedef struct {
+	uint64_t term, revision; /* 0: nothing is known */
+} DnStoreFloor;
+
+/*
+ * SQLite (WAL, synchronous=FULL) at @path, on a thread of its own. Reads all of it first:
+ * DN_ERROR_UNTRUSTED when it is damaged, lost or older than @floor (may be NULL), and nothing of it
+ * was changed. What one that was killed may not have brought to the disk is on it afterwards.
+ */
+DnStore *dn_store_open_sqlite(const char *path, const DnStoreFloor *floor,
+			      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* Waits for everything that was asked before; callbacks that have not run yet still do. */
 void dn_store_close(DnStore *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnStore, dn_store_close)
@@ -66,6 +76,8 @@ GPtrArray *dn_store_list_finish(DnStore *self, GAsyncResult *result, uint64_t *r
 typedef struct DnStoreTxn DnStoreTxn;
 
 DnStoreTxn *dn_store_txn_new(uint64_t term);
+/* For who may have to try it again. */
+DnStoreTxn *dn_store_txn_ref(DnStoreTxn *self);
 void dn_store_txn_free(DnStoreTxn *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnStoreTxn, dn_store_txn_free)
 /* @key was last set by @revision; 0: it does not exist. */
@@ -73,7 +85,12 @@ void dn_store_txn_compare(DnStoreTxn *self, const char *key, uint64_t revision);
 void dn_store_txn_put(DnStoreTxn *self, const char *key, GBytes *value);
 void dn_store_txn_delete(DnStoreTxn *self, const char *key);
 
-/* Takes @txn. *@applied is false, without an error, when a comparison did not hold. */
+/*
+ * Takes @txn. *@applied is false, without an error, when a comparison did not hold. After
+ * DN_ERROR_EXHAUSTED (no space) or UNAVAILABLE (read-only, busy) nothing of it was written and it
+ * may be tried again; after G_IO_ERROR nobody knows what is on disk, and the store must be opened
+ * anew.
+ */
 void dn_store_txn_async(DnStore *self, DnStoreTxn *txn, GAsyncReadyCallback done,
 			gpointer user_data);
 bool dn_store_txn_finish(DnStore *self, GAsyncResult *result, bool *applied, uint64_t *revision,

@@ -246,7 +246,7 @@ class Fleet:
             record = json.loads(value)
             assert record["drills"], record
             record["drills"] = []
-            store.execute("UPDATE entry SET value = ? WHERE key = ? AND revision = ?",
+            store.execute("UPDATE entry SET value = ?, sum = NULL WHERE key = ? AND revision = ?",
                           (json.dumps(record).encode(), f"service/{service}", revision))
 
     def wait_hosts(self):

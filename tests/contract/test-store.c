@@ -118,7 +118,7 @@ static void open_store(Kind kind)
 	g_autoptr(GError) error = NULL;
 	g_autofree char *path = g_build_filename(directory, "store.db", NULL);
 
-	store = kind == SQLITE ? dn_store_open_sqlite(path, &error) : dn_store_open_memory();
+	store = kind == SQLITE ? dn_store_open_sqlite(path, NULL, &error) : dn_store_open_memory();
 	cr_assert(store != NULL, "%s", error != NULL ? error->message : "");
 	if (kind == SLOW_MEMORY)
 		dn_store_memory_delay(store, 3);
