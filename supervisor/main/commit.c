@@ -158,25 +158,45 @@ static void speak(DnSupervisor *self, DnBatch *batch)
 	for (guint i = 0; i < batch->waiters->len; i++) {
 		DnAfter after = g_array_index(batch->waiters, DnAfter, i);
 
-		after.call(self, after.data);
+		after.call(self, after.data, NULL);
 	}
 	dn_failpoint_pass("supervisor.speak.acknowledge.before");
 	acknowledge(self, batch);
 	dn_failpoint_pass("supervisor.speak.acknowledge.after");
 }
 
+/* Nobody knows what is on disk: end, and let the next start read it. */
+static void give_up(DnSupervisor *self, const GError *error)
+{
+	dn_supervisor_fail_waiters(self, error);
+	g_clear_pointer(&self->writing, dn_batch_free);
+	if (self->failed == NULL)
+		self->failed = g_error_copy(error);
+	g_main_loop_quit(self->loop);
+}
+
 static void on_written(GObject *source, GAsyncResult *result, gpointer data)
 {
 	DnSupervisor *self = data;
-	DnBatch *batch = g_steal_pointer(&self->writing);
+	g_autoptr(GError) error = NULL;
 
-	if (dn_store_txn_finish(self->store, result, NULL, NULL, &self->failed))
-		speak(self, batch);
-	else if (self->loop != NULL)
-		g_main_loop_quit(self->loop);
+	if (!dn_store_txn_finish(self->store, result, NULL, &self->revision, &error)) {
+		if (dn_supervisor_may_retry(error) && !self->ending)
+			dn_supervisor_store_later(self, error);
+		else
+			give_up(self, error);
+		return;
+	}
+	DnBatch *batch = g_steal_pointer(&self->writing);
+	speak(self, batch);
 	dn_batch_free(batch);
-	if (self->failed == NULL)
-		begin_writing(self);
+	begin_writing(self);
+	dn_supervisor_go_on(self);
+}
+
+void dn_supervisor_store_writing(DnSupervisor *self)
+{
+	dn_store_txn_async(self->store, dn_store_txn_ref(self->writing->txn), on_written, self);
 }
 
 /* Nothing is stored that no journal tells of. */
@@ -185,15 +205,10 @@ static void on_journalled(void *data, const GError *error)
 	DnSupervisor *self = data;
 
 	dn_failpoint_pass("supervisor.journal.durable.after");
-	if (error == NULL) {
-		dn_store_txn_async(self->store, g_steal_pointer(&self->writing->txn), on_written,
-				   self);
-		return;
-	}
-	g_clear_pointer(&self->writing, dn_batch_free);
-	if (self->failed == NULL)
-		self->failed = g_error_copy(error);
-	g_main_loop_quit(self->loop);
+	if (error == NULL && !self->ending)
+		dn_supervisor_store_writing(self);
+	else if (error != NULL)
+		give_up(self, error);
 }
 
 static bool is_empty(const DnBatch *batch)
@@ -204,7 +219,8 @@ static bool is_empty(const DnBatch *batch)
 
 static void begin_writing(DnSupervisor *self)
 {
-	if (self->writing != NULL || self->failed != NULL || is_empty(self->filling))
+	if (self->writing != NULL || self->failed != NULL || self->ending ||
+	    is_empty(self->filling))
 		return;
 	self->idle_ticks = 0;
 	self->writing = self->filling;
@@ -221,14 +237,23 @@ static bool names_host(const DnBatch *batch, const char *host)
 	return false;
 }
 
+/* What says nothing about shares need not keep its order among those that do. */
+static bool may_overtake(const DnOrder *order)
+{
+	return order->kind == DN_ORDER_QUARANTINE || order->kind == DN_ORDER_LOGS ||
+	       order->kind == DN_ORDER_STAMP;
+}
+
 /* Orders for one host keep their order, so a quick one waits behind a slow one of that host. */
 static bool must_wait(const DnSupervisor *self, const DnDispatch *dispatch)
 {
+	if (!dispatch->after_store && may_overtake(dispatch->order))
+		return false;
 	return dispatch->after_store || names_host(self->writing, dispatch->host) ||
 	       names_host(self->filling, dispatch->host);
 }
 
-static void nothing_to_do(DnSupervisor *self, gpointer data)
+static void nothing_to_do(DnSupervisor *self, gpointer data, const GError *error)
 {
 }
 
@@ -292,6 +317,10 @@ void dn_supervisor_after(DnSupervisor *self, DnAfterFunc call, gpointer data)
 {
 	DnAfter after = {.call = call, .data = data};
 
+	if (self->held != NULL || self->failed != NULL) {
+		call(self, data, self->held != NULL ? self->held : self->failed);
+		return;
+	}
 	g_array_append_val(self->filling->waiters, after);
 	begin_writing(self);
 }

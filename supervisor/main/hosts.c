@@ -20,8 +20,12 @@ static const char *host_cidr(const char *host, void *data)
 	return dn_fleet_core_host_cidr(self->core, host);
 }
 
-static void tell_enrolled(DnSupervisor *self, gpointer data)
+static void tell_enrolled(DnSupervisor *self, gpointer data, const GError *error)
 {
+	if (error != NULL) {
+		dn_sessions_refused(data, error);
+		return;
+	}
 	g_autoptr(GHashTable) epochs = dn_fleet_core_epochs(self->core);
 
 	dn_failpoint_pass("supervisor.enrol.stored.after");
@@ -34,7 +38,9 @@ static void enrol(DnEnrolWait *wait, const DnEnrolment *enrolment, void *data)
 	g_autoptr(DnActs) acts = dn_acts_new();
 	g_autoptr(GError) error = NULL;
 
-	if (dn_fleet_core_enrol(self->core, enrolment, dn_supervisor_now(), acts, &error)) {
+	/* The secret is spent with the enrolment: not where that cannot be stored. */
+	if (dn_supervisor_may_change(self, &error) &&
+	    dn_fleet_core_enrol(self->core, enrolment, dn_supervisor_now(), acts, &error)) {
 		dn_supervisor_carry_out(self, acts);
 		dn_supervisor_after(self, tell_enrolled, wait);
 		return;

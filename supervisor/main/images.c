@@ -71,6 +71,17 @@ static void start(DnSupervisor *self, Job *job, DnApiReply *reply)
 	g_task_run_in_thread(task, run);
 }
 
+/* Answers for itself when nothing can be changed now. */
+static bool may_change(DnSupervisor *self, DnApiReply *reply)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (dn_supervisor_may_change(self, &error))
+		return true;
+	dn_api_reply_error(reply, error);
+	return false;
+}
+
 static Job *job_new(bool (*work)(Job *job, GError **error))
 {
 	Job *job = g_new0(Job, 1);
@@ -146,6 +157,9 @@ static bool store(Job *job, GError **error)
 void dn_images_object(const char *name, int fd, DnApiReply *reply, void *data)
 {
 	g_autoptr(GError) error = NULL;
+
+	if (!may_change(data, reply))
+		return;
 	/* Nobody else has this file, so it cannot shrink under the mapping. */
 	g_autoptr(GMappedFile) file = g_mapped_file_new_from_fd(fd, FALSE, &error);
 
@@ -172,8 +186,9 @@ static bool publish(Job *job, GError **error)
 void dn_images_set(const char *ref, const char *commit, GBytes *metadata, DnApiReply *reply,
 		   void *data)
 {
+	if (!may_change(data, reply))
+		return;
 	Job *job = job_new(publish);
-
 	job->name = g_strdup(ref);
 	job->commit = g_strdup(commit);
 	job->bytes = g_bytes_ref(metadata);

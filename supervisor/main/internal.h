@@ -18,7 +18,7 @@ typedef struct {
 /* One transaction and what waits for it. */
 typedef struct {
 	DnSupervisor *supervisor; /* borrowed */
-	DnStoreTxn *txn;          /* owned until it is handed to the store */
+	DnStoreTxn *txn;          /* owned */
 	bool has_writes;
 	GPtrArray *dispatches; /* of DnDispatch */
 	GPtrArray *events;     /* of DnEvent, numbered */
@@ -26,7 +26,8 @@ typedef struct {
 	GHashTable *stored;    /* char * host → DnStored *: up to where it holds their facts */
 } DnBatch;
 
-typedef void (*DnAfterFunc)(DnSupervisor *self, gpointer data);
+/* @error: it is not on disk, and may never be. NULL: it is. */
+typedef void (*DnAfterFunc)(DnSupervisor *self, gpointer data, const GError *error);
 
 typedef struct {
 	DnAfterFunc call;
@@ -41,6 +42,7 @@ struct DnSupervisor {
 	DnCluster *cluster;
 	DnTrustPolicy *trust;
 	GBytes *trust_bytes;
+	char *state_dir;
 	char *repo_url;
 	uint8_t key[DN_PUBLIC_KEY_BYTES];
 	DnSecretKey *secret;
@@ -49,6 +51,7 @@ struct DnSupervisor {
 	GHashTable *peers; /* char * host → DnJournalPeer * */
 	int lock_fd;
 	uint64_t term;
+	uint64_t revision; /* the last that is on disk */
 
 	DnFleetCore *core;
 	DnStore *store;
@@ -66,6 +69,9 @@ struct DnSupervisor {
 	unsigned imaging;    /* requests that a thread works on in the image repository */
 	GSource *tick, *stop_term, *stop_int;
 	GError *failed; /* why the loop has ended */
+	GError *held;   /* why nothing can be stored now; see hold.c */
+	uint64_t held_since_ns;
+	GSource *retry; /* of the batch that could not be stored */
 	bool ending;
 };
 
@@ -75,18 +81,39 @@ DnNow dn_supervisor_now(void);
 void dn_supervisor_carry_out(DnSupervisor *self, DnActs *acts);
 /* Every tick: a supervisor whose term is over ends, also one that has nothing to write. */
 void dn_supervisor_check_term(DnSupervisor *self);
-/* Call @call once everything decided so far is on disk. */
+/* Call @call once everything decided so far is on disk, or cannot be brought there. */
 void dn_supervisor_after(DnSupervisor *self, DnAfterFunc call, gpointer data);
 /* Acknowledge @host's facts of @spool with the transaction that holds what they have changed. */
 void dn_supervisor_acknowledge(DnSupervisor *self, const char *host, const char *spool);
 DnBatch *dn_batch_new(DnSupervisor *supervisor);
 void dn_batch_free(DnBatch *self);
 
+/* Hand the batch under way, which is journalled, to the store. */
+void dn_supervisor_store_writing(DnSupervisor *self);
+
+/* ---- hold.c: a disk that takes nothing more ---- */
+
+/* Every change that a person or a new host asks for begins with this question. */
+bool dn_supervisor_may_change(const DnSupervisor *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Was nothing written, so that the same may be tried again? */
+bool dn_supervisor_may_retry(const GError *error);
+void dn_supervisor_hold(DnSupervisor *self, const GError *why);
+void dn_supervisor_go_on(DnSupervisor *self);
+/* At every tick. */
+void dn_supervisor_look_after_disk(DnSupervisor *self);
+void dn_supervisor_store_later(DnSupervisor *self, const GError *why);
+/* Whoever waits for the disk is told that it is not there. */
+void dn_supervisor_fail_waiters(DnSupervisor *self, const GError *why);
+/* Room that is given up when the disk is full. */
+void dn_supervisor_make_reserve(DnSupervisor *self);
+bool dn_supervisor_give_up_reserve(DnSupervisor *self);
+
 /*
  * journal.c: what is decided is journalled before it is stored. A supervisor that cannot journal
- * ends like one that cannot store.
+ * waits for space, and ends when the disk has failed, like one that cannot store. *@floor: what the
+ * journal knows to be stored.
  */
-bool dn_supervisor_open_journal(DnSupervisor *self, const char *state_dir,
+bool dn_supervisor_open_journal(DnSupervisor *self, DnStoreFloor *floor,
 				GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dn_supervisor_close_journal(DnSupervisor *self);
 void dn_supervisor_journal_acts(DnSupervisor *self, const DnActs *acts);

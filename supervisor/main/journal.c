@@ -7,15 +7,53 @@
 #include "core/trouble.h"
 #include "main/internal.h"
 #include "seal/digest.h"
+#include "wire/json.h"
 
-bool dn_supervisor_open_journal(DnSupervisor *self, const char *state_dir, GError **error)
+enum { LINE_LIMIT = DN_JOURNAL_LINE_LIMIT };
+
+/* Entries of our own name the term and revision that were on disk when they were made. */
+static void raise_floor(uint64_t seq, const char *line, size_t length, void *data)
 {
-	g_autofree char *dir = g_build_filename(state_dir, "journal", NULL);
+	DnStoreFloor *floor = data;
+	g_autoptr(GBytes) bytes = g_bytes_new(line, length);
+	g_autoptr(JsonObject) object = dn_json_parse(bytes, LINE_LIMIT, NULL);
+	g_autoptr(GError) none = NULL;
+
+	/* A journal that tells of anything belongs to a store that had a term. */
+	floor->term = MAX(floor->term, 1);
+	if (object == NULL || !json_object_has_member(object, "stored"))
+		return;
+	floor->term = MAX(floor->term, dn_json_u64(object, "term", G_MAXINT64, &none));
+	floor->revision = MAX(floor->revision, dn_json_u64(object, "stored", G_MAXINT64, &none));
+}
+
+static void on_trouble(void *data, const GError *error)
+{
+	dn_supervisor_hold(data, error);
+}
+
+bool dn_supervisor_open_journal(DnSupervisor *self, DnStoreFloor *floor, GError **error)
+{
+	const DnJournalVisitor visitor = {.entry = raise_floor};
+	g_autofree char *dir = g_build_filename(self->state_dir, "journal", NULL);
 	g_autofree char *identity = g_strdup_printf("%s/supervisor", self->cluster->id);
 
-	self->journal = dn_journal_open(
-		&(DnJournalConfig){.dir = dir, .identity = identity, .key = self->secret}, error);
+	self->journal = dn_journal_open(&(DnJournalConfig){.dir = dir,
+							   .identity = identity,
+							   .key = self->secret,
+							   .trouble = on_trouble,
+							   .data = self,
+							   .patient = true,
+							   .visitor = &visitor,
+							   .visitor_data = floor},
+					error);
 	return self->journal != NULL;
+}
+
+static void name_moment(const DnSupervisor *self, DnJournalEntry *entry)
+{
+	dn_journal_entry_number(entry, "term", self->term);
+	dn_journal_entry_number(entry, "stored", self->revision);
 }
 
 void dn_supervisor_close_journal(DnSupervisor *self)
@@ -73,7 +111,7 @@ static void journal_order(DnSupervisor *self, const DnDispatch *dispatch)
 
 	dn_journal_entry_text(entry, "order", dn_order_kind_name(order->kind));
 	dn_journal_entry_text(entry, "host", dispatch->host);
-	dn_journal_entry_number(entry, "term", self->term);
+	name_moment(self, entry);
 	dn_journal_entry_number(entry, "tag", dispatch->tag);
 	dn_journal_entry_text(entry, "service", order->service);
 	dn_journal_entry_text(entry, "node", order->node);
@@ -95,6 +133,7 @@ static void journal_event(DnSupervisor *self, const DnEvent *event)
 {
 	DnJournalEntry *entry = dn_journal_entry_new(kind_of(event), dn_clock_realtime_ns());
 
+	name_moment(self, entry);
 	dn_journal_entry_text(entry, "severity", event->severity);
 	dn_journal_entry_text(entry, "host", event->host);
 	dn_journal_entry_text(entry, "service", event->service);

@@ -36,11 +36,16 @@ void dn_person_wait_free(DnPersonWait *self)
 	g_free(self);
 }
 
-static void reply_ready(DnSupervisor *self, gpointer data)
+static void reply_ready(DnSupervisor *self, gpointer data, const GError *error)
 {
 	Ready *ready = data;
 
-	dn_api_reply(ready->reply, ready->document);
+	if (error == NULL) {
+		dn_api_reply(ready->reply, ready->document);
+	} else {
+		json_object_unref(ready->document);
+		dn_api_reply_error(ready->reply, error);
+	}
 	g_free(ready);
 }
 
@@ -51,6 +56,17 @@ static void reply_after(DnSupervisor *self, DnApiReply *reply, JsonObject *docum
 	ready->reply = reply;
 	ready->document = document;
 	dn_supervisor_after(self, reply_ready, ready);
+}
+
+/* Answers for itself when nothing can be changed now. */
+static bool may_change(DnSupervisor *self, DnApiReply *reply)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (dn_supervisor_may_change(self, &error))
+		return true;
+	dn_api_reply_error(reply, error);
+	return false;
 }
 
 /* ---- reading ---- */
@@ -142,8 +158,10 @@ static void apply(GBytes *bytes, GPtrArray *signatures, bool plan, DnApiReply *r
 	g_autoptr(GPtrArray) placement = NULL;
 	g_autoptr(DnServiceView) before = NULL;
 	bool changed = false;
-	g_autoptr(DnDeclaration) declaration = judge(self, bytes, signatures, &error);
 
+	if (!plan && !may_change(self, reply))
+		return;
+	g_autoptr(DnDeclaration) declaration = judge(self, bytes, signatures, &error);
 	if (declaration != NULL)
 		before = dn_fleet_core_service(self->core, declaration->manifest->service);
 	if (declaration == NULL ||
@@ -189,8 +207,10 @@ static void token(const char *host, DnApiReply *reply, void *data)
 	g_autoptr(DnActs) acts = dn_acts_new();
 	g_autoptr(GError) error = NULL;
 	g_autofree char *hash = NULL;
-	g_autofree char *text = make_token(self, host, now, &hash, &error);
 
+	if (!may_change(self, reply))
+		return;
+	g_autofree char *text = make_token(self, host, now, &hash, &error);
 	if (text == NULL || !dn_fleet_core_add_token(self->core, host, hash, now, acts, &error)) {
 		dn_supervisor_carry_out(self, acts);
 		dn_api_reply_error(reply, error);
@@ -211,6 +231,8 @@ static void cordon(const char *host, bool wanted, DnApiReply *reply, void *data)
 	g_autoptr(DnActs) acts = dn_acts_new();
 	g_autoptr(GError) error = NULL;
 
+	if (!may_change(self, reply))
+		return;
 	if (!dn_fleet_core_cordon(self->core, host, wanted, dn_supervisor_now(), acts, &error)) {
 		dn_api_reply_error(reply, error);
 		return;
@@ -262,6 +284,8 @@ static void drill(const char *class, const char *service, DnApiReply *reply, voi
 	g_autofree char *node = NULL;
 	uint64_t tag = 0;
 
+	if (!may_change(self, reply))
+		return;
 	if (dn_fleet_core_drill(self->core, class, service, dn_supervisor_now(), acts, &tag, &node,
 				&error))
 		await(self, acts, tag, DN_ORDER_DRILL, node, class, reply);
@@ -277,6 +301,8 @@ static void destroy(const char *incident, GBytes *statement, GPtrArray *signatur
 	g_autoptr(GError) error = NULL;
 	uint64_t tag = 0;
 
+	if (!may_change(self, reply))
+		return;
 	if (dn_fleet_core_destroy(self->core, incident, statement, signatures, acts, &tag, &error))
 		await(self, acts, tag, DN_ORDER_DESTROY, incident, NULL, reply);
 	else
@@ -342,7 +368,10 @@ void dn_people_answered(DnSupervisor *self, uint64_t tag, const DnAnswerTo *answ
 		return;
 	DnPersonWait *wait = value;
 	g_free(key);
-	if (answer->done) {
+	if (answer->done && self->held != NULL) {
+		/* On the host's disk, whatever ours can take. */
+		dn_api_reply(g_steal_pointer(&wait->reply), document_of(self, wait, answer));
+	} else if (answer->done) {
 		reply_after(self, g_steal_pointer(&wait->reply), document_of(self, wait, answer));
 	} else {
 		g_autoptr(GError) error = g_error_new(

@@ -54,7 +54,7 @@ bool dn_supervisor_restore(DnSupervisor *self, GError **error)
 	if (!campaign(self, error))
 		return false;
 	dn_store_list_async(self->store, "", 0, on_result, &result);
-	entries = dn_store_list_finish(self->store, wait_for(&result), NULL, error);
+	entries = dn_store_list_finish(self->store, wait_for(&result), &self->revision, error);
 	if (entries == NULL)
 		return false;
 	for (guint i = 0; i < entries->len; i++) {

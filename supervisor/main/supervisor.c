@@ -88,23 +88,48 @@ static bool lock_state(DnSupervisor *self, const char *state_dir, GError **error
 	return false;
 }
 
+/* On a full disk the reserve makes room for the term and what a start has to say. */
+static bool open_store(DnSupervisor *self, const char *path, const DnStoreFloor *floor,
+		       GError **error)
+{
+	GError *failed = NULL;
+
+	for (;;) {
+		self->store = dn_store_open_sqlite(path, floor, &failed);
+		if (self->store != NULL && dn_supervisor_restore(self, &failed))
+			return true;
+		g_clear_pointer(&self->store, dn_store_close);
+		if (!g_error_matches(failed, DN_ERROR, DN_ERROR_EXHAUSTED) ||
+		    !dn_supervisor_give_up_reserve(self))
+			break;
+		g_clear_error(&failed);
+	}
+	g_propagate_error(error, failed);
+	return false;
+}
+
 static bool open_state(DnSupervisor *self, const DnSupervisorOptions *options, GError **error)
 {
 	g_autofree char *db = g_build_filename(options->state_dir, "store.db", NULL);
 	g_autofree char *spool = g_build_filename(options->state_dir, "spool", NULL);
 	g_autofree char *repo = g_build_filename(options->state_dir, "repo", NULL);
 
+	DnStoreFloor floor = {0};
+
+	self->state_dir = g_strdup(options->state_dir);
 	if (!dn_file_make_directory(options->state_dir, PRIVATE_MODE, error) ||
 	    !dn_file_make_directory(spool, PRIVATE_MODE, error) ||
 	    !dn_file_make_directory(options->run_dir, DIRECTORY_MODE, error) ||
 	    !lock_state(self, options->state_dir, error) ||
-	    !dn_supervisor_open_journal(self, options->state_dir, error))
+	    !dn_supervisor_open_journal(self, &floor, error))
 		return false;
 	self->repo = dn_repo_new(repo, self->trust, error);
 	if (self->repo == NULL)
 		return false;
-	self->store = dn_store_open_sqlite(db, error);
-	return self->store != NULL && dn_supervisor_restore(self, error);
+	if (!open_store(self, db, &floor, error))
+		return false;
+	dn_supervisor_make_reserve(self);
+	return true;
 }
 
 /* ---- serving ---- */
@@ -171,6 +196,7 @@ static gboolean on_tick(gpointer data)
 	dn_fleet_core_tick(self->core, dn_supervisor_now(), acts);
 	dn_supervisor_carry_out(self, acts);
 	dn_supervisor_check_term(self);
+	dn_supervisor_look_after_disk(self);
 	return G_SOURCE_CONTINUE;
 }
 
@@ -249,7 +275,7 @@ static void stop_source(GSource *source)
 /* What is decided is still written and answered; nothing new is decided. */
 static void settle(DnSupervisor *self)
 {
-	while (self->writing != NULL || self->imaging > 0)
+	while ((self->writing != NULL && self->held == NULL) || self->imaging > 0)
 		g_main_context_iteration(NULL, TRUE);
 }
 
@@ -262,6 +288,7 @@ void dn_supervisor_free(DnSupervisor *self)
 	stop_source(self->stop_int);
 	if (self->filling != NULL)
 		settle(self);
+	stop_source(self->retry);
 	self->ending = true;
 	dn_api_free(self->api);
 	dn_sessions_free(self->sessions);
@@ -270,6 +297,7 @@ void dn_supervisor_free(DnSupervisor *self)
 	dn_store_close(self->store);
 	while (g_main_context_iteration(NULL, FALSE))
 		continue;
+	dn_batch_free(self->writing);
 	dn_batch_free(self->filling);
 	dn_repo_free(self->repo);
 	dn_fleet_core_free(self->core);
@@ -282,6 +310,8 @@ void dn_supervisor_free(DnSupervisor *self)
 	dn_trust_policy_free(self->trust);
 	dn_cluster_free(self->cluster);
 	g_clear_error(&self->failed);
+	g_clear_error(&self->held);
+	g_free(self->state_dir);
 	g_main_loop_unref(self->loop);
 	g_free(self->repo_url);
 	dn_fd_clear(&self->lock_fd);

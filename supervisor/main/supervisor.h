@@ -7,8 +7,9 @@
  *
  * A step: something happens (a fact, a request, a tick) → the core decides → carry_out() puts its
  * acts into the batch under way. A batch is one transaction; only when it is on disk are its
- * orders sent, its events published and its people answered. A store that cannot write ends the
- * daemon: what cannot be remembered must not be promised.
+ * orders sent, its events published and its people answered. What cannot be remembered must not be
+ * promised: a disk without space holds changes up until there is room (hold.c), one that fails ends
+ * the daemon.
  */
 
 #include "api/api.h"
