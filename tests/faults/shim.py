@@ -58,13 +58,11 @@ class Shim:
             threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
 
     def answer(self, connection):
-        with connection:
+        # A daemon that is killed resets it.
+        with connection, contextlib.suppress(OSError):
             while message := connection.recv(16384):
                 op, _, path = message.decode(errors="surrogateescape").partition(" ")
-                try:
-                    connection.send(struct.pack("I", self.decide(op, path)))
-                except OSError:
-                    return
+                connection.send(struct.pack("I", self.decide(op, path)))
 
     def decide(self, op, path):
         with self.lock:
@@ -150,7 +148,7 @@ class KillAt:
 
     def __call__(self, op, path, after):
         if after:
-            return KILL  # only asked about the one
+            return KILL if self.after and self.where == (op, path) else GO
         if op not in self.ops or not self.match.search(path) or self.hits:
             return GO
         self.seen += 1
