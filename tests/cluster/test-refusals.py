@@ -42,7 +42,9 @@ def is_refused(fleet, file, why, code=UNTRUSTED, key=None):
     assert done.returncode == code, (done.returncode, done.stderr)
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1 and why in lines[0], done.stderr
-    told = [e for e in events(fleet, since) if e["kind"] == "manifest.refused"]
+    # The answer does not wait until its event is on disk, from where it is told.
+    told = wait_for("an event", lambda: [e for e in events(fleet, since)
+                                         if e["kind"] == "manifest.refused"])
     assert len(told) == 1 and why in told[0]["text"], told
     assert told[0]["severity"] in ("warning", "critical"), told
     after = picture(fleet)
