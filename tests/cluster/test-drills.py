@@ -83,7 +83,8 @@ def drills_have_a_budget_that_no_supervisor_can_give_back(fleet):
     fleet.restart_supervisor(forget_drills_of="drilled")
     fleet.wait_ready("drilled", ready=1)
     refused(f"{node['host']}: drilled: ")
-    assert [e for e in fleet.ask("events")["events"] if e["kind"] == "drill.refused"]
+    wait_for("an event", lambda: [e for e in fleet.ask("events")["events"]
+                                  if e["kind"] == "drill.refused"])
     assert [n["id"] for n in fleet.nodes("drilled", state="ready")] == [node["id"]]
     fleet.run("remove", "drilled", "--key", "deploy")
     wait_for("no node of it", lambda: not fleet.nodes("drilled"))
