@@ -47,6 +47,13 @@ static void show(DnOutput *output, JsonArray *services)
 		dn_table_add(table, commit);
 	}
 	dn_output_table(output, table, "services");
+	for (unsigned i = 0; i < dn_answer_length(services); i++) {
+		JsonObject *service = dn_answer_at(services, i);
+		const char *why = dn_answer_text(service, "why");
+
+		if (why != NULL)
+			dn_output_line(output, "%s: %s", dn_answer_text(service, "name"), why);
+	}
 }
 
 static bool run(DnCall *call, GError **error)

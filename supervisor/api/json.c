@@ -67,6 +67,7 @@ JsonObject *dn_json_of_service(const DnServiceView *view)
 	json_object_set_int_member(object, "standby", view->standby);
 	dn_json_set_string(object, "state", dn_service_state_name(view->state));
 	set_rolling(object, view);
+	dn_json_set_string(object, "why", view->why);
 	return object;
 }
 

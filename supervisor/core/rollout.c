@@ -194,6 +194,36 @@ bool dn_rollout_ask_for_less(DnService *service, guint first, const DnHost *host
 	return changed;
 }
 
+/*
+ * Quarantined nodes keep their slots, so a host may have been given more than it can carry by now.
+ * What it has no node for is asked of others; its standbys have made room before.
+ */
+static bool shed(const DnFleetCore *core, DnService *service)
+{
+	g_autoptr(GList) names = dn_state_sorted(core->hosts);
+	bool changed = false;
+
+	for (GList *at = names; at != NULL; at = at->next) {
+		const DnHost *host = dn_state_host(core, at->data);
+		int64_t over = dn_host_is_up(host) ? -dn_state_spare(core, host) : 0;
+
+		for (guint i = service->releases->len; over > 0 && i-- > 0;) {
+			const DnRelease *release = g_ptr_array_index(service->releases, i);
+			const char *digest = release->declaration->manifest->digest;
+			DnShare *share = g_hash_table_lookup(release->shares, host->name);
+			uint32_t has = count(host, digest, DN_ROLE_ACTIVE);
+
+			if (share == NULL || share->standby > 0 || share->running <= has)
+				continue;
+			uint32_t less = (uint32_t)MIN(over, (int64_t)(share->running - has));
+			share->running -= less;
+			over -= less;
+			changed = true;
+		}
+	}
+	return changed;
+}
+
 void dn_rollout_begin(DnService *service, DnNow now)
 {
 	uint32_t given_old = 0;
@@ -315,9 +345,10 @@ static bool share_standbys(const DnFleetCore *core, DnService *service)
 			if (share == NULL)
 				continue;
 			if (!given && share->running > 0) {
-				uint32_t room = dn_state_room(core, host) + share->standby;
+				int64_t room = dn_state_spare(core, host) + share->standby;
 
-				wanted = MIN(release->declaration->manifest->standby, room);
+				wanted = (uint32_t)CLAMP(
+					room, 0, (int64_t)release->declaration->manifest->standby);
 				/* Agents take no new nodes of an epoch that is not the last. */
 				if (i > 0 || host->cordoned)
 					wanted = MIN(wanted, share->standby);
@@ -373,6 +404,7 @@ bool dn_rollout_step(DnFleetCore *core, DnService *service, DnNow now, DnActs *a
 		changed = clear_shares(service);
 		return drop_unused(service) || changed;
 	}
+	changed = shed(core, service);
 	if (service->roll_error == NULL)
 		while (move(core, service))
 			changed = true;

@@ -360,11 +360,11 @@ bool dn_host_is_up(const DnHost *host)
 	return host->connected && host->reported && !host->lost;
 }
 
-uint32_t dn_state_room(const DnFleetCore *core, const DnHost *host)
+int64_t dn_state_spare(const DnFleetCore *core, const DnHost *host)
 {
 	GHashTableIter iter;
 	gpointer value;
-	uint64_t taken = 0;
+	int64_t taken = 0;
 
 	g_hash_table_iter_init(&iter, core->services);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
@@ -375,14 +375,19 @@ uint32_t dn_state_room(const DnFleetCore *core, const DnHost *host)
 			const DnShare *share = g_hash_table_lookup(release->shares, host->name);
 
 			if (share != NULL)
-				taken += (uint64_t)share->running + share->standby;
+				taken += (int64_t)share->running + share->standby;
 		}
 	}
 	g_hash_table_iter_init(&iter, host->nodes);
 	while (g_hash_table_iter_next(&iter, NULL, &value))
 		if (((const DnNodeRecord *)value)->state == DN_NODE_QUARANTINED)
 			taken++;
-	return taken >= host->slots ? 0 : (uint32_t)(host->slots - taken);
+	return (int64_t)host->slots - taken;
+}
+
+uint32_t dn_state_room(const DnFleetCore *core, const DnHost *host)
+{
+	return (uint32_t)MAX(dn_state_spare(core, host), 0);
 }
 
 uint64_t dn_state_tag(DnFleetCore *core)

@@ -132,6 +132,8 @@ const DnPart *dn_state_part(const DnAssign *assign, const char *digest);
 bool dn_host_has_digest(const DnHost *host, const char *digest);
 DnHost *dn_state_host_of_node(const DnFleetCore *core, const char *node, DnNodeRecord **record);
 bool dn_host_is_up(const DnHost *host);
+/* Slots that no share and no quarantined node takes; below zero: so many shares have none. */
+int64_t dn_state_spare(const DnFleetCore *core, const DnHost *host);
 uint32_t dn_state_room(const DnFleetCore *core, const DnHost *host);
 
 /* A new tag, remembered as the core's own with @subject; answered by dn_fleet_core_answered(). */

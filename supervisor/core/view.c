@@ -6,6 +6,8 @@
 #include "core/response.h"
 #include "core/state.h"
 
+enum { WHY_LONGEST = 300 }; /* bytes; after that no further host is named */
+
 static const char *const service_names[] = {
 	[DN_SERVICE_RUNNING] = "running",   [DN_SERVICE_ROLLING] = "rolling",
 	[DN_SERVICE_DEGRADED] = "degraded", [DN_SERVICE_REMOVING] = "removing",
@@ -39,6 +41,7 @@ void dn_service_view_free(DnServiceView *self)
 	g_free(self->name);
 	g_free(self->vip);
 	g_free(self->roll_error);
+	g_free(self->why);
 	dn_declaration_free(self->current);
 	g_free(self);
 }
@@ -143,6 +146,60 @@ static DnServiceState state_of(const DnService *service, const Count *count)
 	return DN_SERVICE_RUNNING;
 }
 
+static unsigned count_quarantined(const DnHost *host)
+{
+	GHashTableIter iter;
+	gpointer node;
+	unsigned count = 0;
+
+	g_hash_table_iter_init(&iter, host->nodes);
+	while (g_hash_table_iter_next(&iter, NULL, &node))
+		count += ((const DnNodeRecord *)node)->state == DN_NODE_QUARANTINED ? 1 : 0;
+	return count;
+}
+
+/* "h1 has 1 of 2 ready; it holds 4 quarantined nodes" for hosts that owe nodes of @service. */
+static void explain_host(const DnHost *host, const DnService *service, GString *text)
+{
+	unsigned wanted = 0, ready = 0, quarantined = count_quarantined(host);
+
+	for (guint i = 0; i < service->releases->len; i++) {
+		const DnRelease *release = g_ptr_array_index(service->releases, i);
+
+		wanted += dn_release_running_on(release, host->name);
+		ready += dn_host_ready(host, release->declaration->manifest->digest);
+	}
+	if (ready >= wanted)
+		return;
+	g_string_append_printf(text, "%s%s has %u of %u ready", text->len > 0 ? "; " : "",
+			       host->name, ready, wanted);
+	if (host->lost)
+		g_string_append(text, " and does not answer");
+	if (quarantined > 0)
+		g_string_append_printf(text, " and holds %u quarantined", quarantined);
+}
+
+/* Why fewer nodes are ready than wanted: those without a host first, then host by host. */
+static char *explain(const DnFleetCore *core, const DnService *service)
+{
+	const DnManifest *manifest = dn_service_current(service)->declaration->manifest;
+	g_autoptr(GList) names = dn_state_sorted(core->hosts);
+	GString *text = g_string_new(NULL);
+	uint32_t placed = 0;
+
+	for (guint i = 0; i < service->releases->len; i++)
+		placed += dn_release_running(g_ptr_array_index(service->releases, i));
+	if (placed < manifest->replicas)
+		g_string_append_printf(
+			text,
+			"%u of %u nodes found no host with a free slot; enrol a host, destroy "
+			"incidents that are closed, or lower replicas",
+			manifest->replicas - placed, manifest->replicas);
+	for (GList *at = names; at != NULL && text->len < WHY_LONGEST; at = at->next)
+		explain_host(dn_state_host(core, at->data), service, text);
+	return g_string_free(text, text->len == 0);
+}
+
 DnServiceView *dn_fleet_core_service(const DnFleetCore *self, const char *name)
 {
 	const DnService *service = dn_state_service(self, name);
@@ -161,6 +218,8 @@ DnServiceView *dn_fleet_core_service(const DnFleetCore *self, const char *name)
 	view->roll_ready = count.ready_current;
 	view->roll_started_ns = service->roll_started_ns;
 	view->roll_error = g_strdup(service->roll_error);
+	if (view->state == DN_SERVICE_DEGRADED)
+		view->why = explain(self, service);
 	return view;
 }
 

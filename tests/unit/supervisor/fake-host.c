@@ -163,12 +163,15 @@ static unsigned count(const FakeHost *host, const char *digest, bool standby)
 	return found;
 }
 
-static void make_node(World *world, FakeHost *host, const char *service, const DnPart *part,
+/* False: every slot is taken, by a quarantined node perhaps. */
+static bool make_node(World *world, FakeHost *host, const char *service, const DnPart *part,
 		      bool standby)
 {
 	g_autofree char *cidr = g_strdup(dn_fleet_core_host_cidr(world_core(world), host->name));
-	DnNodeRecord *node = dn_node_record_new();
 
+	if (host->nodes->len >= host->slots)
+		return false;
+	DnNodeRecord *node = dn_node_record_new();
 	*strrchr(cidr, '.') = '\0';
 	node->id = g_strdup_printf("%s-%08x", service, world_next_number(world));
 	node->service = g_strdup(service);
@@ -181,6 +184,7 @@ static void make_node(World *world, FakeHost *host, const char *service, const D
 	node->epoch = part->epoch;
 	g_ptr_array_add(host->nodes, node);
 	fake_host_say_node(host, world, node);
+	return true;
 }
 
 static void end_node(World *world, FakeHost *host, guint index)
@@ -216,14 +220,16 @@ static bool drop_one(World *world, FakeHost *host, const char *digest, DnNodeSta
 
 static void obey_part(World *world, FakeHost *host, const char *service, const DnPart *part)
 {
-	while (count(host, part->digest, false) < part->running)
-		make_node(world, host, service, part, false);
+	while (count(host, part->digest, false) < part->running &&
+	       make_node(world, host, service, part, false))
+		continue;
 	while (count(host, part->digest, false) > part->running &&
 	       (drop_one(world, host, part->digest, DN_NODE_STARTING) ||
 		drop_one(world, host, part->digest, DN_NODE_READY)))
 		continue;
-	while (count(host, part->digest, true) < part->standby)
-		make_node(world, host, service, part, true);
+	while (count(host, part->digest, true) < part->standby &&
+	       make_node(world, host, service, part, true))
+		continue;
 	while (count(host, part->digest, true) > part->standby)
 		drop_one(world, host, part->digest, DN_NODE_STANDBY);
 }

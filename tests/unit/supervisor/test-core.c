@@ -86,6 +86,55 @@ Test(core, a_full_host_gets_nothing_more_and_people_are_told)
 	cr_assert(eq(int, state_of("web"), DN_SERVICE_DEGRADED));
 }
 
+static char *why(void)
+{
+	g_autoptr(DnServiceView) view = dn_fleet_core_service(world_core(world), "web");
+
+	return g_strdup(view->why);
+}
+
+Test(core, a_host_full_of_quarantined_nodes_gives_its_share_to_others)
+{
+	deploy(1, 3, 1);
+	/* Ten slots: nine hold cut nodes, so one is left for its node and none for a standby. */
+	for (unsigned i = 0; i < 9; i++) {
+		g_autofree char *incident = NULL;
+		g_autofree char *id = world_cut(world, "a", "web", &incident);
+
+		world_settle(world);
+	}
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+	cr_assert(le(uint, world_assign(world, "a", "web")->parts->len, 1));
+	g_autofree char *incident = NULL;
+	g_autofree char *id = world_cut(world, "a", "web", &incident);
+	world_settle(world);
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+	cr_assert(eq(uint, world_assign(world, "a", "web")->parts->len, 0));
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+	g_autofree char *none = why();
+	cr_assert(eq(ptr, none, NULL));
+}
+
+Test(core, a_service_that_lacks_nodes_says_what_it_lacks)
+{
+	deploy(1, 29, 0);
+	g_autofree char *incident = NULL;
+	g_autofree char *id = world_cut(world, "a", "web", &incident);
+	world_settle(world);
+	g_autofree char *second = NULL;
+	g_autofree char *other = world_cut(world, "a", "web", &second);
+	world_settle(world);
+	cr_assert(eq(uint, world_ready(world, "web"), 28));
+	g_autofree char *text = why();
+	cr_assert(ne(ptr, strstr(text, "1 of 29 nodes found no host"), NULL), "%s", text);
+	world_disconnect(world, "b");
+	for (unsigned i = 0; i < 30; i++)
+		world_step(world, 500);
+	g_autofree char *lost = why();
+	cr_assert(ne(ptr, strstr(lost, "b has 0 of 10 ready and does not answer"), NULL), "%s",
+		  lost);
+}
+
 /* ---- facts of a spool ---- */
 
 #define SPOOL "00112233445566aa"
