@@ -9,12 +9,14 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/file.h"
 #include "base/id.h"
 #include "base/text.h"
 #include "runtime/bundle.h"
 #include "runtime/logs.h"
 #include "runtime/program.h"
+#include "runtime/root.h"
 
 enum {
 	VERSION_TIMEOUT_MS = 10000,
@@ -100,12 +102,11 @@ static bool try_fifo(const DnInstance *instance, const DnContainerSpec *spec, bo
 	return dn_container_delete_now(instance, spec->node, error);
 }
 
-/* Everything the throw-away node needs is in @directory and goes with it. */
-static bool try_in(const DnInstance *instance, const char *directory, const char *node, bool *works,
+static bool try_on(const DnInstance *instance, const char *root, const char *node, bool *works,
 		   GError **error)
 {
-	g_autofree char *root = g_build_filename(directory, "root", NULL);
-	g_autofree char *log_dir = g_build_filename(directory, "log", NULL);
+	g_autofree char *folder = g_path_get_dirname(root);
+	g_autofree char *log_dir = g_build_filename(folder, "log", NULL);
 	g_autoptr(DnManifest) manifest = make_manifest();
 	char *args[] = {(char *)"/probe", NULL};
 	DnRun run = {.args = args, .uid = 1000};
@@ -119,7 +120,29 @@ static bool try_in(const DnInstance *instance, const char *directory, const char
 		.log_dir = log_dir,
 	};
 
-	return make_root(instance, root, error) && try_fifo(instance, &spec, works, error);
+	return try_fifo(instance, &spec, works, error);
+}
+
+/*
+ * Its root is mounted as that of any node: from the state directory, because /run, where the mount
+ * is, is noexec on many a system.
+ */
+static bool try_in(const DnInstance *instance, const char *source, const char *root,
+		   const char *node, bool *works, GError **error)
+{
+	g_autoptr(GError) second = NULL;
+
+	if (!make_root(instance, source, error))
+		return false;
+	dn_autofd int owner_fd =
+		dn_root_owner_now(instance->uid_base + DN_SLOTS * DN_UIDS_PER_NODE, error);
+	if (owner_fd < 0)
+		return false;
+	bool tried = dn_root_mount_now(source, root, owner_fd, error) &&
+		     try_on(instance, root, node, works, error);
+	if (!dn_root_unmount_now(root, &second))
+		g_warning("clean up after the runtime's probe: %s", second->message);
+	return tried;
 }
 
 bool dn_runtime_probe_now(const DnInstance *instance, DnRuntimeAbility *ability, GError **error)
@@ -127,15 +150,18 @@ bool dn_runtime_probe_now(const DnInstance *instance, DnRuntimeAbility *ability,
 	g_autofree char *id = dn_id_new(4);
 	g_autofree char *node = g_strdup_printf("probe-%s", id);
 	g_autofree char *directory = g_build_filename(instance->run_dir, node, NULL);
+	g_autofree char *source = g_build_filename(instance->state_dir, node, NULL);
+	g_autofree char *root = g_build_filename(directory, "root", NULL);
 	g_autofree char *version = NULL;
 	bool works = false;
 
 	if (!ask_version(instance, &version, error) ||
-	    !dn_file_make_directory(directory, 0711, error))
+	    !dn_file_make_directory(directory, 0711, error) ||
+	    !dn_file_make_directory(source, 0755, error))
 		return false;
-	bool tried = try_in(instance, directory, node, &works, error);
+	bool tried = try_in(instance, source, root, node, &works, error);
 	g_autoptr(GError) second = NULL;
-	if (!dn_file_remove_tree(directory, &second))
+	if (!dn_file_remove_tree(directory, &second) || !dn_file_remove_tree(source, &second))
 		g_warning("clean up after the runtime's probe: %s", second->message);
 	if (!tried)
 		return false;

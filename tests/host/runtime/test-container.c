@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -378,6 +379,26 @@ Test(container, the_probe_of_the_runtime_learns_that_the_fifo_works_and_leaves_n
 	dn_runtime_ability_clear(&ability);
 	cr_expect(dn_container_list_now(&stand.instance, nodes, NULL));
 	cr_expect(eq(int, (int)nodes->len, 0));
+	stand_close(&stand);
+}
+
+/* Debian mounts /run so. */
+Test(container, the_runtime_is_probed_where_no_program_may_run_from_the_run_directory)
+{
+	g_autoptr(GError) error = NULL;
+	DnRuntimeAbility ability = {0};
+	Stand stand;
+
+	stand_open(&stand, wait_args);
+	cr_assert(eq(int,
+		     mount("tmpfs", stand.instance.run_dir, "tmpfs",
+			   MS_NOEXEC | MS_NOSUID | MS_NODEV, "mode=711"),
+		     0));
+	cr_expect(dn_runtime_probe_now(&stand.instance, &ability, &error), "%s",
+		  error != NULL ? error->message : "");
+	cr_expect(ability.fast_start);
+	dn_runtime_ability_clear(&ability);
+	cr_expect(eq(int, umount2(stand.instance.run_dir, MNT_DETACH), 0));
 	stand_close(&stand);
 }
 
