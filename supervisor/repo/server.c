@@ -58,6 +58,18 @@ bool dn_repo_server_is_served(const char *path)
 	       dn_image_is_ref(path + strlen("refs/heads/"));
 }
 
+/*
+ * What the repository does not have, or what leads out of it, is not found. Anything else is no
+ * word about the file: a sandbox that takes the system call away must not look like an empty one.
+ */
+static guint status_of(int errsv)
+{
+	if (errsv == ENOENT || errsv == ENOTDIR || errsv == ELOOP || errsv == EXDEV)
+		return SOUP_STATUS_NOT_FOUND;
+	g_warning("open a file of the repository: %s", g_strerror(errsv));
+	return SOUP_STATUS_INTERNAL_SERVER_ERROR;
+}
+
 /* Map a regular file of the repository; NULL with an HTTP status. */
 static GBytes *map(const DnRepoServer *self, const char *path, guint *status)
 {
@@ -69,6 +81,8 @@ static GBytes *map(const DnRepoServer *self, const char *path, guint *status)
 	struct stat info = {0};
 
 	*status = SOUP_STATUS_NOT_FOUND;
+	if (fd < 0)
+		*status = status_of(errno);
 	if (fd < 0 || fstat(fd, &info) < 0 || !S_ISREG(info.st_mode))
 		return NULL;
 	/* Objects are never written again under their name, so the mapping cannot be cut short. */
