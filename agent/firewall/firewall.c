@@ -71,15 +71,24 @@ static bool run(DnFirewall *self, const char *script, GError **error)
 	return false;
 }
 
+/*
+ * The kernel checks the rule and forgets it, and has loaded by then what it needs for it: whoever
+ * looks for connection tracking next finds what nodes will find.
+ */
 bool dn_firewall_probe_now(GError **error)
 {
+	static const char rule[] = "table inet dnode_probe {\n"
+				   "\tchain probe {\n"
+				   "\t\tct state new accept\n"
+				   "\t}\n"
+				   "}\n";
 	DnFirewall probe = {.context = nft_ctx_new(NFT_CTX_DEFAULT)};
 
 	if (probe.context == NULL)
 		return dn_throw_errno(error, ENOMEM, "start libnftables");
+	nft_ctx_set_dry_run(probe.context, true);
 	bool answers = nft_ctx_buffer_error(probe.context) == 0 &&
-		       nft_ctx_buffer_output(probe.context) == 0 &&
-		       run(&probe, "list tables", error);
+		       nft_ctx_buffer_output(probe.context) == 0 && run(&probe, rule, error);
 	nft_ctx_free(probe.context);
 	return answers;
 }

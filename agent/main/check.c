@@ -126,7 +126,7 @@ static void check_network(GPtrArray *checks)
 	(void)!dn_firewall_probe_now(&error);
 	add_probed(checks, "nft", true, "nftables answers", error);
 	bool can = access("/proc/sys/net/netfilter/nf_conntrack_max", F_OK) == 0;
-	/* As a module it is loaded when the first table asks for it. */
+	/* As a module it was loaded for the probe. */
 	add(checks, "conntrack", false, can,
 	    g_strdup(can ? "connections are tracked" : "not loaded; run: modprobe nf_conntrack"));
 }
