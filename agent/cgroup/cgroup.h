@@ -16,6 +16,13 @@
 char *dn_cgroup_find_root(GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
+ * Where nodes are when agent.yaml does not say: with systemd and v2 alone below dnode.slice, so
+ * that limits of the slice hold for them; elsewhere below a cgroup of the root's. systemd knows the
+ * slice but not what is in it beside its units, and leaves that alone (docs/decisions/0003).
+ */
+const char *dn_cgroup_usual_parent(void);
+
+/*
  * Make the instance's parent cgroup in v2 (and, on pure v2, delegate memory, pids and cpu to
  * it). @level is its depth below the root: bpf_get_current_ancestor_cgroup_id(level + 1) names
  * the node.

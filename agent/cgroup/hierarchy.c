@@ -27,6 +27,16 @@ char *dn_cgroup_find_root(GError **error)
 	return g_strdup(mounts[0]);
 }
 
+const char *dn_cgroup_usual_parent(void)
+{
+	g_auto(GStrv) v1 = dn_mounts_of_type("cgroup", NULL);
+
+	/* The directory is systemd's own sign that it is the init of this machine: sd_booted(3). */
+	if (v1 != NULL && v1[0] == NULL && g_file_test("/run/systemd/system", G_FILE_TEST_IS_DIR))
+		return "dnode.slice/nodes";
+	return "dnode";
+}
+
 static char **read_words(const char *directory, const char *file, GError **error)
 {
 	g_autofree char *path = g_build_filename(directory, file, NULL);
@@ -56,17 +66,24 @@ static bool check_hybrid(const DnInstance *instance, char *const *v1, GError **e
 	return false;
 }
 
-/* Let the children of @directory have what a node's limits need. */
+/*
+ * Let the children of @directory have what a node's limits need. What they have already is not
+ * asked for again: above the instance's parent another one, systemd, may be the only writer.
+ */
 static bool delegate(const char *directory, GError **error)
 {
 	g_auto(GStrv) held = read_words(directory, "cgroup.controllers", error);
+	g_auto(GStrv) given =
+		held != NULL ? read_words(directory, "cgroup.subtree_control", error) : NULL;
 	g_autofree char *path = g_build_filename(directory, "cgroup.subtree_control", NULL);
 
-	if (held == NULL)
+	if (given == NULL)
 		return false;
 	for (size_t i = 0; controllers[i] != NULL; i++) {
 		g_autofree char *wish = g_strconcat("+", controllers[i], NULL);
 
+		if (g_strv_contains((const char *const *)given, controllers[i]))
+			continue;
 		if (!g_strv_contains((const char *const *)held, controllers[i])) {
 			g_set_error(error, DN_ERROR, DN_ERROR_UNSUPPORTED,
 				    "%s has no controller '%s': enable it in the "

@@ -31,7 +31,6 @@ static DnInstance *defaults(void)
 
 	self->state_dir = g_strdup("/var/lib/dnode/agent");
 	self->run_dir = g_strdup("/run/dnode/agent");
-	self->cgroup_parent = g_strdup("dnode");
 	self->bpf_dir = g_strdup("/sys/fs/bpf/dnode");
 	self->runtime = g_strdup("crun");
 	self->runtime_root = g_strdup("/run/dnode/agent/runtime");
@@ -58,6 +57,13 @@ void dn_config_free(DnInstance *self)
 	g_free(self);
 }
 
+/* Asked only when nothing was said, so that what was said is right on every machine. */
+static void choose_cgroup(DnInstance *self)
+{
+	if (self->cgroup_parent == NULL)
+		self->cgroup_parent = g_strdup(dn_cgroup_usual_parent());
+}
+
 static bool complete(DnInstance *self, const char *path, GError **error)
 {
 	g_autofree char *runtime = g_find_program_in_path(self->runtime);
@@ -71,6 +77,7 @@ static bool complete(DnInstance *self, const char *path, GError **error)
 	}
 	g_free(self->runtime);
 	self->runtime = g_steal_pointer(&runtime);
+	choose_cgroup(self);
 	self->cgroup_root = dn_cgroup_find_root(error);
 	return self->cgroup_root != NULL;
 }
@@ -101,6 +108,7 @@ DnInstance *dn_config_look(const char *path, GError **error)
 		return NULL;
 	}
 	/* What is not there is what the caller wants to tell. */
+	choose_cgroup(self);
 	self->cgroup_root = dn_cgroup_find_root(NULL);
 	return self;
 }
