@@ -30,3 +30,14 @@ char *dn_address_of_slot(uint32_t network, uint32_t slot)
 
 	return g_strdup(inet_ntop(AF_INET, &address, text, sizeof(text)));
 }
+
+uint32_t dn_address_find_slot(uint32_t network, uint32_t slots, const char *address)
+{
+	struct in_addr parsed = {0};
+
+	if (inet_pton(AF_INET, address, &parsed) != 1)
+		return slots;
+	/* Below the first one it wraps around, far beyond any slot. */
+	uint32_t slot = ntohl(parsed.s_addr) - network - 1;
+	return MIN(slot, slots);
+}

@@ -15,3 +15,6 @@ bool dn_address_parse_host_cidr(const char *cidr, uint32_t *network,
 
 /* Dotted address of @slot. */
 char *dn_address_of_slot(uint32_t network, uint32_t slot) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The slot below @slots whose address is @address; @slots when it is none of this network's. */
+uint32_t dn_address_find_slot(uint32_t network, uint32_t slots, const char *address);

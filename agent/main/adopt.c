@@ -18,7 +18,9 @@
  * Taking over what an earlier agent left. The files of RUN_DIR/nodes say what it had in mind;
  * what counts is what the kernel really has: process, namespace, link, cgroup, marks. A node
  * whose parts are all there goes on as it is. One that was cut is kept whatever is left of it,
- * since only a responder's signature may take it away. Of any other every trace is removed.
+ * since only a responder's signature may take it away; after a reboot that is its incident, with
+ * its slot, so that nobody gets its address, its place in the table's cut, and its log. Of any
+ * other every trace is removed.
  */
 
 typedef struct {
@@ -261,6 +263,45 @@ static void sweep_containers(Agent *agent)
 	}
 }
 
+/* What is left of a cut node is its incident; the slot it had is free, whatever became of it. */
+static void keep_remains(Agent *agent, const DnIncident *incident)
+{
+	DnManifest *manifest = incident->digest == NULL
+				       ? NULL
+				       : g_hash_table_lookup(agent->manifests, incident->digest);
+	uint32_t slot = incident->address == NULL
+				? DN_SLOTS
+				: dn_address_find_slot(agent->network, DN_SLOTS, incident->address);
+
+	if (manifest == NULL || slot == DN_SLOTS || agent->slots[slot] != NULL) {
+		g_warning("node %s of incident %s is gone, and its address is not known or taken",
+			  incident->node, incident->id);
+		return;
+	}
+	/* Not an active one: its replacement was accounted for in its own time. */
+	Node *node = dn_node_new(agent, slot, incident->node, manifest, DN_ROLE_STANDBY);
+	node->address = g_strdup(incident->address);
+	dn_network_link_name(slot, node->network.ifname);
+	node->guarded = true;
+	node->state = DN_NODE_QUARANTINED;
+	g_message("node %s is gone; it stays cut, as incident %s", node->id, incident->id);
+}
+
+static void keep_all_remains(Agent *agent)
+{
+	GHashTableIter iter;
+	gpointer value = NULL;
+
+	g_hash_table_iter_init(&iter, agent->incidents);
+	while (agent->host_cidr != NULL && g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnIncident *incident = value;
+
+		if (incident->state != DN_INCIDENT_DESTROYED &&
+		    dn_agent_find_node(agent, incident->node) == NULL)
+			keep_remains(agent, incident);
+	}
+}
+
 bool dn_agent_adopt(Agent *agent, GError **error)
 {
 	g_autofree char *folder = g_build_filename(agent->instance->run_dir, "nodes", NULL);
@@ -280,6 +321,7 @@ bool dn_agent_adopt(Agent *agent, GError **error)
 	for (guint i = 0; i < names->len; i++)
 		adopt_file(agent, folder, g_ptr_array_index(names, i));
 	sweep_containers(agent);
+	keep_all_remains(agent);
 	dn_spares_sweep(agent->instance, agent->slots);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		taken[i] = agent->slots[i] != NULL;

@@ -81,6 +81,8 @@ static DnIncident *incident_of(Agent *agent, Node *node)
 	incident->service = g_strdup(node->manifest->service);
 	incident->node = g_strdup(node->id);
 	incident->host = g_strdup(agent->instance->name);
+	incident->address = g_strdup(node->address);
+	incident->digest = g_strdup(node->manifest->digest);
 	incident->class = g_strdup(mark->class == DN_SENSOR_MANUAL ? "manual" : "exec");
 	incident->drill = node->drill != 0 && (pid_t)mark->pid == node->drill;
 	incident->detail = describe(node, mark, incident->drill);
@@ -387,6 +389,9 @@ void dn_incident_adopt(Agent *agent, Node *node)
 		return;
 	dn_incident_open(agent, node);
 	incident = g_hash_table_lookup(agent->incidents, node->incident);
+	/* Of an earlier boot: nothing of it is left to look at, and its place was filled anew. */
+	if (!node->built)
+		return;
 	if (!dn_respawn_is_settled(&service->budget, held_of(node), node->manifest, incident,
 				   dn_clock_monotonic_ns()))
 		account(agent, node, incident);

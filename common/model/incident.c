@@ -136,6 +136,8 @@ DnIncident *dn_incident_copy(const DnIncident *self)
 	copy->service = g_strdup(self->service);
 	copy->node = g_strdup(self->node);
 	copy->host = g_strdup(self->host);
+	copy->address = g_strdup(self->address);
+	copy->digest = g_strdup(self->digest);
 	copy->class = g_strdup(self->class);
 	copy->detail = g_strdup(self->detail);
 	copy->image_ref = g_strdup(self->image_ref);
@@ -157,6 +159,8 @@ void dn_incident_free(DnIncident *self)
 	g_free(self->service);
 	g_free(self->node);
 	g_free(self->host);
+	g_free(self->address);
+	g_free(self->digest);
 	g_free(self->class);
 	g_free(self->detail);
 	g_free(self->image_ref);

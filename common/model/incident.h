@@ -58,8 +58,10 @@ typedef struct {
 	char *service; /* owned, like every pointer here */
 	char *node;
 	char *host;
-	char *class;  /* the drift class, or "manual" */
-	char *detail; /* what was seen, already printable */
+	char *address; /* the node's; NULL, like the digest, in a record older than the key */
+	char *digest;  /* of the manifest it was made from */
+	char *class;   /* the drift class, or "manual" */
+	char *detail;  /* what was seen, already printable */
 	bool drill;
 	char *image_ref;
 	char *image_commit;

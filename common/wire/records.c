@@ -124,6 +124,8 @@ JsonObject *dn_record_from_incident(const DnIncident *incident)
 	dn_json_set_string(object, "service", incident->service);
 	dn_json_set_string(object, "node", incident->node);
 	dn_json_set_string(object, "host", incident->host);
+	dn_json_set_string(object, "address", incident->address);
+	dn_json_set_string(object, "digest", incident->digest);
 	dn_json_set_string(object, "class", incident->class);
 	dn_json_set_string(object, "detail", incident->detail);
 	json_object_set_boolean_member(object, "drill", incident->drill);
@@ -196,6 +198,8 @@ DnIncident *dn_record_to_incident(JsonObject *object, GError **error)
 	incident->service = dn_json_string(object, "service", NAME_LIMIT, &failed);
 	incident->node = dn_json_string(object, "node", NAME_LIMIT, &failed);
 	incident->host = dn_json_string(object, "host", NAME_LIMIT, &failed);
+	incident->address = dn_json_string_or_null(object, "address", NAME_LIMIT, &failed);
+	incident->digest = dn_json_string_or_null(object, "digest", NAME_LIMIT, &failed);
 	incident->class = dn_json_string(object, "class", NAME_LIMIT, &failed);
 	incident->detail = dn_json_string_or_null(object, "detail", TEXT_LIMIT, &failed);
 	incident->drill = dn_json_bool(object, "drill", &failed);

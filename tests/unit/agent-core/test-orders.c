@@ -6,6 +6,7 @@
 #include "core/address.h"
 #include "core/envelope.h"
 #include "core/epoch.h"
+#include "core/instance.h"
 #include "core/time-floor.h"
 #include "support/suite.h"
 
@@ -164,6 +165,23 @@ Test(orders, a_slot_has_its_address_and_a_bad_range_is_refused)
 	cr_assert(not(dn_address_parse_host_cidr("10.77.3.1/24", &network, NULL)));
 	cr_assert(not(dn_address_parse_host_cidr("10.77.0.0/16", &network, NULL)));
 	cr_assert(not(dn_address_parse_host_cidr("x/24", &network, NULL)));
+}
+
+Test(orders, an_address_has_its_slot_and_a_foreign_one_has_none)
+{
+	const uint32_t network = 0x0a4d0300; /* 10.77.3.0 */
+
+	for (uint32_t slot = 0; slot < DN_SLOTS; slot++) {
+		g_autofree char *address = dn_address_of_slot(network, slot);
+
+		cr_assert(eq(u32, dn_address_find_slot(network, DN_SLOTS, address), slot));
+	}
+	static const char *const foreign[] = {"10.77.3.0",   "10.77.3.251", "10.77.2.255",
+					      "10.77.4.1",   "fd00::1",     "",
+					      "10.77.3.1/24"};
+	for (size_t i = 0; i < G_N_ELEMENTS(foreign); i++)
+		cr_assert(eq(u32, dn_address_find_slot(network, DN_SLOTS, foreign[i]), DN_SLOTS),
+			  "%s", foreign[i]);
 }
 
 /* ---- time ---- */

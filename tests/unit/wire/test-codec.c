@@ -72,6 +72,8 @@ Test(codec, an_incident_keeps_its_stages_sockets_and_peers)
 	incident->service = g_strdup("web");
 	incident->node = g_strdup("web-1");
 	incident->host = g_strdup("h1");
+	incident->address = g_strdup("10.77.0.2");
+	incident->digest = g_strdup("d1");
 	incident->class = g_strdup("exec");
 	incident->event_time_ns = UINT64_C(1767323045000000006);
 	incident->stages_us[DN_STAGE_CUT] = 12;
@@ -82,6 +84,8 @@ Test(codec, an_incident_keeps_its_stages_sockets_and_peers)
 	g_autoptr(DnFrame) got = dn_frame_decode(bytes, NULL);
 	cr_assert(got != NULL);
 	const DnIncident *back = got->fact->incident;
+	cr_assert_str_eq(back->address, "10.77.0.2");
+	cr_assert_str_eq(back->digest, "d1");
 	cr_assert(eq(i64, back->stages_us[DN_STAGE_CUT], 12));
 	cr_assert(eq(i64, back->stages_us[DN_STAGE_SEALED], -1));
 	cr_assert(eq(u64, back->event_time_ns, incident->event_time_ns));
