@@ -25,9 +25,13 @@ static void add(Agent *agent, DnJournalEntry *entry)
 		dn_journal_entry_free(entry);
 }
 
-static DnJournalEntry *new_entry(const char *kind)
+/* A time that was journalled was seen: this host judges by none before it (DESIGN 3.7). */
+static DnJournalEntry *new_entry(Agent *agent, const char *kind)
 {
-	return dn_journal_entry_new(kind, dn_clock_realtime_ns());
+	uint64_t now_ns = dn_clock_realtime_ns();
+
+	dn_floor_raise(agent, now_ns);
+	return dn_journal_entry_new(kind, now_ns);
 }
 
 /* Without a journal the host still protects: a broken one must not be a way to switch that off. */
@@ -52,7 +56,7 @@ void dn_agent_open_journal(Agent *agent)
 		   "%s/supervisor", agent->envelope.cluster);
 	memcpy(agent->supervisor_journal.key, agent->supervisor_key,
 	       sizeof(agent->supervisor_journal.key));
-	DnJournalEntry *entry = new_entry("agent.started");
+	DnJournalEntry *entry = new_entry(agent, "agent.started");
 	dn_journal_entry_text(entry, "version", DN_VERSION);
 	dn_journal_entry_text(entry, "boot_id", agent->boot_id);
 	dn_journal_entry_number(entry, "term", agent->envelope.term);
@@ -62,13 +66,13 @@ void dn_agent_open_journal(Agent *agent)
 void dn_agent_close_journal(Agent *agent)
 {
 	dn_journal_peer_settle(&agent->supervisor_journal, agent->journal, dn_clock_monotonic_ns());
-	add(agent, new_entry("agent.stopped"));
+	add(agent, new_entry(agent, "agent.stopped"));
 	g_clear_pointer(&agent->journal, dn_journal_close);
 }
 
 void dn_agent_journal_event(Agent *agent, const DnEvent *event)
 {
-	DnJournalEntry *entry = new_entry(event->kind);
+	DnJournalEntry *entry = new_entry(agent, event->kind);
 
 	dn_journal_entry_text(entry, "severity", event->severity);
 	dn_journal_entry_text(entry, "service", event->service);
@@ -79,7 +83,7 @@ void dn_agent_journal_event(Agent *agent, const DnEvent *event)
 
 void dn_agent_journal_manifest(Agent *agent, const DnManifest *manifest)
 {
-	DnJournalEntry *entry = new_entry("manifest.accepted");
+	DnJournalEntry *entry = new_entry(agent, "manifest.accepted");
 
 	dn_journal_entry_text(entry, "service", manifest->service);
 	dn_journal_entry_number(entry, "epoch", manifest->epoch);
@@ -95,7 +99,7 @@ void dn_agent_journal_node(const Node *node)
 
 	if (node->state == DN_NODE_CREATING || node->state == DN_NODE_STARTING)
 		return;
-	DnJournalEntry *entry = new_entry(kind);
+	DnJournalEntry *entry = new_entry(agent, kind);
 	dn_journal_entry_text(entry, "service", node->manifest->service);
 	dn_journal_entry_text(entry, "node", node->id);
 	dn_journal_entry_number(entry, "epoch", node->manifest->epoch);
@@ -107,7 +111,7 @@ void dn_agent_journal_node(const Node *node)
 void dn_agent_journal_incident(Agent *agent, const DnIncident *incident, GBytes *record)
 {
 	bool known = incident->stages_us[DN_STAGE_DURABLE] >= 0;
-	DnJournalEntry *entry = new_entry(known ? "incident.recorded" : "incident.opened");
+	DnJournalEntry *entry = new_entry(agent, known ? "incident.recorded" : "incident.opened");
 	g_autofree char *digest = dn_digest_bytes(record);
 
 	dn_journal_entry_text(entry, "incident", incident->id);
@@ -121,7 +125,7 @@ void dn_agent_journal_incident(Agent *agent, const DnIncident *incident, GBytes 
 void dn_agent_journal_budget(Agent *agent, const char *kind, const Service *service,
 			     const char *about)
 {
-	DnJournalEntry *entry = new_entry(kind);
+	DnJournalEntry *entry = new_entry(agent, kind);
 
 	dn_journal_entry_text(entry, "service", service->name);
 	dn_journal_entry_text(entry, "about", about);
@@ -209,9 +213,9 @@ static void on_journalled(void *data, const GError *error)
 	g_free(promise);
 }
 
-static DnJournalEntry *describe(const DnOrder *order, const DnAnswerTo *answer)
+static DnJournalEntry *describe(Agent *agent, const DnOrder *order, const DnAnswerTo *answer)
 {
-	DnJournalEntry *entry = new_entry(answer->done ? "order.accepted" : "order.refused");
+	DnJournalEntry *entry = new_entry(agent, answer->done ? "order.accepted" : "order.refused");
 
 	dn_journal_entry_text(entry, "order", dn_order_kind_name(order->kind));
 	dn_journal_entry_number(entry, "term", order->term);
@@ -249,7 +253,7 @@ void dn_agent_answer(Agent *agent, const DnOrder *order, DnAnswerTo *taken)
 	promise->agent = agent;
 	promise->needs_journal = needs_journal(order);
 	g_strlcpy(promise->session, agent->session, sizeof(promise->session));
-	DnJournalEntry *entry = describe(order, answer);
+	DnJournalEntry *entry = describe(agent, order, answer);
 	promise->answer = g_steal_pointer(&answer);
 	dn_journal_add(agent->journal, entry, on_journalled, promise);
 }
