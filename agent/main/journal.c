@@ -99,7 +99,7 @@ void dn_agent_journal_node(const Node *node)
 
 	if (node->state == DN_NODE_CREATING || node->state == DN_NODE_STARTING)
 		return;
-	DnJournalEntry *entry = new_entry(agent, kind);
+	DnJournalEntry *entry = new_entry(node->agent, kind);
 	dn_journal_entry_text(entry, "service", node->manifest->service);
 	dn_journal_entry_text(entry, "node", node->id);
 	dn_journal_entry_number(entry, "epoch", node->manifest->epoch);
