@@ -166,7 +166,8 @@ static bool enrol(const DnInstance *instance, const char *text, GError **error)
 			    instance->name);
 		return false;
 	}
-	if (!check_earlier(instance, token, error))
+	if (!dn_file_make_directory(instance->state_dir, 0700, error) ||
+	    !check_earlier(instance, token, error))
 		return false;
 	g_autoptr(DnSecretKey) key = key_to_enrol(instance, error);
 	if (key == NULL)
@@ -200,6 +201,5 @@ bool dn_agent_enrol(const DnInstance *instance, const char *text, GError **error
 			    instance->state_dir, instance->name);
 		return false;
 	}
-	return dn_file_make_directory(instance->state_dir, 0700, error) &&
-	       enrol(instance, text, error);
+	return enrol(instance, text, error);
 }

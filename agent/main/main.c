@@ -21,6 +21,7 @@
 #include "base/file.h"
 #include "base/id.h"
 #include "base/notify.h"
+#include "base/text.h"
 #include "main/check.h"
 
 enum { HEARTBEAT_S = 2 };
@@ -299,7 +300,7 @@ static void set_priority(void)
 
 static int fail(const GError *error)
 {
-	fprintf(stderr, "dnode-agent: %s\n", error->message);
+	dn_text_complain("dnode-agent", error->message);
 	if (error->domain != DN_ERROR)
 		return 1;
 	switch ((DnErrorCode)error->code) {
@@ -372,7 +373,7 @@ int main(int argc, char **argv)
 	setlocale(LC_ALL, "C.UTF-8");
 	g_option_context_add_main_entries(options, entries, NULL);
 	if (!g_option_context_parse(options, &argc, &argv, &error)) {
-		fprintf(stderr, "dnode-agent: %s\n", error->message);
+		dn_text_complain("dnode-agent", error->message);
 		return 2;
 	}
 	if (version) {

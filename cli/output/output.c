@@ -154,8 +154,10 @@ void dn_output_note(DnOutput *self, const char *format, ...)
 
 void dn_output_finding(DnOutput *self, const char *line)
 {
+	g_autofree char *shown = dn_text_line(line, strlen(line));
+
 	clear_line(self);
-	print_printable(self->err, "", line, strlen(line));
+	(void)fprintf(self->err, "%s\n", shown);
 }
 
 /* An error about a file has one line for each fault of it. */
@@ -165,8 +167,11 @@ void dn_output_error(DnOutput *self, const GError *error)
 
 	clear_line(self);
 	for (unsigned i = 0; lines[i] != NULL; i++)
-		if (lines[i][0] != '\0')
-			print_printable(self->err, "dnode: ", lines[i], strlen(lines[i]));
+		if (lines[i][0] != '\0') {
+			g_autofree char *line = dn_text_line(lines[i], strlen(lines[i]));
+
+			fprintf(self->err, "dnode: %s\n", line);
+		}
 }
 
 bool dn_output_finish(DnOutput *self, GError **error)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { NAME_LIMIT = 40, WORD_LIMIT = 64 };
@@ -94,4 +95,23 @@ char *dn_text_printable(const char *bytes, size_t length)
 		}
 	}
 	return g_string_free(text, FALSE);
+}
+
+char *dn_text_line(const char *bytes, size_t length)
+{
+	g_autofree char *shown = dn_text_printable(bytes, MIN(length, DN_TEXT_LINE));
+
+	return g_strconcat(shown, length > DN_TEXT_LINE ? "..." : "", NULL);
+}
+
+void dn_text_complain(const char *program, const char *message)
+{
+	g_auto(GStrv) lines = g_strsplit(message, "\n", -1);
+
+	for (unsigned i = 0; lines[i] != NULL; i++) {
+		g_autofree char *line = dn_text_line(lines[i], strlen(lines[i]));
+
+		if (line[0] != '\0')
+			fprintf(stderr, "%s: %s\n", program, line);
+	}
 }

@@ -25,3 +25,13 @@ bool dn_text_parse_u64(const char *word, uint64_t limit, uint64_t *value) G_GNUC
  * invalid bytes as \xNN. Text that comes from a node goes through here before a person sees it.
  */
 char *dn_text_printable(const char *bytes, size_t length) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
+ * The same for a line of an error, which may quote whatever it was given: at most
+ * DN_TEXT_LINE bytes of @bytes, and "..." where more were.
+ */
+char *dn_text_line(const char *bytes, size_t length) G_GNUC_WARN_UNUSED_RESULT;
+enum { DN_TEXT_LINE = 1400 };
+
+/* Tell a daemon's last words, one line or several, on standard error. */
+void dn_text_complain(const char *program, const char *message);

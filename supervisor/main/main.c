@@ -10,6 +10,7 @@
 
 #include "base/failpoint.h"
 #include "base/notify.h"
+#include "base/text.h"
 #include "main/supervisor.h"
 
 enum { EXIT_USAGE = 2 };
@@ -22,7 +23,7 @@ static int exit_code_of(const GError *error)
 
 static int complain(const GError *error)
 {
-	fprintf(stderr, "dnode-supervisor: %s\n", error->message);
+	dn_text_complain("dnode-supervisor", error->message);
 	return exit_code_of(error);
 }
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every reading verb of the command against every bad input, a test for each pair.
+"""Every reading verb of the command and of the agent against every bad input, a test for each pair.
 
 What is owed: exit code 2 (fix the input) or 6 (a limit was reached), lines on standard error that
 may go to a terminal, each bounded and few, nothing on standard output, nothing changed on disk,
 within seconds and with bounded memory.
 
-    test-bad-input.py DNODE SANITIZED
+    test-bad-input.py DNODE AGENT SANITIZED
 """
 import hashlib
 import os
@@ -59,6 +59,12 @@ FILES = {
     "an unknown key of 100,000 bytes": lambda: b"k" * 100_000 + b": 1\n",
     "a line of 200,000 blanks": lambda: b" " * 200_000,
     "nothing": lambda: b"",
+    "tabs for blanks": lambda: b"dnode: v1\nrun:\n\targs: [/x]\n",
+    "a tab between key and value": lambda: b"dnode:\tv1\nservice:\tweb\n",
+    "a path of 5,000 bytes within": lambda: b"writable: [{path: /" + b"d/" * 2500 +
+        b", size: 1MiB}]\nstate_dir: /" + b"d/" * 2500 + b"\nfiles: [{source: " + b"d/" * 2500 +
+        b"x, path: /x}]\n",
+    "names like options": lambda: b"service: -rf\nname: --help\nref: -rf\nimage: {ref: -x}\n",
     "a path that climbs": lambda: b"service: ../x\nimage: {ref: ../../x, commit: -rf}\nref: ../x\n",
 }
 
@@ -72,6 +78,9 @@ WORDS = {
     "escape sequences": "\x1b[2J\x1b]0;x\x07",
     "not UTF-8": b"\xff\xfe\xfd",
     "an empty word": "",
+    "a tab": "a\tb",
+    "a token cut short": "dnt1.AAAA",
+    "a token of 100,000 digits": "dnt1." + "A" * 100_000,
 }
 
 FILE_VERBS = {
@@ -83,6 +92,8 @@ FILE_VERBS = {
     "trust show": ["trust", "show", "FILE"],
     "image build": ["image", "build", "FILE", "--key", "deploy"],
     "key show": ["key", "show", "FILE"],
+    "agent": ["AGENT", "--config", "FILE"],
+    "agent enrol": ["AGENT", "enrol", "dnt1.AAAA", "--config", "FILE"],
 }
 
 # A place where nothing listens: no exit code but 2 would do for a word that is no name, and 5
@@ -103,17 +114,21 @@ WORD_VERBS = {
     "drill": ["drill", "exec", "WORD"],
     "roll": ["roll", "WORD", "--image", "WORD"],
     "scale": ["scale", "WORD", "2"],
+    "agent enrol": ["AGENT", "enrol", "WORD", "--config", "CONFIG"],
+    "agent's configuration": ["AGENT", "check", "--config", "WORD"],
 }
 
 
 class Bench:
     """A cluster's directory with a key, and the command in it."""
 
-    def __init__(self, dnode, sanitized):
-        self.dnode, self.sanitized = dnode, sanitized
+    def __init__(self, dnode, agent, sanitized):
+        self.dnode, self.agent, self.sanitized = dnode, agent, sanitized
         self.folder = tempfile.TemporaryDirectory(prefix=f"dnt{os.getpid()}-")
         self.home = pathlib.Path(self.folder.name) / "home"
         self.file = pathlib.Path(self.folder.name) / "input.yaml"
+        self.config = pathlib.Path(self.folder.name) / "agent.yaml"
+        self.config.write_text(f"{{name: h1, uplink: lo, state_dir: {self.folder.name}/agent}}\n")
         self.home.mkdir()
         for words in (["cluster", "init"], ["key", "gen", "deploy", "--role", "deploy"]):
             code, _, wrong = self.call(words)
@@ -126,8 +141,12 @@ class Bench:
 
     def call(self, words):
         nowhere = f"unix:{self.folder.name}/nobody.sock"
+        if words[0] == "AGENT":
+            command = [self.agent, *words[1:]]
+        else:
+            command = [self.dnode, *words, "--home", self.home, "--supervisor", nowhere]
         process = subprocess.Popen(
-            [self.dnode, *words, "--home", self.home, "--supervisor", nowhere],
+            command,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             preexec_fn=self.limit, cwd=self.folder.name)
         try:
@@ -141,7 +160,8 @@ class Bench:
     def everything(self):
         found = {}
         for path in sorted(pathlib.Path(self.folder.name).rglob("*")):
-            data = path.read_bytes() if path.is_file() else b""
+            size = path.stat().st_size if path.is_file() else 0
+            data = path.read_bytes() if 0 < size < 64 * MIB else b"%d" % size
             found[str(path)] = hashlib.sha256(data).hexdigest()
         return found
 
@@ -176,12 +196,23 @@ def cases(bench):
         for verb, words in WORD_VERBS.items():
             def try_word(word=word, words=words):
                 bench.file.unlink(missing_ok=True)
-                judge(bench, [word if w == "WORD" else w for w in words], (1, 2, 5))
+                put = {"WORD": word, "CONFIG": bench.config}
+                judge(bench, [put.get(w, w) for w in words], (1, 2, 5))
             yield f"{verb}: {row}", try_word
+    for verb, words in FILE_VERBS.items():
+        def try_sparse(words=words):
+            # No byte of it is there, and none may be read past the limit.
+            with open(bench.file, "wb") as file:
+                file.truncate(1 << 30)
+            try:
+                judge(bench, [bench.file if w == "FILE" else w for w in words], (2, 6))
+            finally:
+                bench.file.unlink()
+        yield f"{verb}: a GiB", try_sparse
 
 
-def main(dnode, sanitized):
-    bench = Bench(dnode, sanitized)
+def main(dnode, agent, sanitized):
+    bench = Bench(dnode, agent, sanitized)
     failed = 0
     number = 0
     for number, (name, test) in enumerate(cases(bench), 1):
