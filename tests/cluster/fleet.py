@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 import time
 
+import sanitizer
+
 MANIFEST = """\
 dnode: v1
 service: {service}
@@ -23,7 +25,7 @@ listen: [{{port: 8080, expose: 80}}]
 resources: {{memory: 64MiB, cpu: {cpu}, pids: 32, files: 256}}
 writable: [{{path: /tmp, size: 4MiB}}]
 health: {{http: {health}, every: 500ms, timeout: 500ms}}
-respawn: {{count: {respawn}, within: 10m}}
+respawn: {{count: {respawn}, within: {within}}}
 roll: {{surge: 1, drain: {drain}, deadline: 30s}}
 """
 
@@ -71,7 +73,18 @@ class Fleet:
             self.tell_logs()
         self.cleanup.close()
         self.run("lab", "down", "--name", self.name, timeout=180, check=False)
+        found = self.sanitizers_found()
         subprocess.run(["rm", "-rf", str(self.scratch)], check=False)
+        if found and _[0] is None:
+            raise Failed("a sanitizer has something to say")
+
+    def sanitizers_found(self):
+        """Tell what sanitizers wrote of any program of the lab, ended ones too."""
+        found = [(file.name, report) for file in sorted(self.scratch.glob("sanitizer.*"))
+                 for report in sanitizer.reports(file.read_text(errors="replace"))]
+        for name, report in found[:20]:
+            print(f"# --- {name}", *report.splitlines()[:200], sep="\n# ", flush=True)
+        return len(found)
 
     def tell_logs(self):
         logs = self.status.get("logs")
@@ -81,7 +94,11 @@ class Fleet:
 
     def environment(self):
         home = self.status.get("home", f"/var/lib/{self.name}/home")
-        return dict(os.environ, DNODE_HOME=home,
+        # A daemon's last words would go with its log, and nobody waits for its exit status.
+        words = {name: f"{os.environ.get(name, '')}:halt_on_error=0:"
+                       f"log_path={self.scratch}/sanitizer"
+                 for name in ("ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")}
+        return dict(os.environ, **words, DNODE_HOME=home,
                     DNODE_SUPERVISOR="unix:" + self.status.get(
                         "socket", f"/run/{self.name}/supervisor/supervisor.sock"))
 
@@ -113,11 +130,11 @@ class Fleet:
 
     def manifest(self, service="web", epoch=1, commit=None, ref="apps/hello", version="1",
                  replicas=3, standby=1, started=True, respawn=50, drain="5s", health="/healthz",
-                 cpu=1, more=""):
+                 cpu=1, within="10m", more=""):
         text = MANIFEST.format(service=service, epoch=epoch, commit=commit or self.hello(),
                                ref=ref, version=version, replicas=replicas, standby=standby,
                                started=str(started).lower(), respawn=respawn, drain=drain,
-                               health=health, cpu=cpu) + more
+                               health=health, cpu=cpu, within=within) + more
         file = self.scratch / f"{service}-{epoch}.yaml"
         file.write_text(text)
         return file
