@@ -312,6 +312,7 @@ bool dn_agent_adopt(Agent *agent, GError **error)
 
 	if (!dn_file_make_directory(folder, 0711, error))
 		return false;
+	dn_file_sweep(folder);
 	directory = g_dir_open(folder, 0, error);
 	if (directory == NULL)
 		return false;

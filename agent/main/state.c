@@ -411,7 +411,9 @@ bool dn_state_load(Agent *agent, GError **error)
 
 		if (!dn_file_make_directory(path, 0700, error))
 			return false;
+		dn_file_sweep(path);
 	}
+	dn_file_sweep(agent->instance->state_dir);
 	if (!load_identity(agent, error) || !load_term(agent, error) ||
 	    !load_network(agent, error) || !dn_state_load_epochs(agent, error) ||
 	    !dn_floor_load(agent, error))

@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/id.h"
+#include "base/text.h"
 
 /* Read @fd to its end, at most @limit bytes. */
 static GByteArray *read_all(int fd, const char *path, size_t limit, GError **error)
@@ -117,10 +118,14 @@ bool dn_file_write_all(int fd, GBytes *bytes)
 	return true;
 }
 
+/* What replace() calls a file that is not whole yet: PATH.SUFFIX.tmp, the suffix random. */
+enum { SUFFIX_BYTES = 6 };
+#define TEMPORARY ".tmp"
+
 static bool replace(const char *path, GBytes *bytes, mode_t mode, bool durable, GError **error)
 {
-	g_autofree char *suffix = dn_id_new(6);
-	g_autofree char *temporary = g_strdup_printf("%s.%s.tmp", path, suffix);
+	g_autofree char *suffix = dn_id_new(SUFFIX_BYTES);
+	g_autofree char *temporary = g_strdup_printf("%s.%s" TEMPORARY, path, suffix);
 	dn_autofd int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 
 	if (fd < 0)
@@ -144,6 +149,31 @@ bool dn_file_replace(const char *path, GBytes *bytes, mode_t mode, GError **erro
 bool dn_file_replace_volatile(const char *path, GBytes *bytes, mode_t mode, GError **error)
 {
 	return replace(path, bytes, mode, false, error);
+}
+
+static bool is_temporary(const char *name)
+{
+	const size_t tail = 2 * SUFFIX_BYTES + strlen(TEMPORARY);
+	size_t length = strlen(name);
+
+	if (length <= tail + 1 || !g_str_has_suffix(name, TEMPORARY) ||
+	    name[length - tail - 1] != '.')
+		return false;
+	g_autofree char *suffix = g_strndup(name + length - tail, 2 * SUFFIX_BYTES);
+	return dn_text_is_hex(suffix, 2 * SUFFIX_BYTES);
+}
+
+void dn_file_sweep(const char *directory)
+{
+	g_autoptr(GDir) entries = g_dir_open(directory, 0, NULL);
+	const char *name = NULL;
+
+	while (entries != NULL && (name = g_dir_read_name(entries)) != NULL) {
+		g_autofree char *path = g_build_filename(directory, name, NULL);
+
+		if (is_temporary(name))
+			(void)unlink(path);
+	}
 }
 
 bool dn_file_remove(const char *path, GError **error)

@@ -37,6 +37,12 @@ bool dn_file_replace(const char *path, GBytes *bytes, mode_t mode,
 bool dn_file_replace_volatile(const char *path, GBytes *bytes, mode_t mode,
 			      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/*
+ * Remove what dn_file_replace() left in @directory when it was killed between its first and its
+ * last step. Only for a directory in which nobody is writing yet; one that is not there is empty.
+ */
+void dn_file_sweep(const char *directory);
+
 /* Remove a file durably. A file that is not there is no error. */
 bool dn_file_remove(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

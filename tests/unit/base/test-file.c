@@ -37,6 +37,34 @@ Test(file, a_replaced_file_has_the_new_bytes_and_the_named_mode)
 	cr_assert(eq(int, (int)(info.st_mode & 07777), 0600));
 }
 
+static void make(const char *name)
+{
+	g_autofree char *path = g_build_filename(directory, name, NULL);
+
+	cr_assert(g_file_set_contents(path, "x", 1, NULL));
+}
+
+static bool is_there(const char *name)
+{
+	g_autofree char *path = g_build_filename(directory, name, NULL);
+
+	return g_file_test(path, G_FILE_TEST_EXISTS);
+}
+
+Test(file, what_a_killed_replacement_left_is_swept_and_nothing_else)
+{
+	static const char *const kept[] = {"web.json", "web.json.0123456789a.tmp", "notes.tmp",
+					   "web.json.0123456789AB.tmp", ".0123456789ab.tmp"};
+
+	make("web.json.0123456789ab.tmp");
+	for (size_t i = 0; i < G_N_ELEMENTS(kept); i++)
+		make(kept[i]);
+	dn_file_sweep(directory);
+	cr_assert_not(is_there("web.json.0123456789ab.tmp"));
+	for (size_t i = 0; i < G_N_ELEMENTS(kept); i++)
+		cr_assert(is_there(kept[i]), "%s", kept[i]);
+}
+
 Test(file, a_file_over_the_limit_is_refused_whole)
 {
 	g_autofree char *path = g_build_filename(directory, "big", NULL);
