@@ -11,7 +11,10 @@ RULES = (
     ("descriptors h", "told", 0),  # by which nodes are where; their sum is judged
     ("descriptors", "equal", 0),
     ("threads", "loose", 3),       # GLib keeps a few idle workers for some seconds
-    ("Rss", "memory", 0),
+    ("Rss KiB h1", "memory", 0),
+    # It knows the last 10,000 events and every incident, so it grows with them up to there.
+    ("Rss KiB supervisor", "grows", 96),
+    ("Rss", "told", 0),            # of agents that are ended all the time
     ("Pss", "told", 0),
     ("conntrack", "loose", 2000),  # of clients' connections; ends by timeout
     ("dying cgroups", "loose", 50),  # the kernel frees them when it wants memory

@@ -130,6 +130,7 @@ class Soak:
                 self.destroy(incident["id"])
         wait_for("no quarantined node", lambda: not self.fleet.nodes(state="quarantined"))
         self.rest()
+        self.spread()
         end = time.monotonic() + SETTLE_S
         while True:
             sample = self.gauges.take()
@@ -140,6 +141,16 @@ class Soak:
         self.samples.append(sample)
         self.hear()
         return self.differs(sample)
+
+    def spread(self):
+        """A host that was away has lost its node to another: a standby less, until a roll."""
+        def is_spread():
+            ready = self.fleet.nodes(self.web.name, state="ready")
+            if len({n["host"] for n in ready}) == HOSTS:
+                return True
+            acts.roll(self)
+            return False
+        wait_for("a node on every host", is_spread, acts.REST_S)
 
     def settle(self):
         """The first figures: taken when two in a row are the same."""

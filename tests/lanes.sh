@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
+#
+# What ./dev check and ./dev check-long do beside building and running every test: docs/testing.md
+# says what each of them finds. Read by ./dev, whose functions and variables it uses.
+
+tsan=$root/build-tsan
+coverage=$root/build-coverage
+analyzer=$root/build-analyzer
+
+# lane NAME FUNCTION...: run it, go on after a failure, and say how long it took.
+lane() {
+	say "$1"
+	shift
+	began=$(date +%s)
+	"$@" || failed=1
+	tell "$(($(date +%s) - began)) s"
+}
+
+# Threads: the unit suites of every program, each race ends its test.
+lane_races() {
+	configure "$tsan" -Db_sanitize=thread
+	compile "$tsan"
+	run_suites "$tsan" races unit
+}
+
+# The daemons themselves: what a race says stands in the output of its test.
+lane_races_of_daemons() {
+	meson test -C "$tsan" --no-rebuild --print-errorlogs --logbase races-long \
+		--timeout-multiplier 3 cluster-act cluster-alone cluster-drills cluster-journal
+	status=$?
+	logs="$logs$tsan/meson-logs/races-long.json
+"
+	return "$status"
+}
+
+# Memory of the command: every verb that needs nobody, by valgrind, in the optimised build.
+lane_valgrind() {
+	meson test -C "$build" --no-rebuild --print-errorlogs --logbase valgrind --suite valgrind
+	status=$?
+	logs="$logs$build/meson-logs/valgrind.json
+"
+	return "$status"
+}
+
+# gcc looks along the paths of every function; a finding is a warning, and so an error.
+lane_analyzer() {
+	configure "$analyzer" -Doptimization=1 -Dtests=false -Dc_args=-fanalyzer
+	compile "$analyzer"
+	tell "no finding"
+}
+
+# The checks that .clang-tidy lists, over the three programs and what they share.
+lane_tidy() (
+	cd "$root"
+	find common supervisor agent cli -name '*.c' ! -name '*.bpf.c' ! -path '*/build*' -print0 |
+		xargs -0 -n 8 -P "$(nproc)" clang-tidy --quiet -p "$clang" >"$clang/tidy.log" 2>&1 || {
+		grep -E 'warning:|error:' "$clang/tidy.log" | sort -u | head -40
+		tell "see $clang/tidy.log"
+		return 1
+	}
+	tell "no finding"
+)
+
+# Which lines no test reaches. Host tests count, hence as root; prints the files with the least.
+lane_coverage() {
+	configure "$coverage" -Db_coverage=true -Doptimization=0
+	compile "$coverage"
+	find "$coverage" -name '*.gcda' -delete
+	run_suites "$coverage" coverage unit contract host
+	gcovr -r "$root" "$coverage" --gcov-ignore-parse-errors --exclude '.*/tests/' \
+		--exclude '.*/bench/' --exclude '.*/build.*/' --exclude '.*/images/' \
+		--csv "$coverage/coverage.csv" >"$coverage/gcovr.log" 2>&1 || return 1
+	python3 "$root/tests/coverage.py" "$coverage/coverage.csv"
+}
+
+# A few hundred thousand fleets of the simulation, and some thousand with every access checked.
+lane_simulation() {
+	"$build/tests/sim/dnode-sim" --seeds "1000000..$((1000000 + ${DNODE_SIM_SEEDS:-300000}))" \
+		--jobs "$(nproc)" &&
+		"$asan/tests/sim/dnode-sim" --seeds 2000000..2003000 --jobs "$(nproc)"
+}
+
+lane_soak() {
+	python3 "$root/tests/soak/soak.py" "$build" --minutes "$1" ${2:+--seed "$2"} \
+		--json "$build/soak.json"
+}
+
+# What takes longer than ./dev check may.
+long_lanes() {
+	lane "Races of both daemons" lane_races_of_daemons
+	lane "Simulation: hundreds of thousands of fleets" lane_simulation
+	lane "gcc -fanalyzer" lane_analyzer
+	lane "clang-tidy" lane_tidy
+	lane "Coverage" lane_coverage
+	lane "Soak: 2 min" lane_soak 2
+}
+
+soak() {
+	become_root soak "$@"
+	case ${1-30} in
+	*[!0-9]*) fail "soak MINUTES [SEED]" ;;
+	esac
+	install_packages
+	configure "$build"
+	compile "$build"
+	trap undo_mounts EXIT
+	trap 'exit 130' INT TERM
+	prepare_mounts
+	lane_soak "${1-30}" "${2-}"
+}
