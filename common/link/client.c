@@ -6,11 +6,12 @@
 #include <gio/gio.h>
 #include <string.h>
 
+#include "base/bucket.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "link/channel.h"
 
-enum { FRAMES_A_TURN = 32, RETRY_MIN_MS = 100, RETRY_MAX_MS = 5000 };
+enum { FRAMES_A_TURN = 32, RETRY_MIN_MS = 100, RETRY_MAX_MS = 5000, HOLD_MS = 50 };
 
 /* IDLE → CONNECTING → SHAKING → TALKING, and from each back to IDLE; IDLE waits or is done. */
 typedef enum { IDLE, CONNECTING, SHAKING, TALKING } State;
@@ -41,6 +42,8 @@ struct DnLinkClient {
 	GError *drop;              /* owned; the caller wants this attempt to end */
 	unsigned failures;         /* attempts since the last frame */
 	uint64_t deadline_ns;      /* IDLE: next attempt; CONNECTING, SHAKING: give up; 0: none */
+	DnBucket frames;           /* that the server may still say */
+	uint64_t held_ns;          /* it is not read before; 0: it is */
 	bool has_work;             /* to be done without waiting for the socket */
 };
 
@@ -74,13 +77,16 @@ static void arm(DnLinkClient *self)
 
 	if (self->has_work || self->drop != NULL)
 		ready_time = 0;
-	else if (self->deadline_ns != 0)
-		ready_time = (gint64)(self->deadline_ns / DN_NS_PER_US) + 1;
+	else if (self->held_ns != 0 || self->deadline_ns != 0)
+		ready_time = (gint64)((self->held_ns != 0 ? self->held_ns : self->deadline_ns) /
+				      DN_NS_PER_US) +
+			     1;
 	g_source_set_ready_time(self->source, ready_time);
 	if (self->channel != NULL)
 		g_source_modify_unix_fd(
 			self->source, self->fd_tag,
-			G_IO_IN | (dn_channel_wants_to_write(self->channel) ? G_IO_OUT : 0));
+			(self->held_ns != 0 ? 0 : G_IO_IN) |
+				(dn_channel_wants_to_write(self->channel) ? G_IO_OUT : 0));
 }
 
 static void set_deadline_ms(DnLinkClient *self, uint64_t timeout_ms)
@@ -100,6 +106,7 @@ static void clear_attempt(DnLinkClient *self)
 	g_clear_error(&self->drop);
 	self->state = IDLE;
 	self->has_work = false;
+	self->held_ns = 0;
 	self->deadline_ns = 0;
 }
 
@@ -202,17 +209,29 @@ static void expire(DnLinkClient *self)
 	end_attempt(self, reason);
 }
 
-/* Hand up to FRAMES_A_TURN frames on. */
+/* Hand up to FRAMES_A_TURN frames on; one that says more than it may is not read for a while. */
 static DnChannelStatus receive(DnLinkClient *self, GError **error)
 {
+	const DnBucketRate rate = {.burst = self->config.frames_burst,
+				   .per_s = self->config.frames_per_s};
 	DnChannelStatus status = DN_CHANNEL_MORE;
 
+	self->held_ns = 0;
 	for (int i = 0; i < FRAMES_A_TURN && !self->is_freed && self->drop == NULL; i++) {
+		uint64_t now = dn_clock_monotonic_ns();
 		g_autoptr(GBytes) frame = NULL;
 
+		if (!dn_bucket_has(&self->frames, &rate, now)) {
+			self->held_ns = now + HOLD_MS * DN_NS_PER_MS;
+			return DN_CHANNEL_WAIT;
+		}
 		status = dn_channel_receive(self->channel, &frame, error);
+		if (status == DN_CHANNEL_MORE)
+			dn_bucket_spend(&self->frames, &rate, 1, now);
 		if (status != DN_CHANNEL_DONE)
 			break;
+		dn_bucket_spend(&self->frames, &rate,
+				1 + (double)g_bytes_get_size(frame) / DN_LINK_FRAME_UNIT, now);
 		self->failures = 0;
 		self->ops.frame(self, frame, self->data);
 	}
@@ -235,7 +254,8 @@ static void serve(DnLinkClient *self)
 			self->ops.connected(self, dn_channel_peer_key(self->channel), self->data);
 		}
 	}
-	if (!self->is_freed && status != DN_CHANNEL_FAILED && self->state == TALKING)
+	if (!self->is_freed && status != DN_CHANNEL_FAILED && self->state == TALKING &&
+	    dn_clock_monotonic_ns() >= self->held_ns)
 		status = receive(self, &error);
 	if (!self->is_freed && status != DN_CHANNEL_FAILED && self->state == TALKING)
 		status = dn_channel_flush(self->channel, &error);
@@ -277,6 +297,10 @@ static void fill_in(DnLinkClientConfig *config)
 		config->retry_max_ms = RETRY_MAX_MS;
 	if (config->send_limit_bytes == 0)
 		config->send_limit_bytes = DN_LINK_SEND_LIMIT;
+	if (config->frames_per_s == 0)
+		config->frames_per_s = DN_LINK_ORDERS_PER_S;
+	if (config->frames_burst == 0)
+		config->frames_burst = DN_LINK_ORDERS_BURST;
 }
 
 /* HOST:PORT with the port, or GIO would call port 0. */

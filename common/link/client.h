@@ -33,6 +33,8 @@ typedef struct {
 	unsigned retry_min_ms;             /* 100 */
 	unsigned retry_max_ms;             /* 5000 */
 	size_t send_limit_bytes;           /* unsent bytes; 4 MiB */
+	unsigned frames_per_s;             /* read of the server; DN_LINK_ORDERS_PER_S */
+	unsigned frames_burst;             /* DN_LINK_ORDERS_BURST */
 } DnLinkClientConfig;
 
 /*

@@ -17,3 +17,11 @@
 #define DN_LINK_FRAMES_PER_S 200
 #define DN_LINK_FRAMES_BURST 2000
 #define DN_LINK_FRAME_UNIT (8 * 1024)
+
+/*
+ * The same of the server a client has called: a supervisor that was taken over. The burst holds
+ * what a host is told at the beginning of a link, a thousand services; whoever floods an agent
+ * costs it a part of one processor, and never the thread that answers drift.
+ */
+#define DN_LINK_ORDERS_PER_S 1000
+#define DN_LINK_ORDERS_BURST 10000

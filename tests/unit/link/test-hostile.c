@@ -286,6 +286,25 @@ Test(hostile, a_peer_that_floods_is_read_at_its_rate_and_loses_nothing)
 	raw_close(&raw);
 }
 
+Test(hostile, a_server_that_floods_its_client_is_read_at_a_rate_and_loses_nothing)
+{
+	enum { FRAMES = 60 };
+	g_autoptr(GBytes) frame = g_bytes_new_static("x", 1);
+	gint64 begin = g_get_monotonic_time();
+	ClientEnd client;
+
+	server_end_init(&server, (DnLinkConfig){0});
+	client_end_init(&client, &server,
+			(DnLinkClientConfig){.frames_per_s = 50, .frames_burst = 10});
+	run_until(client.connected == 1 && server.opened == 1);
+	for (int i = 0; i < FRAMES; i++)
+		cr_assert(dn_link_connection_send(server.last, frame));
+	run_until(client.frames == FRAMES);
+	cr_assert(ge(long, g_get_monotonic_time() - begin, 900000), "heard too fast");
+	cr_assert(eq(uint, client.closed, 0));
+	client_end_clear(&client);
+}
+
 Test(hostile, a_frame_in_crumbs_costs_as_much_as_its_crumbs)
 {
 	enum { CRUMBS = 64 * 30 };
