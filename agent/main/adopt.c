@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -191,6 +193,8 @@ static bool adopt_evidence(Agent *agent, const Saved *saved)
 	bool linked = dn_network_adopt_now(agent->instance, &network, &node->network, NULL);
 	bool alive = dn_container_find_now(agent->instance, node->id, &node->container,
 					   &created_only, NULL);
+	/* The firewall's rules for it stay, also where there is no such link any more. */
+	dn_network_link_name(node->slot, node->network.ifname);
 	node->container.cgroup_id = node->cgroup.id;
 	if (alive && !dn_node_watch(node, NULL))
 		alive = false;
@@ -215,6 +219,7 @@ static void sweep(Agent *agent, const char *id, uint32_t slot)
 {
 	DnNetworkSpec network = {.node = id, .slot = slot};
 	g_autofree char *root = dn_node_root_path(agent, id);
+	g_autofree char *hosts = dn_node_hosts_path(agent, id);
 	g_autoptr(GError) error = NULL;
 
 	dn_failpoint_pass("agent.adopt.sweep.before");
@@ -226,6 +231,8 @@ static void sweep(Agent *agent, const char *id, uint32_t slot)
 	g_clear_error(&error);
 	if (!dn_root_unmount_now(root, &error))
 		g_warning("left-over node %s: %s", id, error->message);
+	if (unlink(hosts) < 0 && errno != ENOENT)
+		g_warning("left-over node %s: %s: %s", id, hosts, g_strerror(errno));
 }
 
 static void adopt_file(Agent *agent, const char *folder, const char *name)
@@ -302,6 +309,23 @@ static void keep_all_remains(Agent *agent)
 	}
 }
 
+/* What an agent that died while it tried the runtime has left, and its half-written files. */
+static void sweep_run_dir(const Agent *agent)
+{
+	const char *run_dir = agent->instance->run_dir;
+	g_autoptr(GDir) directory = g_dir_open(run_dir, 0, NULL);
+	const char *name = NULL;
+
+	dn_file_sweep(run_dir);
+	while (directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
+		g_autofree char *path = g_build_filename(run_dir, name, NULL);
+		g_autoptr(GError) error = NULL;
+
+		if (g_str_has_prefix(name, "probe-") && !dn_file_remove_tree(path, &error))
+			g_warning("%s", error->message);
+	}
+}
+
 bool dn_agent_adopt(Agent *agent, GError **error)
 {
 	g_autofree char *folder = g_build_filename(agent->instance->run_dir, "nodes", NULL);
@@ -323,6 +347,7 @@ bool dn_agent_adopt(Agent *agent, GError **error)
 		adopt_file(agent, folder, g_ptr_array_index(names, i));
 	sweep_containers(agent);
 	keep_all_remains(agent);
+	sweep_run_dir(agent);
 	dn_spares_sweep(agent->instance, agent->slots);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		taken[i] = agent->slots[i] != NULL;

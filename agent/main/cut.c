@@ -274,7 +274,9 @@ void dn_cut_arm(Agent *agent, const DnFirewallState *state)
 	for (unsigned i = 0; i < DN_SLOTS; i++) {
 		const Node *node = agent->slots[i];
 
-		if (node != NULL && node->built && node->guarded && !node->cut_taken &&
+		/* Also one whose incident is on record already: the agent that opened it may have
+		 * died before it was cut off. */
+		if (node != NULL && node->built && node->guarded &&
 		    node->state != DN_NODE_QUARANTINED)
 			arm(agent, state, node);
 	}

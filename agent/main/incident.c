@@ -57,6 +57,10 @@ static char *describe(const Node *node, volatile struct dn_sensor_mark *mark, bo
 	g_autofree char *shown_path = dn_text_printable(path, strlen(path));
 	if (mark->class == DN_SENSOR_MANUAL)
 		return g_strdup("by hand");
+	if (mark->pid == 0) /* gap.c */
+		return g_strdup_printf("a process was found at work on a file that image %s does "
+				       "not hold, after the sensor had lost records",
+				       node->manifest->image_ref);
 	return g_strdup_printf(
 		"%sprocess %u (%s) %s %s (device %" G_GUINT64_FORMAT ", inode %" G_GUINT64_FORMAT
 		"), which image %s does not hold%s",

@@ -203,7 +203,8 @@ static bool open_host(Agent *agent, GError **error)
 static void resume(Node *node)
 {
 	/* The agent before has died between making it and starting it. */
-	if (node->state == DN_NODE_CREATED && node->role == DN_ROLE_ACTIVE)
+	if (node->state == DN_NODE_CREATED &&
+	    (node->role == DN_ROLE_ACTIVE || node->manifest->standby_started))
 		dn_node_start(node);
 	/* Its timers died with it; without one a node that ignores its signal would never end. */
 	else if (node->state == DN_NODE_DRAINING)

@@ -48,15 +48,35 @@ uint32_t dn_service_grant(const Service *service)
 	return service->assign != NULL ? service->assign->respawn_grant : 0;
 }
 
+/* Evidence from here on: the reflex has it in hand, and no plan may end it. */
+static bool is_marked(const Node *node)
+{
+	return dn_sensor_marks(node->agent->sensor)[node->slot].event_ns != 0;
+}
+
 static bool is_hopeless(const Node *node, uint64_t now_ns)
 {
 	uint64_t deadline_ns = (uint64_t)node->manifest->run.start_deadline_ms * DN_NS_PER_MS;
 
+	if (is_marked(node))
+		return false;
 	if (node->state == DN_NODE_STARTING)
 		return now_ns - node->started_monotonic_ns > deadline_ns;
 	if (node->state == DN_NODE_READY || node->state == DN_NODE_STANDBY)
 		return dn_health_is_hopeless(&node->health, &node->manifest->health, now_ns);
 	return false;
+}
+
+/*
+ * What a worker holds is left alone until it comes back; one that is on its way to being a node
+ * counts as such meanwhile, or the plan would make another in its place.
+ */
+static DnNodeState planned_state(const Node *node)
+{
+	if (!node->busy || node->state == DN_NODE_QUARANTINED)
+		return node->state;
+	return node->state == DN_NODE_CREATING || node->state == DN_NODE_CREATED ? DN_NODE_CREATING
+										 : DN_NODE_STOPPING;
 }
 
 /* The nodes of @service as the plan sees them; also counts the free slots of the host. */
@@ -79,11 +99,7 @@ static GArray *plan_nodes(Agent *agent, const Service *service, uint64_t now_ns,
 			.id = node->id,
 			.digest = node->manifest->digest,
 			.epoch = node->manifest->epoch,
-			/* What a worker holds is left alone until it comes back. */
-			.state = node->busy && node->state != DN_NODE_CREATING &&
-						 node->state != DN_NODE_QUARANTINED
-					 ? DN_NODE_STOPPING
-					 : node->state,
+			.state = planned_state(node),
 			.role = node->role,
 			.hopeless = is_hopeless(node, now_ns),
 			.drained = node->state == DN_NODE_DRAINING && node->drain_until_ns == 0,
@@ -122,7 +138,7 @@ static void carry_out(Agent *agent, Service *service, const DnAct *act)
 		create(agent, service, act);
 		return;
 	}
-	if (node == NULL)
+	if (node == NULL || (is_marked(node) && act->kind != DN_ACT_REMOVE))
 		return;
 	if (act->kind == DN_ACT_STOP && is_hopeless(node, dn_clock_monotonic_ns())) {
 		bool starting = node->state == DN_NODE_STARTING;
