@@ -1,0 +1,327 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a new agent makes of what it finds, and what happens when somebody missed something.
+
+Fault 38 of docs/faults.md, and what restarts of the agent and a lost term must not do.
+"""
+import contextlib
+import hashlib
+import os
+import pathlib
+import shutil
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+import time
+
+import invariants
+from crowd import Crowd, rounds
+from fleet import Failed, wait_for
+from tap import run
+
+# Asks ADDRESS PORT by UDP from one socket for ever; notes who answered, a line each.
+ASKER = """
+import socket, sys, time
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+out.setblocking(False)
+while True:
+    try:
+        out.sendto(b"?", (sys.argv[1], int(sys.argv[2])))
+        print(out.recv(64).decode(), flush=True)
+    except OSError:
+        pass
+    time.sleep(0.05)
+"""
+
+# Within a node's control group: more refused calls than the sensor has room for, then stay or go.
+FLOOD = """
+import os, sys, time
+open(sys.argv[1], "w").write(str(os.getpid()))
+for _ in range(3000):
+    try:
+        os.execv("/", ["/"])
+    except PermissionError:
+        pass
+print("flooded", flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def revive(fleet, host, dead=None):
+    """A new agent for the one that was killed."""
+    dead = dead or fleet.kill(host)
+    wait_for(f"a new agent of {host}", lambda: fleet.pid(host) not in (None, dead))
+
+    def linked():
+        done = fleet.agent(host, "hosts", "--json", check=False)
+        return done.returncode == 0 and '"linked"' in done.stdout
+    wait_for(f"{host} to be linked", linked)
+    fleet.wait_hosts()
+
+
+def state_of(fleet, host, node):
+    return fleet.files(host).get(node, {}).get("state")
+
+
+# ---- a node that stops when its agent dies ----
+
+def a_node_that_stops_still_ends_when_its_grace_is_over(fleet):
+    fleet.apply(service="slow", replicas=1, standby=0, started=False, drain="100ms",
+                more="", run="stop: {signal: TERM, grace: 2s}, ")
+    fleet.wait_ready("slow", ready=1)
+    node = fleet.nodes("slow", state="ready")[0]
+    # What is being answered is finished, also after SIGTERM: for a minute.
+    asked = subprocess.Popen(
+        ["nsenter", f"--net=/run/netns/{fleet.status['client_netns']}", "curl", "-sS",
+         f"http://{fleet.service('slow')['vip']}/slow?ms=60000"], stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(0.5)
+        fleet.run("remove", "slow", "--key", "deploy")
+        wait_for("it to stop", lambda: state_of(fleet, node["host"], node["id"]) == "stopping",
+                 every=0.01)
+        fleet.kill(node["host"])
+        wait_for("its end", lambda: not fleet.nodes("slow"), 30)
+    finally:
+        asked.kill()
+        asked.wait()
+
+
+# ---- evidence ----
+
+def quarantine(fleet, node):
+    return fleet.ask("quarantine", node, "--reason", "a test")["incident"]
+
+
+def still_evidence(fleet, host, node, incident):
+    wait_for(f"{node} to be listed", lambda: fleet.nodes(id=node, state="quarantined"))
+    assert fleet.incident_of(node)["id"] == incident["id"]
+    assert pathlib.Path(f"/run/netns/{host}-{node}").exists()
+    assert fleet.group(host, node).exists()
+
+
+def a_cut_node_whose_processes_have_died_is_kept_with_its_evidence(fleet):
+    for host in fleet.names:
+        node = fleet.node_of(host)
+        incident = quarantine(fleet, node)
+        fleet.incident_of(node, "cut_verified")
+        for pid in (fleet.group(host, node) / "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        wait_for("them to die", lambda: not (
+            fleet.group(host, node) / "cgroup.procs").read_text().strip())
+        revive(fleet, host)
+        still_evidence(fleet, host, node, incident)
+        invariants.cut_nodes_are_cut(fleet)
+        revive(fleet, host)
+        still_evidence(fleet, host, node, incident)
+        fleet.destroy(incident["id"])
+    fleet.wait_tidy()
+
+
+def a_cut_node_whose_link_was_taken_away_is_kept_too(fleet):
+    host = fleet.names[0]
+    node = fleet.node_of(host)
+    incident = quarantine(fleet, node)
+    fleet.incident_of(node, "cut_verified")
+    slot = fleet.files(host)[node]["slot"]
+    invariants.in_host(fleet, host, "ip", "link", "delete", f"dn{slot}")
+    revive(fleet, host)
+    still_evidence(fleet, host, node, incident)
+    fleet.destroy(incident["id"])
+    fleet.wait_tidy()
+
+
+def a_node_cut_while_no_agent_ran_is_evidence_though_it_has_died_since(fleet):
+    host = fleet.names[0]
+    node = fleet.node_of(host)
+    pids = (fleet.group(host, node) / "cgroup.procs").read_text().split()
+    with fleet.no_agent(host):
+        fleet.drift(host, node).wait(20)
+        for pid in pids:
+            os.kill(int(pid), signal.SIGKILL)
+    incident = fleet.incident_of(node, "cut_verified")
+    still_evidence(fleet, host, node, incident)
+    fleet.wait_full()
+    fleet.destroy(incident["id"])
+    fleet.wait_tidy()
+
+
+# ---- budgets ----
+
+def a_standby_that_is_cut_is_charged_and_held_like_any_other_node(fleet):
+    fleet.apply(service="guard", replicas=1, standby=1, started=True, respawn=2)
+    fleet.wait_ready("guard", ready=1, standby=1)
+    cut = []
+    for left in (1, 0):
+        standby = fleet.nodes("guard", state="standby")[0]
+        fleet.drift(standby["host"], standby["id"]).wait(20)
+        cut.append(fleet.incident_of(standby["id"], "cut_verified")["id"])
+        wait_for("the next standby", lambda: fleet.nodes("guard", state="standby"))
+        # A restart gives nothing back.
+        revive(fleet, standby["host"])
+    standby = fleet.nodes("guard", state="standby")[0]
+    fleet.drift(standby["host"], standby["id"]).wait(20)
+    cut.append(fleet.incident_of(standby["id"], "cut_verified")["id"])
+    wait_for("a person to be called", lambda: [
+        e for e in fleet.ask("events", "-n", "1000")["events"]
+        if e["kind"] == "respawn.held" and e["node"] == standby["id"]])
+    time.sleep(1)
+    assert not fleet.nodes("guard", state="standby"), fleet.nodes("guard")
+    assert fleet.nodes("guard", state="ready")
+    for incident in cut:
+        fleet.destroy(incident)
+    fleet.run("remove", "guard", "--key", "deploy")
+    wait_for("no guard", lambda: not fleet.nodes("guard"))
+
+
+# ---- UDP ----
+
+def a_client_of_udp_leaves_a_node_that_left_while_no_agent_ran(fleet):
+    folder = fleet.scratch / "echo"
+    folder.mkdir()
+    shutil.copy(fleet.build / "tests/cluster/echo", folder)
+    (folder / "image.yaml").write_text(
+        "{dnode: image/v1, ref: apps/echo, files: [{source: echo, path: /bin/echo, "
+        'mode: "0755"}], run: {args: [/bin/echo], user: 1000}}\n')
+    fleet.apply(service="echo", commit=fleet.image(folder), ref="apps/echo", replicas=2,
+                standby=0, started=False,
+                listen="{port: 8080, expose: 80}, {port: 5353, protocol: udp, expose: 53}")
+    fleet.wait_ready("echo", ready=2)
+    notes = fleet.scratch / "asker"
+    with open(notes, "w") as out:
+        asker = subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{fleet.status['client_netns']}", sys.executable, "-c",
+             ASKER, fleet.service("echo")["vip"], "53"], stdout=out)
+
+    def last():
+        lines = notes.read_text().splitlines()
+        return lines[-1] if lines else None
+    try:
+        victim = wait_for("an answer", last)
+        host = next(n["host"] for n in fleet.nodes("echo") if n["id"] == victim)
+        pids = (fleet.group(host, victim) / "cgroup.procs").read_text().split()
+        with fleet.no_agent(host):
+            for pid in pids:
+                os.kill(int(pid), signal.SIGKILL)
+        wait_for("an answer of another node", lambda: last() != victim, 20)
+    finally:
+        asker.kill()
+        asker.wait()
+    fleet.wait_ready("echo", ready=2)
+    fleet.run("remove", "echo", "--key", "deploy")
+    wait_for("no echo", lambda: not fleet.nodes("echo"))
+
+
+# ---- a reign that is over ----
+
+def a_supervisor_whose_term_is_over_ends_though_it_writes_nothing(fleet):
+    old = fleet.pid("supervisor")
+    store = sqlite3.connect(f"/var/lib/{fleet.name}/supervisor/store.db", timeout=5)
+    with contextlib.closing(store), store:
+        term, = store.execute("SELECT value FROM counter WHERE name = 'term'").fetchone()
+        # As the campaign of another supervisor writes it, with its sum.
+        digest = hashlib.sha256(b"term\0" + struct.pack(">Q", term + 1) + b"-").digest()
+        store.execute("UPDATE counter SET value = ?, sum = ? WHERE name = 'term'",
+                      (term + 1, struct.unpack(">q", digest[:8])[0]))
+    wait_for("it to end", lambda: fleet.pid("supervisor") != old, 10)
+    fleet.wait_full()
+
+
+# ---- 38 ----
+
+def gaps(fleet):
+    return [e for e in fleet.ask("events", "-n", "1000")["events"] if e["kind"] == "sensor.gap"]
+
+
+def flood(fleet, host, node, stay_s):
+    """With the agent stopped, so that nobody makes room."""
+    with fleet.stopped(host):
+        process = subprocess.Popen(
+            [sys.executable, "-c", FLOOD, str(fleet.group(host, node) / "cgroup.procs"),
+             str(stay_s)], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "flooded\n"
+        if not stay_s:
+            process.wait(20)
+    return process
+
+
+def what_the_sensor_had_no_room_for_is_an_event_and_no_verdict(fleet):
+    incidents = len(fleet.incidents())
+    before = len(gaps(fleet))
+    for number in fleet.volleys():
+        fleet.everywhere(lambda host: flood(fleet, host, fleet.node_of(host), 0))
+        wait_for("the gaps to be told", lambda: len(gaps(fleet)) >=
+                 before + (number + 1) * fleet.hosts, 20)
+    assert len(fleet.incidents()) == incidents
+
+
+def a_foreign_process_that_nobody_was_told_of_is_found_when_there_was_a_gap(fleet):
+    for _ in range(max(1, rounds(2) // 10)):
+        found = {}
+        for host in fleet.names:
+            node = fleet.node_of(host)
+            found[node] = flood(fleet, host, node, 60)
+        for node, process in found.items():
+            fleet.incident_of(node, "cut_verified")
+        fleet.wait_full()
+        for node, process in found.items():
+            fleet.destroy(fleet.incident_of(node)["id"])
+            process.wait(30)
+        fleet.wait_tidy()
+
+
+class Return(Crowd):
+    def manifest(self, run="", listen=None, **manifest):
+        file = super().manifest(**manifest)
+        text = file.read_text().replace("run: {", "run: {" + run)
+        if listen:
+            text = text.replace("listen: [{port: 8080, expose: 80}]", f"listen: [{listen}]")
+        file.write_text(text)
+        return file
+
+    @contextlib.contextmanager
+    def no_agent(self, host):
+        """Killed; the lab starts no other before the block ends."""
+        monitor = int(pathlib.Path(f"/run/{self.name}/monitor.pid").read_text())
+        os.kill(monitor, signal.SIGSTOP)
+        try:
+            dead = self.kill(host)
+            yield
+        finally:
+            os.kill(monitor, signal.SIGCONT)
+        revive(self, host, dead)
+
+
+TESTS = [
+    a_node_that_stops_still_ends_when_its_grace_is_over,
+    a_cut_node_whose_processes_have_died_is_kept_with_its_evidence,
+    a_cut_node_whose_link_was_taken_away_is_kept_too,
+    a_node_cut_while_no_agent_ran_is_evidence_though_it_has_died_since,
+    a_standby_that_is_cut_is_charged_and_held_like_any_other_node,
+    a_client_of_udp_leaves_a_node_that_left_while_no_agent_ran,
+    a_supervisor_whose_term_is_over_ends_though_it_writes_nothing,
+    what_the_sensor_had_no_room_for_is_an_event_and_no_verdict,
+    a_foreign_process_that_nobody_was_told_of_is_found_when_there_was_a_gap,
+]
+
+
+def main():
+    chosen = sys.argv[2:]
+    with Return(sys.argv[1], hosts=2) as fleet:
+        fleet.apply(replicas=fleet.hosts, respawn=1000)
+        fleet.wait_full()
+        before = invariants.acknowledged(fleet)
+        result = run(fleet, [t for t in TESTS if not chosen or t.__name__ in chosen])
+        invariants.check(fleet, before)
+        if result:
+            fleet.tell_logs()
+    return result
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failed as failure:
+        sys.exit(f"Bail out! {failure}")
