@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One emulated machine: booted, told commands through a port of its own, put out."""
 import base64
-import pathlib
+import os
 import socket
 import subprocess
 import time
@@ -11,6 +11,8 @@ from image import Failed
 MEMORY_MIB = 1536
 PROCESSORS = 2
 BOOT_SECONDS = 300
+# Every time limit is multiplied by it: an emulated machine on a busy one has a hard life.
+PATIENCE = float(os.environ.get("DNODE_GUEST_PATIENCE", "2"))
 
 
 def command_line(base, disk, payload, extra=""):
@@ -80,6 +82,7 @@ class Machine:
         self.unread = b""
 
     def line(self, seconds):
+        seconds *= PATIENCE
         end = time.monotonic() + seconds
         while b"\n" not in self.unread:
             left = end - time.monotonic()
@@ -119,7 +122,7 @@ class Machine:
 
     def until(self, what, script, seconds=120, every=0.5):
         """Ask again until @script succeeds."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         self.note(f"# until {script}")
         while True:
             status, output = self.tell(script, seconds)

@@ -69,7 +69,13 @@ def the_packages_install(guest):
 
 
 def the_host_is_able(guest):
-    guest.run("dnode-agent check", seconds=120)
+    """And says so truthfully: what this kernel has, and what it is too old for."""
+    told = {row["name"]: row["can"] for row in
+            json.loads(guest.run("dnode-agent check --json", seconds=120))["checks"]}
+    can = {"cgroup", "conntrack", "bpf-lsm", "idmapped-mount", "runtime", "fast-start"}
+    assert all(told[name] for name in can), told
+    assert not told["memfd-noexec"], "Linux 6.1 has no vm.memfd_noexec"
+    guest.run("dnode-agent check; ip -6 address show dev lo")
 
 
 def the_supervisor_starts_without_privilege(guest):
@@ -91,6 +97,8 @@ systemctl enable dnode-supervisor dnode-agent
 systemctl start dnode-agent
 """, seconds=300)
     guest.until("the host is up", "dnode hosts | grep '^edge-1 *up'")
+    lacks = guest.run("dnode hosts edge-1 | tail -1")
+    assert "memfd-noexec" in lacks and "conntrack" not in lacks, lacks
     guest.run("dnode hosts edge-1; systemctl status dnode-agent --no-pager; systemd-cgls --no-pager")
 
 
@@ -208,6 +216,8 @@ def after_a_reboot_the_cut_nodes_stay_cut_and_clean_ones_serve(guest):
     clean = {n["id"] for n in guest.nodes() if n["id"] not in kept}
     assert len(kept) == 2 and guest.cut["id"] in kept, kept
     guest.machine.note(f"down and up again in {guest.machine.reboot():.1f} s")
+    console = (guest.machine.work / "console.txt").read_text(errors="replace")
+    assert "Waiting for process" not in console, "nodes held up the machine's end"
     guest.until("the host is up", "dnode hosts | grep '^edge-1 *up'", seconds=240)
     guest.until("three clean nodes", "[ $(dnode nodes hello | grep -c ' ready ') = 3 ]", seconds=300)
     guest.run("dnode nodes; dnode incidents; nft list set inet dnode quarantined")
