@@ -241,7 +241,7 @@ static void print_rows(GPtrArray *checks)
 
 static bool print_json(GPtrArray *checks, GError **error)
 {
-	g_autoptr(JsonObject) document = dn_json_document();
+	JsonObject *document = dn_json_document();
 	JsonArray *rows = json_array_new();
 
 	for (unsigned i = 0; i < checks->len; i++) {

@@ -84,6 +84,7 @@ cgroup_parent: $name
 bpf_dir: /sys/fs/bpf/$name
 TEXT
 dnode-agent check
+G_DEBUG=fatal-criticals dnode-agent check --json >/dev/null
 dnode-agent enrol "$(dnode host token edge-1)"
 dnode-agent >/var/log/dnode-agent.log 2>&1 &
 agent=$!
