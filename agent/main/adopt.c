@@ -309,19 +309,19 @@ static void keep_all_remains(Agent *agent)
 	}
 }
 
-/* What an agent that died while it tried the runtime has left, and its half-written files. */
-static void sweep_run_dir(const Agent *agent)
+/* The throw-away nodes by which an agent that died tried the runtime: root, and mount of it. */
+static void sweep_probes(const char *folder)
 {
-	const char *run_dir = agent->instance->run_dir;
-	g_autoptr(GDir) directory = g_dir_open(run_dir, 0, NULL);
+	g_autoptr(GDir) directory = g_dir_open(folder, 0, NULL);
 	const char *name = NULL;
 
-	dn_file_sweep(run_dir);
 	while (directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
-		g_autofree char *path = g_build_filename(run_dir, name, NULL);
+		g_autofree char *path = g_build_filename(folder, name, NULL);
+		g_autofree char *root = g_build_filename(path, "root", NULL);
 		g_autoptr(GError) error = NULL;
 
-		if (g_str_has_prefix(name, "probe-") && !dn_file_remove_tree(path, &error))
+		if (g_str_has_prefix(name, "probe-") &&
+		    (!dn_root_unmount_now(root, &error) || !dn_file_remove_tree(path, &error)))
 			g_warning("%s", error->message);
 	}
 }
@@ -347,7 +347,9 @@ bool dn_agent_adopt(Agent *agent, GError **error)
 		adopt_file(agent, folder, g_ptr_array_index(names, i));
 	sweep_containers(agent);
 	keep_all_remains(agent);
-	sweep_run_dir(agent);
+	dn_file_sweep(agent->instance->run_dir);
+	sweep_probes(agent->instance->run_dir);
+	sweep_probes(agent->instance->state_dir);
 	dn_spares_sweep(agent->instance, agent->slots);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		taken[i] = agent->slots[i] != NULL;
