@@ -123,7 +123,8 @@ struct Agent {
 	uint32_t next_image, next_service;
 	Node *slots[DN_SLOTS];
 	Spare *spares[DN_SLOTS]; /* owned */
-	bool spare_failed;       /* then none are made any more */
+	uint32_t spare_failures; /* in a row: back-off, as for nodes */
+	uint64_t spare_not_before_ns;
 
 	char *host_cidr, *node_cidr, *vip_cidr, *repo; /* of the last welcome; kept on disk */
 	uint32_t network;                              /* of host_cidr */

@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/fd.h"
 #include "core/address.h"
@@ -45,7 +46,9 @@ static void make_in_thread(GTask *task, gpointer source, gpointer data, GCancell
 	GError *error = NULL;
 
 	(void)setpriority(PRIO_PROCESS, 0, DN_IN_NO_HURRY);
-	self->owner_fd = dn_root_owner_now(uids, &error);
+	self->owner_fd = dn_failpoint("agent.spare.create.before", &error)
+				 ? dn_root_owner_now(uids, &error)
+				 : -1;
 	bool made = self->owner_fd >= 0 && dn_failpoint("agent.spare.network.before", &error) &&
 		    dn_network_create_unnamed_now(self->agent->instance, &spec, &self->network,
 						  &self->ns_fd, &error);
@@ -66,11 +69,14 @@ static void on_made(GObject *source, GAsyncResult *result, gpointer data)
 	dn_failpoint_pass("agent.spare.ready.before");
 	if (g_task_propagate_boolean(G_TASK(result), &error)) {
 		agent->spares[slot]->ready = true;
+		agent->spare_failures = 0;
 	} else {
 		/* A node that needs it makes its own, and its failure is an event. */
 		g_message("nothing spare for slot %u: %s", slot, error->message);
 		g_clear_pointer(&agent->spares[slot], spare_free);
-		agent->spare_failed = true;
+		agent->spare_failures++;
+		agent->spare_not_before_ns =
+			dn_clock_monotonic_ns() + dn_plan_backoff_ns(agent->spare_failures + 1);
 	}
 	dn_agent_settle(agent);
 }
@@ -99,7 +105,8 @@ void dn_spares_fill(Agent *agent)
 	uint32_t found = 0;
 	uint32_t next = DN_SLOTS;
 
-	if (agent->host_cidr == NULL || agent->spare_failed)
+	/* Heartbeats settle, and so come back here. */
+	if (agent->host_cidr == NULL || dn_clock_monotonic_ns() < agent->spare_not_before_ns)
 		return;
 	for (uint32_t slot = 0; slot < DN_SLOTS; slot++) {
 		const Node *node = agent->slots[slot];
