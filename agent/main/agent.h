@@ -185,14 +185,16 @@ GBytes *dn_state_incident_bytes(const DnIncident *incident);
 
 /*
  * disk.c: durable writes that main does not wait for, in the order they were asked for. @done is
- * called on main with @key, NULL or what failed, and when. Reading or writing one of these
- * files by other means: dn_disk_flush() first.
+ * called on main with @key, NULL or what failed, and when; of what is tried again, it hears the
+ * first failure and the success. Reading or writing one of these files by other means:
+ * dn_disk_flush() first, which waits, and gives up what is still to be tried again of @path.
  */
 typedef void (*DnDiskDone)(Agent *agent, const char *key, const GError *error, uint64_t done_ns);
 bool dn_disk_open(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dn_disk_close(Agent *agent); /* when everything is written */
 void dn_disk_write(Agent *agent, const char *path, GBytes *bytes, const char *key, DnDiskDone done);
-void dn_disk_flush(Agent *agent);
+void dn_disk_flush(Agent *agent, const char *path);
+void dn_disk_tick(Agent *agent); /* try again what could not be written */
 
 /* service.c */
 Service *dn_service_get(Agent *agent, const char *name); /* made when missing */

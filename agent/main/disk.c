@@ -12,7 +12,9 @@
 
 /*
  * One thread writes what main does not wait for, in the order it was asked to. A file that is
- * written again before its turn has come is written once, with its last content.
+ * written again before its turn has come is written once, with its last content. What could not be
+ * written is told of once and tried again with every tick, until it is or something newer was: a
+ * disk that was full for a moment must not cost an incident its record, or a budget its charge.
  */
 
 typedef struct {
@@ -21,6 +23,8 @@ typedef struct {
 	DnDiskDone done; /* or NULL */
 	GError *error;
 	uint64_t done_ns;
+	bool told;       /* that it failed */
+	bool superseded; /* something newer is on disk: not to be tried again */
 } Job;
 
 struct Disk {
@@ -28,6 +32,7 @@ struct Disk {
 	GThread *thread;
 	int done_fd; /* eventfd: the thread → main */
 	GSource *source;
+	GQueue failed; /* of Job *: to be tried again; main's alone */
 
 	GMutex lock; /* of everything below */
 	GCond changed;
@@ -92,6 +97,43 @@ static Job *take_finished(Disk *self)
 	return g_queue_pop_head(&self->finished);
 }
 
+static Job *find(GQueue *jobs, const char *path)
+{
+	for (GList *i = jobs->head; i != NULL; i = i->next) {
+		Job *job = i->data;
+
+		if (g_str_equal(job->path, path))
+			return job;
+	}
+	return NULL;
+}
+
+static void drop_failed(Disk *self, const char *path)
+{
+	Job *job = find(&self->failed, path);
+
+	if (job == NULL)
+		return;
+	g_queue_remove(&self->failed, job);
+	job_free(job);
+}
+
+/* Takes @job, which has failed. */
+static void keep(Disk *self, Job *job)
+{
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+
+	if (job->superseded || find(&self->waiting, job->path) != NULL ||
+	    find(&self->finished, job->path) != NULL) {
+		job_free(job);
+		return;
+	}
+	g_clear_error(&job->error);
+	job->told = true;
+	drop_failed(self, job->path);
+	g_queue_push_tail(&self->failed, job);
+}
+
 static gboolean on_done(int fd, GIOCondition condition, gpointer data)
 {
 	Disk *self = data;
@@ -100,9 +142,12 @@ static gboolean on_done(int fd, GIOCondition condition, gpointer data)
 
 	(void)eventfd_read(fd, &count);
 	while ((job = take_finished(self)) != NULL) {
-		if (job->done != NULL)
+		if (job->done != NULL && (job->error == NULL || !job->told))
 			job->done(self->agent, job->key, job->error, job->done_ns);
-		job_free(job);
+		if (job->error != NULL)
+			keep(self, job);
+		else
+			job_free(job);
 	}
 	return G_SOURCE_CONTINUE;
 }
@@ -131,6 +176,7 @@ void dn_disk_close(Agent *agent)
 
 	if (self == NULL)
 		return;
+	dn_disk_tick(agent);
 	g_mutex_lock(&self->lock);
 	self->closing = true;
 	g_cond_broadcast(&self->changed);
@@ -139,6 +185,7 @@ void dn_disk_close(Agent *agent)
 		g_thread_join(self->thread);
 	g_queue_clear_full(&self->waiting, job_free);
 	g_queue_clear_full(&self->finished, job_free);
+	g_queue_clear_full(&self->failed, job_free);
 	dn_source_clear(&self->source);
 	dn_fd_clear(&self->done_fd);
 	g_mutex_clear(&self->lock);
@@ -147,23 +194,13 @@ void dn_disk_close(Agent *agent)
 	agent->disk = NULL;
 }
 
-static Job *find_waiting(Disk *self, const char *path)
-{
-	for (GList *i = self->waiting.head; i != NULL; i = i->next) {
-		Job *job = i->data;
-
-		if (g_str_equal(job->path, path))
-			return job;
-	}
-	return NULL;
-}
-
 void dn_disk_write(Agent *agent, const char *path, GBytes *bytes, const char *key, DnDiskDone done)
 {
 	Disk *self = agent->disk;
 	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
-	Job *job = find_waiting(self, path);
+	Job *job = find(&self->waiting, path);
 
+	drop_failed(self, path);
 	if (job != NULL) {
 		g_bytes_unref(job->bytes);
 		job->bytes = g_bytes_ref(bytes);
@@ -178,11 +215,28 @@ void dn_disk_write(Agent *agent, const char *path, GBytes *bytes, const char *ke
 	g_cond_broadcast(&self->changed);
 }
 
-void dn_disk_flush(Agent *agent)
+void dn_disk_tick(Agent *agent)
+{
+	Disk *self = agent->disk;
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+
+	while (!g_queue_is_empty(&self->failed))
+		g_queue_push_tail(&self->waiting, g_queue_pop_head(&self->failed));
+	g_cond_broadcast(&self->changed);
+}
+
+void dn_disk_flush(Agent *agent, const char *path)
 {
 	Disk *self = agent->disk;
 	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
 
 	while (self->waiting.length > 0 || self->writing)
 		g_cond_wait(&self->changed, &self->lock);
+	drop_failed(self, path);
+	for (GList *i = self->finished.head; i != NULL; i = i->next) {
+		Job *job = i->data;
+
+		if (g_str_equal(job->path, path))
+			job->superseded = true;
+	}
 }

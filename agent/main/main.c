@@ -62,6 +62,7 @@ static gboolean on_heartbeat(gpointer data)
 	dn_uplink_send_fact(agent->uplink, fact);
 	dn_report_tick(agent);
 	dn_floor_tick(agent);
+	dn_disk_tick(agent);
 	dn_gap_look(agent);
 	/* Deadlines that no event announces: start deadlines, replace_after. */
 	dn_agent_settle(agent);

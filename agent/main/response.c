@@ -36,7 +36,7 @@ static bool save_now(Agent *agent, const DnIncident *incident, GError **error)
 	g_autofree char *path = dn_state_incident_path(agent, incident->id);
 	g_autoptr(GBytes) bytes = dn_state_incident_bytes(incident);
 
-	dn_disk_flush(agent);
+	dn_disk_flush(agent, path);
 	if (!dn_failpoint("agent.incident.save.before", error) ||
 	    !dn_file_replace(path, bytes, 0600, error) ||
 	    !dn_failpoint("agent.incident.save.after", error))

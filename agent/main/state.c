@@ -156,7 +156,7 @@ bool dn_state_save_service(Agent *agent, const Service *service, GError **error)
 	g_autofree char *path = path_of(agent, "services", service->name, ".json");
 	g_autoptr(GBytes) bytes = service_bytes(service);
 
-	dn_disk_flush(agent);
+	dn_disk_flush(agent, path);
 	return dn_failpoint("agent.share.save.before", error) &&
 	       dn_file_replace(path, bytes, 0600, error) &&
 	       dn_failpoint("agent.share.save.after", error);
@@ -180,7 +180,7 @@ bool dn_state_forget_service(Agent *agent, const char *name, GError **error)
 {
 	g_autofree char *path = path_of(agent, "services", name, ".json");
 
-	dn_disk_flush(agent);
+	dn_disk_flush(agent, path);
 	return dn_failpoint("agent.share.remove.before", error) && dn_file_remove(path, error);
 }
 
