@@ -214,25 +214,26 @@ static bool adopt_evidence(Agent *agent, const Saved *saved)
 	return true;
 }
 
-/* Everything that carries the name of a node nobody adopted. */
-static void sweep(Agent *agent, const char *id, uint32_t slot)
+/* Everything that carries the name of a node nobody adopted. False: parts of it remain. */
+static bool sweep(Agent *agent, const char *id, uint32_t slot)
 {
 	DnNetworkSpec network = {.node = id, .slot = slot};
 	g_autofree char *root = dn_node_root_path(agent, id);
 	g_autofree char *hosts = dn_node_hosts_path(agent, id);
-	g_autoptr(GError) error = NULL;
+	g_autoptr(GError) running = NULL;
+	g_autoptr(GError) linked = NULL;
+	g_autoptr(GError) mounted = NULL;
 
 	dn_failpoint_pass("agent.adopt.sweep.before");
-	if (!dn_container_delete_now(agent->instance, id, &error))
-		g_warning("left-over node %s: %s", id, error->message);
-	g_clear_error(&error);
-	if (!dn_network_delete_now(agent->instance, &network, &error))
-		g_warning("left-over node %s: %s", id, error->message);
-	g_clear_error(&error);
-	if (!dn_root_unmount_now(root, &error))
-		g_warning("left-over node %s: %s", id, error->message);
+	if (!dn_container_delete_now(agent->instance, id, &running))
+		g_warning("left-over node %s: %s", id, running->message);
+	if (!dn_network_delete_now(agent->instance, &network, &linked))
+		g_warning("left-over node %s: %s", id, linked->message);
+	if (!dn_root_unmount_now(root, &mounted))
+		g_warning("left-over node %s: %s", id, mounted->message);
 	if (unlink(hosts) < 0 && errno != ENOENT)
 		g_warning("left-over node %s: %s: %s", id, hosts, g_strerror(errno));
+	return running == NULL && linked == NULL && mounted == NULL;
 }
 
 static void adopt_file(Agent *agent, const char *folder, const char *name)
@@ -246,9 +247,9 @@ static void adopt_file(Agent *agent, const char *folder, const char *name)
 		g_message("node %s goes on", saved.id);
 	} else if (!known || !is_evidence(agent, &saved) || !adopt_evidence(agent, &saved)) {
 		g_message("node file %s: not adopted: %s", name, error->message);
-		if (saved.id != NULL)
-			sweep(agent, saved.id, saved.slot);
-		if (!dn_file_remove(path, NULL))
+		/* Its file names what remains to the next agent. */
+		bool gone = saved.id == NULL || sweep(agent, saved.id, saved.slot);
+		if (gone && !dn_file_remove(path, NULL))
 			g_warning("%s remains", path);
 	}
 	saved_clear(&saved);
@@ -266,7 +267,7 @@ static void sweep_containers(Agent *agent)
 
 		/* A node that was being built: it has no file yet, and no slot that is known. */
 		if (dn_agent_find_node(agent, id) == NULL)
-			sweep(agent, id, UINT32_MAX);
+			(void)sweep(agent, id, UINT32_MAX);
 	}
 }
 

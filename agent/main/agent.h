@@ -98,7 +98,8 @@ struct Node {
 	GSource *timer;  /* owned: probe, drain or grace */
 	char *replaces;  /* incident whose node this one was made to replace, or NULL */
 	char *incident;
-	pid_t drill; /* the helper that was sent in; 0: none */
+	uint32_t removals; /* that left something behind */
+	pid_t drill;       /* the helper that was sent in; 0: none */
 };
 
 struct ReflexSide; /* cut.c */

@@ -31,6 +31,7 @@ typedef struct {
 	uint32_t image, service;
 	bool image_known; /* @defaults are there, and its executables are in the sensor */
 	bool image_refused;
+	bool remains; /* a failed start could not be taken back */
 	DnRun defaults, run;
 	int nice;      /* of the work, never of the node */
 	bool is_spare; /* @network, @ns_fd and @owner_fd were made ahead of need */
@@ -300,7 +301,8 @@ static void build_in_thread(GTask *task, gpointer source, gpointer data, GCancel
 	(void)setpriority(PRIO_PROCESS, 0, build->nice);
 	bool built = dn_failpoint("agent.build.node.before", &error) && build_all(build, &error) &&
 		     dn_failpoint("agent.build.node.after", &error);
-	if (!built && !take_apart(build, &second))
+	build->remains = !built && !take_apart(build, &second);
+	if (build->remains)
 		g_warning("node %s: after a failed start: %s", build->id, second->message);
 	(void)setpriority(PRIO_PROCESS, 0, DN_NICE_AGENT);
 	if (built)
@@ -337,8 +339,9 @@ static void adopt_parts(Node *node, Build *build)
 }
 
 /* An image that is refused is no mishap: somebody has to look at who serves or signs it. */
-static void on_failed(Node *node, bool image_refused, const char *why)
+static void on_failed(Node *node, Build *build, const char *why)
 {
+	bool image_refused = build->image_refused;
 	Service *service = dn_node_service(node);
 
 	if (node->replaces != NULL)
@@ -349,6 +352,12 @@ static void on_failed(Node *node, bool image_refused, const char *why)
 			image_refused ? "image.refused" : "node.failed", service->name, node->id,
 			"node %s could not be made: %s", node->id, why);
 	dn_node_become(node, DN_NODE_FAILED);
+	if (build->remains) {
+		adopt_parts(node, build);
+		node->built = true;
+		dn_node_remove(node);
+		return;
+	}
 	dn_report_gone(node->agent, node->id);
 	dn_node_forget(node);
 	dn_node_free(node);
@@ -363,7 +372,7 @@ static void on_built(GObject *source, GAsyncResult *result, gpointer data)
 
 	node->busy = false;
 	if (!g_task_propagate_boolean(G_TASK(result), &error)) {
-		on_failed(node, build->image_refused, error->message);
+		on_failed(node, build, error->message);
 		dn_balance_apply(agent);
 		dn_agent_settle(agent);
 		return;
@@ -426,6 +435,31 @@ void dn_node_build(Node *node)
 	g_task_run_in_thread(task, build_in_thread);
 }
 
+static gboolean on_remove_again(gpointer data)
+{
+	Node *node = data;
+
+	node->busy = false;
+	dn_node_remove(node);
+	return G_SOURCE_REMOVE;
+}
+
+/*
+ * Parts of it remain. It keeps its slot and its file, busy so that no plan touches it, and is tried
+ * again: forgotten now, they would stay for as long as this agent lives, or for good.
+ */
+static void remove_later(Node *node, const GError *why)
+{
+	uint64_t wait_ns = dn_plan_backoff_ns(++node->removals + 1);
+
+	if (node->removals == 1)
+		dn_report_event(node->agent, "warning", "node.remains", node->manifest->service,
+				node->id, "parts of node %s remain, this is tried again: %s",
+				node->id, why->message);
+	node->busy = true;
+	dn_node_set_timer(node, (unsigned)(wait_ns / DN_NS_PER_MS), on_remove_again);
+}
+
 static void on_removed(GObject *source, GAsyncResult *result, gpointer data)
 {
 	const Build *build = g_task_get_task_data(G_TASK(result));
@@ -433,9 +467,10 @@ static void on_removed(GObject *source, GAsyncResult *result, gpointer data)
 	Node *node = agent->slots[build->slot];
 	g_autoptr(GError) error = NULL;
 
-	if (!g_task_propagate_boolean(G_TASK(result), &error))
-		dn_report_event(agent, "warning", "node.remains", node->manifest->service, node->id,
-				"parts of node %s remain: %s", node->id, error->message);
+	if (!g_task_propagate_boolean(G_TASK(result), &error)) {
+		remove_later(node, error);
+		return;
+	}
 	dn_failpoint_pass("agent.remove.forget.before");
 	dn_node_forget(node);
 	dn_failpoint_pass("agent.remove.forget.after");
