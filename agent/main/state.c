@@ -413,10 +413,13 @@ bool dn_state_load(Agent *agent, GError **error)
 			return false;
 		dn_file_sweep(path);
 	}
+	if (!load_identity(agent, error))
+		return false;
+	/* Until there is a key `enrol` may be writing here, while an init starts agent after agent.
+	 */
 	dn_file_sweep(agent->instance->state_dir);
-	if (!load_identity(agent, error) || !load_term(agent, error) ||
-	    !load_network(agent, error) || !dn_state_load_epochs(agent, error) ||
-	    !dn_floor_load(agent, error))
+	if (!load_term(agent, error) || !load_network(agent, error) ||
+	    !dn_state_load_epochs(agent, error) || !dn_floor_load(agent, error))
 		return false;
 	load_manifests(agent);
 	load_services(agent);
