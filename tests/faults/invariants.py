@@ -139,6 +139,8 @@ def signed_programs(fleet):
 def nodes_run_signed_programs(fleet):
     allowed = signed_programs(fleet)
     for node in fleet.nodes():
+        if node["state"] in ("creating", "created"):
+            continue  # what runs in it yet is the runtime, which waits
         for pid in processes(fleet, node) if group_of(fleet, node).exists() else []:
             try:
                 found = digest_of(f"/proc/{pid}/exe")

@@ -84,6 +84,15 @@ def act(root, script, name):
                "--kill-child", "sh", "-c", ENTER, "enter", root, name, timeout=300)
 
 
+def check_failpoints(root):
+    """Places that can be made to fail are for tests, not for a fleet."""
+    programs = [root / "usr/sbin/dnode-agent", root / "usr/sbin/dnode-supervisor",
+                root / "usr/bin/dnode"]
+    for program in programs:
+        if b"dn_failpoints" in program.read_bytes():
+            raise Failed(f"{program} has failpoints")
+
+
 def forget(name):
     """What a failed act may have left in the kernel."""
     for hierarchy in pathlib.Path("/sys/fs/cgroup").glob("*"):
@@ -110,6 +119,7 @@ def main(packages, script, work=None):
     top.chmod(0o755)
     steps = [("a new root is made", lambda: make_root(top / "root", top / "apt.conf")),
              ("apt installs both packages in it", lambda: install(top / "root", found)),
+             ("no program of theirs has failpoints", lambda: check_failpoints(top / "root")),
              ("README's steps give a cluster, a host, a service and an answered drill",
               lambda: print(act(top / "root", script, name)))]
     print(f"1..{len(steps)}", flush=True)
