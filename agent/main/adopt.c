@@ -169,8 +169,7 @@ static bool is_evidence(Agent *agent, const Saved *saved)
 	if (saved->state == DN_NODE_QUARANTINED)
 		return true;
 	/* In a slot that is being filled the mark is of the node before. */
-	return saved->state != DN_NODE_CREATING &&
-	       dn_sensor_marks(agent->sensor)[saved->slot].event_ns != 0;
+	return saved->state != DN_NODE_CREATING && dn_sensor_is_marked(agent->sensor, saved->slot);
 }
 
 /*

@@ -8,7 +8,7 @@
 static bool serves(Agent *agent, const Node *node)
 {
 	return dn_life_serves(node->state, node->role == DN_ROLE_STANDBY, node->health.healthy,
-			      dn_sensor_marks(agent->sensor)[node->slot].event_ns != 0,
+			      dn_sensor_is_marked(agent->sensor, node->slot),
 			      dn_cut_has_entered(agent, node->slot));
 }
 
@@ -79,7 +79,7 @@ static void add_guarded(Agent *agent, const Node *node, DnFirewallState *state)
 	DnGuarded *guarded = dn_guarded_new(node->address, node->network.ifname);
 
 	guarded->quarantined = node->state == DN_NODE_QUARANTINED ||
-			       dn_sensor_marks(agent->sensor)[node->slot].event_ns != 0;
+			       dn_sensor_is_marked(agent->sensor, node->slot);
 	guarded->listen = node->manifest->listen;
 	add_egress(agent, node, guarded);
 	g_ptr_array_add(state->guarded, guarded);

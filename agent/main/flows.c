@@ -21,7 +21,7 @@ static bool is_cut_here(Agent *agent, const char *address)
 		const Node *node = agent->slots[i];
 
 		if (node != NULL && g_strcmp0(node->address, address) == 0)
-			return dn_sensor_marks(agent->sensor)[i].event_ns != 0;
+			return dn_sensor_is_marked(agent->sensor, i);
 	}
 	return false;
 }
@@ -78,7 +78,7 @@ static void forget_strays(Agent *agent, GHashTable *serving)
 	while (g_hash_table_iter_next(&iter, &address, NULL))
 		g_hash_table_add(strays->serving, g_strdup(address));
 	for (unsigned i = 0; i < DN_SLOTS; i++)
-		if (agent->slots[i] != NULL && dn_sensor_marks(agent->sensor)[i].event_ns != 0)
+		if (agent->slots[i] != NULL && dn_sensor_is_marked(agent->sensor, i))
 			g_hash_table_add(strays->serving, g_strdup(agent->slots[i]->address));
 	g_task_set_task_data(task, strays, strays_free);
 	g_task_run_in_thread(task, sweep_in_thread);

@@ -180,10 +180,10 @@ static gboolean on_exited(int fd, GIOCondition condition, gpointer data)
 {
 	Node *self = data;
 	Service *service = dn_node_service(self);
-	volatile struct dn_sensor_mark *mark = &dn_sensor_marks(self->agent->sensor)[self->slot];
 
 	/* A marked node is evidence, whatever became of its first process. */
-	DnNodeState next = dn_life_after_exit(self->state, mark->event_ns != 0);
+	DnNodeState next = dn_life_after_exit(self->state,
+					      dn_sensor_is_marked(self->agent->sensor, self->slot));
 	if (next == self->state)
 		return G_SOURCE_REMOVE;
 	dn_source_clear(&self->timer);

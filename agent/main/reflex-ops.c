@@ -39,12 +39,10 @@ static int op_replay(void *data, const void *batch, size_t size)
 /* Everything that is marked by now leaves the balancer with this node, whoever marked it. */
 static void exclude_marked(Agent *agent, DnFirewallState *state)
 {
-	volatile struct dn_sensor_mark *marks = dn_sensor_marks(agent->sensor);
-
 	for (uint32_t slot = 0; slot < DN_SLOTS; slot++) {
 		const Side *side = &agent->side->slots[slot];
 
-		if (side->address[0] == '\0' || marks[slot].event_ns == 0)
+		if (side->address[0] == '\0' || !dn_sensor_is_marked(agent->sensor, slot))
 			continue;
 		for (guint i = 0; i < state->guarded->len; i++) {
 			DnGuarded *guarded = g_ptr_array_index(state->guarded, i);

@@ -51,7 +51,7 @@ uint32_t dn_service_grant(const Service *service)
 /* Evidence from here on: the reflex has it in hand, and no plan may end it. */
 static bool is_marked(const Node *node)
 {
-	return dn_sensor_marks(node->agent->sensor)[node->slot].event_ns != 0;
+	return dn_sensor_is_marked(node->agent->sensor, node->slot);
 }
 
 static bool is_hopeless(const Node *node, uint64_t now_ns)

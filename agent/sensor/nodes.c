@@ -73,14 +73,14 @@ void dn_nodes_detach(uint32_t ifindex, const int programs[DN_PIN_N_PROGRAMS])
 	(void)bpf_tc_hook_destroy(&hook);
 }
 
-/* Nobody writes to a slot that no map names, so plain stores will do. */
+/* Nobody else writes to a slot that no map names; others may look whether it is marked. */
 static void clear_mark(volatile struct dn_sensor_mark *mark)
 {
 	volatile uint64_t *words = (volatile uint64_t *)mark;
 
 	_Static_assert(sizeof(*mark) % sizeof(*words) == 0, "whole words");
 	for (size_t i = 0; i < sizeof(*mark) / sizeof(*words); i++)
-		words[i] = 0;
+		__atomic_store_n(&words[i], 0, __ATOMIC_RELAXED);
 }
 
 static void set_ports(volatile struct dn_sensor_mark *mark, const DnSensorNode *node)

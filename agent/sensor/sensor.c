@@ -156,6 +156,11 @@ volatile struct dn_sensor_mark *dn_sensor_marks(DnSensor *self)
 	return self->marks;
 }
 
+bool dn_sensor_is_marked(DnSensor *self, uint32_t slot)
+{
+	return __atomic_load_n(&self->marks[slot].event_ns, __ATOMIC_ACQUIRE) != 0;
+}
+
 bool dn_sensor_mark(DnSensor *self, uint32_t slot, uint32_t class)
 {
 	g_return_val_if_fail(slot < DN_SENSOR_SLOTS, false);

@@ -72,6 +72,12 @@ void dn_sensor_sweep(DnSensor *self, const bool taken[DN_SENSOR_SLOTS]);
 /* DN_SENSOR_SLOTS marks, shared with the kernel. Borrowed. */
 volatile struct dn_sensor_mark *dn_sensor_marks(DnSensor *self);
 
+/*
+ * Is there a mark on @slot? To be asked by any thread at any time: the kernel marks when it likes,
+ * and a worker clears the slot that it fills.
+ */
+bool dn_sensor_is_marked(DnSensor *self, uint32_t slot);
+
 /* Mark a slot by hand; false when it was marked already. No allocation. */
 bool dn_sensor_mark(DnSensor *self, uint32_t slot, uint32_t class);
 
