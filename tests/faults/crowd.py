@@ -67,8 +67,9 @@ class Crowd(Fleet):
         return found
 
     def node_of(self, host, service="web", state="ready"):
-        return next(i for i, n in self.files(host).items()
-                    if n["state"] == state and i.startswith(service + "-"))
+        return wait_for(f"a node of {service} that is {state} on {host}", lambda: next(
+            (i for i, n in self.files(host).items()
+             if n["state"] == state and i.startswith(service + "-")), None))
 
     def group(self, host, node):
         return invariants.cgroup_root() / self.name / host / node
@@ -116,6 +117,8 @@ class Crowd(Fleet):
 
     def expect_cut(self, nodes):
         """Every one of @nodes was cut, once, and its cut is sure; then they are destroyed."""
+        wait_for("the supervisor to answer", lambda: self.run(
+            "services", check=False).returncode == 0)
         for node in nodes:
             incident = self.incident_of(node, "cut_verified", "reported")
             assert incident["packets_after_cut"] == 0, incident

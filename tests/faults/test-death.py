@@ -255,7 +255,13 @@ def starve(fleet, daemon):
     pid = fleet.pid(daemon)
     with Confined(f"{fleet.name}-oom-{daemon}") as group:
         group.take(pid)
-        wait_for(f"{daemon} to be killed", lambda: fleet.pid(daemon) != pid, 30, every=0.005)
+
+        def killed():
+            if fleet.pid(daemon) != pid:
+                return True
+            fleet.run("events", "-n", "1000", check=False)  # it has to allocate
+            return False
+        wait_for(f"{daemon} to be killed", killed, 30, every=0.005)
 
 
 def an_agent_or_supervisor_that_the_oom_killer_takes_loses_nothing(fleet):
@@ -269,17 +275,26 @@ def an_agent_or_supervisor_that_the_oom_killer_takes_loses_nothing(fleet):
             return node
         nodes = fleet.everywhere(fault).values()
         starve(fleet, "supervisor")
+        wait_for("a new supervisor", lambda: fleet.pid("supervisor"))
         after_every_round(fleet, "web", nodes)
     invariants.check(fleet, before)
 
 
-# Allocates until somebody in its memory cgroup is killed for it.
+# Allocate until the service is killed for it: several, so that each of them is less of a target.
 HOG = """
-import os, sys
-open(sys.argv[1], "w").write(str(os.getpid()))
-held = []
-while os.path.exists("/proc/" + sys.argv[2]):
-    held.append(bytearray(1 << 20))
+import os, sys, time
+children = []
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        open(sys.argv[1], "w").write("0")
+        held = [b"x" * (1 << 20) for _ in range(20)]
+        while os.path.exists("/proc/" + sys.argv[2]):
+            time.sleep(0.01)
+        os._exit(0)
+    children.append(child)
+for child in children:
+    os.waitpid(child, 0)
 """
 
 
