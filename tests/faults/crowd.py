@@ -15,8 +15,8 @@ from fleet import Failed, Fleet, wait_for
 FOREIGN_UID = "65534"
 
 
-def rounds(usual=20):
-    """How often a fault is done; DNODE_TEST_ROUNDS is for whoever has the time."""
+def rounds(usual=8):
+    """How often a fault is done: each costs starts of daemons. ./dev check-long: 100 times."""
     return int(os.environ.get("DNODE_TEST_ROUNDS", usual))
 
 
@@ -39,7 +39,7 @@ class Crowd(Fleet):
     def names(self):
         return [h["name"] for h in self.status["hosts"]]
 
-    def volleys(self, usual=20):
+    def volleys(self, usual=8):
         """So many times everywhere at once make up the rounds."""
         return range(-(-rounds(usual) // self.hosts))
 
@@ -83,6 +83,19 @@ class Crowd(Fleet):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return pid
+
+    def is_linked(self, host):
+        done = self.agent(host, "hosts", "--json", check=False)
+        return done.returncode == 0 and '"linked"' in done.stdout
+
+    def revive(self, *hosts, dead=None):
+        """Kill the agents of @hosts, or they are @dead already; new ones are at work."""
+        dead = dead or {host: self.kill(host) for host in hosts}
+        for host in hosts:
+            wait_for(f"a new agent of {host}",
+                     lambda: self.pid(host) not in (None, dead[host]), 60)
+            wait_for(f"{host} to be linked", lambda: self.is_linked(host), 60)
+        self.wait_hosts()
 
     @contextlib.contextmanager
     def stopped(self, *daemons):

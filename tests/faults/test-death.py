@@ -332,8 +332,7 @@ class Death(Crowd):
                         standby=self.hosts if service == "web" else 0)
 
     def restart_agents(self):
-        for host in self.names:
-            self.kill(host)
+        self.revive(*self.names)
         self.wait_full("web")
         self.wait_full("cold")
 

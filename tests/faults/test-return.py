@@ -49,18 +49,6 @@ time.sleep(float(sys.argv[2]))
 """
 
 
-def revive(fleet, host, dead=None):
-    """A new agent for the one that was killed."""
-    dead = dead or fleet.kill(host)
-    wait_for(f"a new agent of {host}", lambda: fleet.pid(host) not in (None, dead))
-
-    def linked():
-        done = fleet.agent(host, "hosts", "--json", check=False)
-        return done.returncode == 0 and '"linked"' in done.stdout
-    wait_for(f"{host} to be linked", linked)
-    fleet.wait_hosts()
-
-
 def state_of(fleet, host, node):
     return fleet.files(host).get(node, {}).get("state")
 
@@ -111,10 +99,10 @@ def a_cut_node_whose_processes_have_died_is_kept_with_its_evidence(fleet):
             os.kill(int(pid), signal.SIGKILL)
         wait_for("them to die", lambda: not (
             fleet.group(host, node) / "cgroup.procs").read_text().strip())
-        revive(fleet, host)
+        fleet.revive(host)
         still_evidence(fleet, host, node, incident)
         invariants.cut_nodes_are_cut(fleet)
-        revive(fleet, host)
+        fleet.revive(host)
         still_evidence(fleet, host, node, incident)
         fleet.destroy(incident["id"])
     fleet.wait_tidy()
@@ -127,7 +115,7 @@ def a_cut_node_whose_link_was_taken_away_is_kept_too(fleet):
     fleet.incident_of(node, "cut_verified")
     slot = fleet.files(host)[node]["slot"]
     invariants.in_host(fleet, host, "ip", "link", "delete", f"dn{slot}")
-    revive(fleet, host)
+    fleet.revive(host)
     still_evidence(fleet, host, node, incident)
     fleet.destroy(incident["id"])
     fleet.wait_tidy()
@@ -160,7 +148,7 @@ def a_standby_that_is_cut_is_charged_and_held_like_any_other_node(fleet):
         cut.append(fleet.incident_of(standby["id"], "cut_verified")["id"])
         wait_for("the next standby", lambda: fleet.nodes("guard", state="standby"))
         # A restart gives nothing back.
-        revive(fleet, standby["host"])
+        fleet.revive(standby["host"])
     standby = fleet.nodes("guard", state="standby")[0]
     fleet.drift(standby["host"], standby["id"]).wait(20)
     cut.append(fleet.incident_of(standby["id"], "cut_verified")["id"])
@@ -291,7 +279,7 @@ class Return(Crowd):
             yield
         finally:
             os.kill(monitor, signal.SIGCONT)
-        revive(self, host, dead)
+        self.revive(host, dead={host: dead})
 
 
 TESTS = [
