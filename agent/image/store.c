@@ -38,14 +38,40 @@ struct DnImageStore {
 	GMutex writing;       /* whoever changes the repository or the checkouts */
 };
 
+/* Clean-up after a failure that is told already. */
+static void drop_staged(const char *path)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (!dn_file_remove_tree(path, &error))
+		g_warning("%s", error->message);
+}
+
 static bool make_private(const char *path, GError **error)
 {
 	if (!dn_file_make_directory(path, 0700, error))
 		return false;
-	/* One that was there may have been wider. */
+	/* One that was there may have been wider; a disk that takes nothing is no reason to stop.
+	 */
+	struct stat info;
+	if (stat(path, &info) == 0 && (info.st_mode & 0777) == 0700)
+		return true;
 	if (chmod(path, 0700) < 0)
 		return dn_throw_errno(error, errno, "chmod %s", path);
 	return true;
+}
+
+/* What an agent that died was busy with. Only room is lost where it cannot be removed. */
+static void sweep_staging(const DnImageStore *self)
+{
+	g_autoptr(GDir) directory = g_dir_open(self->staging, 0, NULL);
+	const char *name = NULL;
+
+	while (directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
+		g_autofree char *path = g_build_filename(self->staging, name, NULL);
+
+		drop_staged(path);
+	}
 }
 
 DnImageStore *dn_image_store_new(const DnInstance *instance, const DnTrustPolicy *trust,
@@ -63,11 +89,10 @@ DnImageStore *dn_image_store_new(const DnInstance *instance, const DnTrustPolicy
 	g_autoptr(DnImageRepo) repo =
 		dn_image_repo_create_now(self->repo, DN_IMAGE_REPO_BARE, error);
 	if (repo == NULL || !make_private(self->repo, error) ||
-	    !make_private(self->checkouts, error) || !make_private(self->damaged, error))
+	    !make_private(self->checkouts, error) || !make_private(self->damaged, error) ||
+	    !make_private(self->staging, error))
 		return NULL;
-	/* What an agent that died was busy with. */
-	if (!dn_file_remove_tree(self->staging, error) || !make_private(self->staging, error))
-		return NULL;
+	sweep_staging(self);
 	return g_steal_pointer(&self);
 }
 
@@ -172,15 +197,6 @@ static bool set_aside(const DnImageStore *self, const char *commit, GError **err
 	if (rename(path, aside) < 0)
 		return dn_throw_errno(error, errno, "set the damaged checkout %s aside", path);
 	return true;
-}
-
-/* Clean-up after a failure that is told already. */
-static void drop_staged(const char *path)
-{
-	g_autoptr(GError) error = NULL;
-
-	if (!dn_file_remove_tree(path, &error))
-		g_warning("%s", error->message);
 }
 
 /* Content, checkout, verification; what is verified appears under its final name. */
