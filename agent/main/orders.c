@@ -46,12 +46,21 @@ static bool check_network(const Agent *agent, const DnWelcome *welcome, uint32_t
 	return trial != NULL;
 }
 
+/* Nothing is written for what is known: a host whose disk is full must find its supervisor again.
+ */
+static bool is_known(const Agent *agent, const DnWelcome *welcome)
+{
+	return agent->host_cidr != NULL && g_strcmp0(agent->repo, welcome->repo) == 0;
+}
+
 static bool take_network(Agent *agent, const DnWelcome *welcome, GError **error)
 {
 	uint32_t network = 0;
 
 	if (!check_network(agent, welcome, &network, error))
 		return false;
+	if (is_known(agent, welcome))
+		return true;
 	g_free(agent->host_cidr);
 	g_free(agent->node_cidr);
 	g_free(agent->vip_cidr);

@@ -263,7 +263,7 @@ static bool load_network(Agent *agent, GError **error)
 	return dn_address_parse_host_cidr(agent->host_cidr, &agent->network, error);
 }
 
-bool dn_state_load_epochs(Agent *agent, GError **error)
+static bool read_epochs(Agent *agent, GError **error)
 {
 	g_autoptr(GError) missing = NULL;
 	g_autoptr(JsonObject) object = load_json(agent, "", "epochs", &missing);
@@ -287,6 +287,29 @@ bool dn_state_load_epochs(Agent *agent, GError **error)
 	if (failed != NULL)
 		g_propagate_error(error, failed);
 	return failed == NULL;
+}
+
+/* Without them it is not known what must never be believed again: nothing else takes their place.
+ */
+static bool load_needed(Agent *agent, const char *name, bool (*load)(Agent *, GError **),
+			GError **error)
+{
+	g_autoptr(GError) failed = NULL;
+
+	if (load(agent, &failed))
+		return true;
+	g_autofree char *path = path_of(agent, "", name, ".json");
+	const char *at = g_str_has_prefix(failed->message, path) ? "" : path;
+	g_set_error(error, failed->domain, failed->code,
+		    "%s%s%s; nodes here go on without an agent, and cut ones stay cut: restore "
+		    "the file from a backup, or remove it and enrol this host anew",
+		    at, *at != '\0' ? ": " : "", failed->message);
+	return false;
+}
+
+bool dn_state_load_epochs(Agent *agent, GError **error)
+{
+	return load_needed(agent, "epochs", read_epochs, error);
 }
 
 /* A manifest on disk is believed because its name is its digest and only root can write here. */
@@ -418,7 +441,8 @@ bool dn_state_load(Agent *agent, GError **error)
 	/* Until there is a key `enrol` may be writing here, while an init starts agent after agent.
 	 */
 	dn_file_sweep(agent->instance->state_dir);
-	if (!load_term(agent, error) || !load_network(agent, error) ||
+	if (!load_needed(agent, "term", load_term, error) ||
+	    !load_needed(agent, "network", load_network, error) ||
 	    !dn_state_load_epochs(agent, error) || !dn_floor_load(agent, error))
 		return false;
 	load_manifests(agent);
