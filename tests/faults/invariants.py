@@ -227,17 +227,27 @@ def services_answer(fleet, requests=8):
 
 # ---- all of it ----
 
-def settled(fleet):
-    services = fleet.ask("services")["services"]
-    return all(n["state"] in AT_REST for n in fleet.nodes()) and all(
-        s["rolling"] is None and s["ready"] >= s["replicas"] for s in services)
+def restless(fleet):
+    """What is on its way: nodes, then services."""
+    nodes = [f"{n['id']} is {n['state']}" for n in fleet.nodes() if n["state"] not in AT_REST]
+    return nodes + [
+        f"{s['name']}: {s['ready']} of {s['replicas']} ready, {s['state']}"
+        for s in fleet.ask("services")["services"]
+        if s["state"] != "removed" and (s["rolling"] is not None or s["ready"] < s["replicas"])]
+
+
+def come_to_rest(fleet, seconds):
+    end = time.monotonic() + seconds
+    while (found := restless(fleet)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not found, f"the fleet does not settle: {found}"
 
 
 def check(fleet, before, seconds=60.0):
     wait_for("the supervisor to answer", lambda: fleet.run(
         "services", check=False).returncode == 0, seconds)
     fleet.wait_hosts()
-    wait_for("the fleet to settle", lambda: settled(fleet), seconds)
+    come_to_rest(fleet, seconds)
     manifests_are_kept(fleet, before)
     wait_for("what was told to arrive", lambda: set(before.incidents) <= {
         i["id"] for i in fleet.incidents()}, 10)

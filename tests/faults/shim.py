@@ -33,7 +33,7 @@ class Shim:
     def __init__(self, build, scratch, programs):
         self.directory = pathlib.Path(scratch) / "shim"
         self.directory.mkdir()
-        library = pathlib.Path(build) / "tests/faults/libshim.so"
+        library = pathlib.Path(build).resolve() / "tests/faults/libshim.so"
         with open(self.directory / "control", "wb+") as file:
             file.truncate(CONTROL_BYTES)
             self.control = mmap.mmap(file.fileno(), CONTROL_BYTES)
@@ -114,8 +114,8 @@ class Full(Fail):
         super().__init__(("open", "write", "mkdir", "link", "rename"), number, match)
 
     def __call__(self, op, path, after):
-        # An existing file can be opened.
-        if op == "open" and os.path.exists(path):
+        # An existing file can be opened, an existing directory is said to be there.
+        if op in ("open", "mkdir", "link") and os.path.lexists(path):
             return GO
         return super().__call__(op, path, after)
 
@@ -125,6 +125,13 @@ class ReadOnly(Fail):
 
     def __init__(self, number, match=""):
         super().__init__(CHANGES, number, match)
+
+    def __call__(self, op, path, after):
+        # What is there, or is not, is looked at first.
+        if op in ("mkdir", "link") and os.path.lexists(path) or (
+                op == "unlink" and not os.path.lexists(path)):
+            return GO
+        return super().__call__(op, path, after)
 
 
 class Count:
@@ -163,11 +170,12 @@ class Shadow:
 
     A file is what it was at its last fsync; a directory's names are those of its last fsync. That
     is the least that any file system keeps over a loss of power. Everything that is there when it
-    begins counts as synced. Asks @also, another policy, what becomes of each call.
+    begins counts as synced. Asks @also, another policy, what becomes of each call. What bears a
+    name of @skip at the top is left alone.
     """
 
-    def __init__(self, top, store, also=None):
-        self.top, self.store, self.also = str(top), pathlib.Path(store), also
+    def __init__(self, top, store, also=None, skip=()):
+        self.top, self.store, self.also, self.skip = str(top), pathlib.Path(store), also, set(skip)
         shutil.rmtree(store, ignore_errors=True)
         self.store.mkdir(parents=True)
         self.files, self.names, self.syncs = {}, {}, 0
@@ -201,7 +209,9 @@ class Shadow:
             self.names[self.key(info)] = (info.st_mode, info.st_uid, info.st_gid, names)
 
     def take_all(self):
-        for folder, _, files in os.walk(self.top):
+        for folder, folders, files in os.walk(self.top):
+            if folder == self.top:
+                folders[:] = [name for name in folders if name not in self.skip]
             self.take_names(folder)
             for name in files:
                 self.take_file(os.path.join(folder, name))
@@ -231,12 +241,16 @@ class Shadow:
         old = self.top + ".lost"
         os.rename(self.top, old)
         self.rebuild(top, self.top, {})
+        for name in self.skip & set(os.listdir(old)):
+            os.rename(os.path.join(old, name), os.path.join(self.top, name))
         shutil.rmtree(old)
 
     def rebuild(self, key, path, made):
         mode, uid, gid, names = self.names.get(key, (0o40700, 0, 0, {}))
         os.mkdir(path)
         for name, (is_directory, inner) in names.items():
+            if path == self.top and name in self.skip:
+                continue
             target = os.path.join(path, name)
             if is_directory:
                 self.rebuild(inner, target, made)
