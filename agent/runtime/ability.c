@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <gio/gio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -145,6 +146,12 @@ static bool try_in(const DnInstance *instance, const char *source, const char *r
 	return tried;
 }
 
+static bool has_no_room(const GError *error)
+{
+	return g_error_matches(error, G_IO_ERROR, G_IO_ERROR_NO_SPACE) ||
+	       g_error_matches(error, G_IO_ERROR, G_IO_ERROR_READ_ONLY);
+}
+
 bool dn_runtime_probe_now(const DnInstance *instance, DnRuntimeAbility *ability, GError **error)
 {
 	g_autofree char *id = dn_id_new(4);
@@ -156,15 +163,23 @@ bool dn_runtime_probe_now(const DnInstance *instance, DnRuntimeAbility *ability,
 	bool works = false;
 
 	if (!ask_version(instance, &version, error) ||
-	    !dn_file_make_directory(directory, 0711, error) ||
-	    !dn_file_make_directory(source, 0755, error))
+	    !dn_file_make_directory(directory, 0711, error))
 		return false;
-	bool tried = try_in(instance, source, root, node, &works, error);
+	GError *failed = NULL;
+	bool tried = dn_file_make_directory(source, 0755, &failed) &&
+		     try_in(instance, source, root, node, &works, &failed);
 	g_autoptr(GError) second = NULL;
 	if (!dn_file_remove_tree(directory, &second) || !dn_file_remove_tree(source, &second))
 		g_warning("clean up after the runtime's probe: %s", second->message);
-	if (!tried)
+	/* A full disk says nothing about the runtime, and drift does not wait for room. */
+	if (!tried && !has_no_room(failed)) {
+		g_propagate_error(error, failed);
 		return false;
+	}
+	if (!tried) {
+		g_message("the runtime's fast start is not tried, nor used: %s", failed->message);
+		g_error_free(failed);
+	}
 	ability->version = g_steal_pointer(&version);
 	ability->fast_start = works;
 	return true;
