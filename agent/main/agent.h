@@ -275,6 +275,7 @@ bool dn_cut_open(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_cut_start(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dn_cut_close(Agent *agent);
 void dn_cut_add_node(Agent *agent, const Node *node);
+void dn_cut_firewall_opened(Agent *agent); /* nodes added before have no part of it yet */
 void dn_cut_remove_node(Agent *agent, uint32_t slot);
 bool dn_cut_has_entered(Agent *agent, uint32_t slot);
 void dn_cut_taken_over(Agent *agent, uint32_t slot);

@@ -169,6 +169,17 @@ void dn_cut_close(Agent *agent)
 	g_clear_pointer(&agent->side, g_free);
 }
 
+/* The firewall's part of a reset, in which those whose connection is not accepted yet learn it. */
+static void prepare_windows(Agent *agent, Side *slot)
+{
+	if (slot->open_window != NULL || slot->close_window != NULL)
+		return;
+	slot->open_window = dn_firewall_serialise_window(agent->firewall, slot->address,
+							 slot->ports, slot->n_ports, true, NULL);
+	slot->close_window = dn_firewall_serialise_window(agent->firewall, slot->address,
+							  slot->ports, slot->n_ports, false, NULL);
+}
+
 void dn_cut_add_node(Agent *agent, const Node *node)
 {
 	Side *slot = &agent->side->slots[node->slot];
@@ -185,12 +196,15 @@ void dn_cut_add_node(Agent *agent, const Node *node)
 	slot->health_port = slot->health.port != 0 ? slot->health.port
 			    : slot->n_ports > 0    ? slot->ports[0]
 						   : 0;
-	if (agent->firewall == NULL)
-		return;
-	slot->open_window = dn_firewall_serialise_window(agent->firewall, slot->address,
-							 slot->ports, slot->n_ports, true, NULL);
-	slot->close_window = dn_firewall_serialise_window(agent->firewall, slot->address,
-							  slot->ports, slot->n_ports, false, NULL);
+	if (agent->firewall != NULL)
+		prepare_windows(agent, slot);
+}
+
+void dn_cut_firewall_opened(Agent *agent)
+{
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		if (agent->slots[i] != NULL)
+			prepare_windows(agent, &agent->side->slots[i]);
 }
 
 void dn_cut_remove_node(Agent *agent, uint32_t slot)

@@ -226,7 +226,10 @@ static bool take_over(Agent *agent, GError **error)
 			dn_incident_adopt(agent, agent->slots[i]);
 	if (agent->host_cidr == NULL)
 		return true;
-	if (!dn_agent_open_firewall(agent, error) || !dn_balance_apply(agent))
+	if (!dn_agent_open_firewall(agent, error))
+		return false;
+	dn_cut_firewall_opened(agent);
+	if (!dn_balance_apply(agent))
 		return false;
 	dn_reflex_ring(agent->reflex);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
