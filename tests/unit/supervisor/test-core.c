@@ -93,21 +93,23 @@ static char *why(void)
 	return g_strdup(view->why);
 }
 
+static void cut_on_a(void)
+{
+	g_autofree char *incident = NULL;
+
+	g_free(world_cut(world, "a", "web", &incident));
+	world_settle(world);
+}
+
 Test(core, a_host_full_of_quarantined_nodes_gives_its_share_to_others)
 {
 	deploy(1, 3, 1);
 	/* Ten slots: nine hold cut nodes, so one is left for its node and none for a standby. */
-	for (unsigned i = 0; i < 9; i++) {
-		g_autofree char *incident = NULL;
-		g_autofree char *id = world_cut(world, "a", "web", &incident);
-
-		world_settle(world);
-	}
+	for (unsigned i = 0; i < 9; i++)
+		cut_on_a();
 	cr_assert(eq(uint, world_ready(world, "web"), 3));
 	cr_assert(le(uint, world_assign(world, "a", "web")->parts->len, 1));
-	g_autofree char *incident = NULL;
-	g_autofree char *id = world_cut(world, "a", "web", &incident);
-	world_settle(world);
+	cut_on_a();
 	cr_assert(eq(uint, world_ready(world, "web"), 3));
 	cr_assert(eq(uint, world_assign(world, "a", "web")->parts->len, 0));
 	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
@@ -118,12 +120,8 @@ Test(core, a_host_full_of_quarantined_nodes_gives_its_share_to_others)
 Test(core, a_service_that_lacks_nodes_says_what_it_lacks)
 {
 	deploy(1, 29, 0);
-	g_autofree char *incident = NULL;
-	g_autofree char *id = world_cut(world, "a", "web", &incident);
-	world_settle(world);
-	g_autofree char *second = NULL;
-	g_autofree char *other = world_cut(world, "a", "web", &second);
-	world_settle(world);
+	cut_on_a();
+	cut_on_a();
 	cr_assert(eq(uint, world_ready(world, "web"), 28));
 	g_autofree char *text = why();
 	cr_assert(ne(ptr, strstr(text, "1 of 29 nodes found no host"), NULL), "%s", text);

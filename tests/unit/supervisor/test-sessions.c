@@ -427,7 +427,6 @@ Test(sessions, a_host_that_says_too_much_is_heard_more_slowly_and_nothing_of_it_
 {
 	enum { FACTS = DN_LINK_FRAMES_BURST + 100 };
 	g_autoptr(FakeAgent) agent = agent_welcomed();
-	g_autofree char *last = NULL;
 
 	g_string_truncate(heard, 0);
 	for (uint64_t i = 1; i <= FACTS; i++)
