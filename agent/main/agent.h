@@ -17,7 +17,7 @@
  *   flows      clients of UDP move on         gap        what the sensor could not tell
  *   spare      networks made ahead of need        image      what nodes of an image may run
  *   desk       what root asks this agent itself    floor      what time it is at least
- *   journal    what was decided
+ *   journal    what was decided               work       what workers are asked for
  */
 
 #include <gio/gio.h>
@@ -138,6 +138,7 @@ struct Agent {
 	DnFirewall *firewall;
 	DnImageStore *store;
 	GMutex store_lock; /* workers: one at a time in the store */
+	gint workers;      /* at work now; atomic */
 	Disk *disk;
 	DnJournal *journal; /* NULL: it could not be opened */
 	DnJournalPeer supervisor_journal;
@@ -262,6 +263,13 @@ void dn_node_probe(Node *self);
 DnFirewallState *dn_balance_state(Agent *agent);
 bool dn_balance_apply(Agent *agent); /* firewall, then the reflex's plans */
 Service *dn_service_find(Agent *agent, const char *name);
+
+/*
+ * work.c: let a worker run @func of @task. When the agent ends: whether all of them are done, after
+ * a few seconds at most; what they use may only be freed then.
+ */
+void dn_work_begin(Agent *agent, GTask *task, GTaskThreadFunc func);
+bool dn_work_is_done(Agent *agent) G_GNUC_WARN_UNUSED_RESULT;
 
 /* flows.c */
 void dn_flows_follow(Agent *agent, const DnFirewallState *state);

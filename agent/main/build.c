@@ -432,7 +432,7 @@ void dn_node_build(Node *node)
 	dn_report_node(node);
 	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_built, NULL);
 	g_task_set_task_data(task, build, build_free);
-	g_task_run_in_thread(task, build_in_thread);
+	dn_work_begin(node->agent, task, build_in_thread);
 }
 
 static gboolean on_remove_again(gpointer data)
@@ -497,5 +497,5 @@ void dn_node_remove(Node *node)
 	dn_cut_remove_node(node->agent, node->slot);
 	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_removed, NULL);
 	g_task_set_task_data(task, build, build_free);
-	g_task_run_in_thread(task, remove_in_thread);
+	dn_work_begin(node->agent, task, remove_in_thread);
 }

@@ -81,7 +81,7 @@ static void forget_strays(Agent *agent, GHashTable *serving)
 		if (agent->slots[i] != NULL && dn_sensor_is_marked(agent->sensor, i))
 			g_hash_table_add(strays->serving, g_strdup(agent->slots[i]->address));
 	g_task_set_task_data(task, strays, strays_free);
-	g_task_run_in_thread(task, sweep_in_thread);
+	dn_work_begin(agent, task, sweep_in_thread);
 }
 
 void dn_flows_follow(Agent *agent, const DnFirewallState *state)
@@ -112,5 +112,5 @@ void dn_flows_follow(Agent *agent, const DnFirewallState *state)
 		return;
 	g_autoptr(GTask) task = g_task_new(NULL, NULL, NULL, NULL);
 	g_task_set_task_data(task, g_steal_pointer(&left), (GDestroyNotify)g_ptr_array_unref);
-	g_task_run_in_thread(task, forget_in_thread);
+	dn_work_begin(agent, task, forget_in_thread);
 }

@@ -312,7 +312,7 @@ static void verify(Agent *agent, const Node *node, const DnIncident *incident)
 	job->slot = node->slot;
 	job->n_ports = dn_node_ports(node->manifest, job->ports);
 	g_task_set_task_data(task, job, verify_free);
-	g_task_run_in_thread(task, verify_in_thread);
+	dn_work_begin(agent, task, verify_in_thread);
 }
 
 void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)

@@ -144,6 +144,11 @@ static void agent_free(Agent *agent)
 	g_clear_pointer(&agent->local, dn_local_free);
 	dn_agent_close_journal(agent);
 	g_clear_pointer(&agent->uplink, dn_uplink_free);
+	/* What a worker still uses goes with the process, which is about to end. */
+	if (!dn_work_is_done(agent)) {
+		dn_disk_close(agent);
+		return;
+	}
 	dn_cut_close(agent);
 	dn_disk_close(agent);
 	dn_spares_close(agent);

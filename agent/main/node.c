@@ -287,7 +287,7 @@ void dn_node_start(Node *self)
 	start->id = g_strdup(self->id);
 	self->busy = true;
 	g_task_set_task_data(task, start, start_free);
-	g_task_run_in_thread(task, start_in_thread);
+	dn_work_begin(self->agent, task, start_in_thread);
 }
 
 void dn_node_promote(Node *self)

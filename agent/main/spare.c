@@ -92,7 +92,7 @@ static void make(Agent *agent, uint32_t slot)
 	self->network.diag_fd = self->ns_fd = self->owner_fd = -1;
 	agent->spares[slot] = self;
 	g_task_set_task_data(task, self, NULL);
-	g_task_run_in_thread(task, make_in_thread);
+	dn_work_begin(agent, task, make_in_thread);
 }
 
 static bool is_free(const Agent *agent, uint32_t slot)

@@ -200,10 +200,10 @@ class Fleet:
         row = next(h for h in status["hosts"] if h["name"] == host)
         return row["pid"]
 
-    def restart_agent(self, host):
-        """kill -9, and wait until the lab has started it again and it is linked."""
+    def restart_agent(self, host, by=signal.SIGKILL):
+        """End it, and wait until the lab has started it again and it is linked."""
         old = self.daemon_pid(host)
-        os.kill(old, signal.SIGKILL)
+        os.kill(old, by)
         wait_for(f"a new agent of {host}", lambda: self.daemon_pid(host) not in (None, old))
         self.wait_hosts()
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What an operator does to a running fleet: more and fewer nodes, hosts that take nothing new."""
+import signal
 
 from fleet import wait_for
 from suite import main
@@ -62,6 +63,14 @@ def a_host_that_is_not_there_cannot_be_cordoned(fleet):
         assert done.returncode == BAD_INPUT and "nope" in done.stderr, done
 
 
+def an_agent_that_is_told_to_end_while_it_makes_nodes_leaves_a_whole_fleet(fleet):
+    for number in (8, 2, 8, 2):
+        fleet.run("scale", "web", str(number), "--key", "deploy")
+        fleet.restart_agent("h1", by=signal.SIGTERM)
+        service = fleet.wait_ready(ready=number)
+        assert service["state"] == "running", service
+
+
 def prepare(fleet):
     fleet.apply(standby=0)
     fleet.wait_ready(ready=3, standby=0, epoch=1)
@@ -75,4 +84,5 @@ if __name__ == "__main__":
         a_cordoned_host_is_shown_and_gets_nothing_new,
         a_cordon_survives_the_supervisor_and_ends_when_it_is_lifted,
         a_host_that_is_not_there_cannot_be_cordoned,
+        an_agent_that_is_told_to_end_while_it_makes_nodes_leaves_a_whole_fleet,
     ], hosts=2, prepare=prepare)
