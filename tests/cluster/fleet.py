@@ -205,6 +205,8 @@ class Fleet:
         old = self.daemon_pid(host)
         os.kill(old, by)
         wait_for(f"a new agent of {host}", lambda: self.daemon_pid(host) not in (None, old))
+        # The supervisor may not have noticed yet that the old one is gone.
+        wait_for("it to answer", lambda: self.agent(host, "nodes", check=False).returncode == 0)
         self.wait_hosts()
 
     def restart_supervisor(self, forget_drills_of=None):

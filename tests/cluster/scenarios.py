@@ -241,7 +241,7 @@ join.enrols = ("agent.enrol.journal.before", "agent.enrol.trust.before",
 
 
 def first_start_of_a_host(walk, _):
-    """Nothing is pinned, no control group is there: as after a boot."""
+    """Nothing is pinned, no control group is there, no supervisor has welcomed it."""
     h2 = walk.daemons["h2"]
     pid = h2.pid()
     monitor = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
@@ -250,6 +250,7 @@ def first_start_of_a_host(walk, _):
         os.kill(pid, signal.SIGKILL)
         done = in_h2(walk, "cleanup")
         assert done.returncode == 0, done.stderr
+        (h2.state_dir / "network.json").unlink()
         h2.run_dir.mkdir(exist_ok=True, mode=0o711)
         if walk.armed.get("h2"):
             h2.arm_next(walk.armed["h2"])

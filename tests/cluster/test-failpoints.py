@@ -92,10 +92,13 @@ class Walk:
     def destroy(self, incident):
         """One whose answer was lost may have been destroyed."""
         def done():
-            asked = self.attempt("incident", "destroy", incident, "--key", "responder",
-                                 "--reason", "walk")
-            return asked or any(i["id"] == incident and i["state"] == "destroyed"
-                                for i in self.fleet.incidents())
+            try:
+                return self.attempt("incident", "destroy", incident, "--key", "responder",
+                                    "--reason", "walk") or any(
+                    i["id"] == incident and i["state"] == "destroyed"
+                    for i in self.fleet.incidents())
+            except Failed:  # nobody answers just now
+                return False
         wait_for(f"{incident} to be destroyed", done, 60, every=0.2)
 
     def rest(self, seconds=90):
@@ -187,6 +190,11 @@ class Walk:
         else:
             self.armed = {daemon: spec}
         scenario(self, before)
+        # What the scenario began reaches its points only now; a point may also keep it from rest.
+        try:
+            self.rest(30)
+        except Failed:
+            pass
         self.disarm()
         self.judge(before)
 

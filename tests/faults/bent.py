@@ -4,6 +4,7 @@ import errno
 import mmap
 import os
 import pathlib
+import shutil
 import struct
 
 OPEN, SOCKET, FORK, MMAP, THREAD = 1, 2, 4, 8, 16
@@ -60,8 +61,10 @@ class Bent:
         self.directory = pathlib.Path(scratch) / "bent"
         self.directory.mkdir()
         self.of = {name: Control(self.directory / name) for name in daemons}
+        # By a path of ours: LD_PRELOAD knows no way to say one with a space (ld.so(8)).
+        library = shutil.copy(pathlib.Path(build) / "tests/faults/libbent.so", self.directory)
         self.environment = {
-            "LD_PRELOAD": str(pathlib.Path(build).resolve() / "tests/faults/libbent.so"),
+            "LD_PRELOAD": str(library),
             "DNODE_BENT": str(self.directory),
             # The sanitizer's own library comes after ours: it need not be the first.
             "ASAN_OPTIONS": ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"),

@@ -33,7 +33,8 @@ class Shim:
     def __init__(self, build, scratch, programs):
         self.directory = pathlib.Path(scratch) / "shim"
         self.directory.mkdir()
-        library = pathlib.Path(build).resolve() / "tests/faults/libshim.so"
+        # By a path of ours: LD_PRELOAD knows no way to say one with a space (ld.so(8)).
+        library = shutil.copy(pathlib.Path(build) / "tests/faults/libshim.so", self.directory)
         with open(self.directory / "control", "wb+") as file:
             file.truncate(CONTROL_BYTES)
             self.control = mmap.mmap(file.fileno(), CONTROL_BYTES)
