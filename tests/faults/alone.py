@@ -62,7 +62,7 @@ class Cluster:
             file.write_text(MANIFEST.format(
                 service="web", epoch=number, ref="apps/hello", commit="0" * 64, version=number,
                 replicas=1, standby=0, started="false", cpu=1, health="/healthz", respawn=5,
-                drain="5s"))
+                drain="5s", within="10m"))
             self.command("manifest", "sign", file, "--key", "deploy")
             self.signed.append((file, file.read_bytes(),
                                 pathlib.Path(f"{file}.minisig").read_bytes()))
