@@ -44,7 +44,9 @@ def next_epoch(walk, service):
 def logs(walk, _):
     node = ready(walk, "web")[0]["id"]
     walk.arm()
-    walk.insist("logs", node)
+    # A supervisor that has just started knows a node when its host has told of it.
+    wait_for(f"the log of {node}", lambda: walk.fleet.run(
+        "logs", node, check=False).returncode == 0, every=0.2)
 
 
 def scale(walk, _):
