@@ -5,6 +5,10 @@
 # says what each of them finds. Read by ./dev, whose functions and variables it uses.
 
 tsan=$root/build-tsan
+# Its tests preload a library, and ld.so(8) takes a path with a space for two.
+case $root in
+*[[:space:]]*) tsan=/tmp/dnode-build-tsan-$(printf '%s' "$root" | cksum | cut -d ' ' -f 1) ;;
+esac
 coverage=$root/build-coverage
 analyzer=$root/build-analyzer
 
