@@ -1,57 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """UDP through a VIP: balanced, declared egress, and clients that go on asking move on."""
-import shutil
-import subprocess
-import sys
-
+import echo
 from fleet import wait_for
 from suite import main
 
-# Asks ADDRESS PORT from one socket, twenty times a second; notes who answered, a line each.
-ASKER = '''
-import socket, sys, time
-out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-out.setblocking(False)
-while True:
-    try:
-        out.sendto(b"?", (sys.argv[1], int(sys.argv[2])))
-        print(out.recv(64).decode(), flush=True)
-    except OSError:
-        pass
-    time.sleep(0.05)
-'''
-
-
-class Asker:
-    """A client in the clients' namespace that never changes its port."""
-
-    def __init__(self, fleet, address, port):
-        self.notes = fleet.scratch / "asker"
-        net = f"--net=/run/netns/{fleet.status['client_netns']}"
-        with open(self.notes, "w") as out:
-            self.process = subprocess.Popen(
-                ["nsenter", net, sys.executable, "-c", ASKER, address, str(port)], stdout=out)
-        fleet.cleanup.callback(self.stop)
-
-    def last(self):
-        lines = self.notes.read_text().splitlines()
-        return lines[-1] if lines else None
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
 
 def apply(fleet, service, listen, args=None, epoch=1, replicas=2, more=""):
-    folder = fleet.scratch / "echo"
-    if not folder.exists():
-        folder.mkdir()
-        shutil.copy(fleet.build / "tests/cluster/echo", folder)
-        (folder / "image.yaml").write_text(
-            "{dnode: image/v1, ref: apps/echo, files: [{source: echo, path: /bin/echo, "
-            'mode: "0755"}], run: {args: [/bin/echo], user: 1000}}\n')
-    file = fleet.manifest(service=service, epoch=epoch, commit=fleet.image(folder),
+    file = fleet.manifest(service=service, epoch=epoch, commit=echo.image(fleet),
                           ref="apps/echo", replicas=replicas, standby=0, started=False,
                           drain="1s", more=more)
     text = file.read_text().replace("listen: [{port: 8080, expose: 80}]", f"listen: [{listen}]")
@@ -75,7 +31,7 @@ def datagrams_reach_a_node_through_the_vip(fleet):
     done = apply(fleet, "echo", f"{TCP}, {UDP}")
     assert done.returncode == 0, done
     fleet.wait_ready("echo", ready=2)
-    fleet.asker = Asker(fleet, fleet.service("echo")["vip"], 53)
+    fleet.asker = echo.Asker(fleet, fleet.service("echo")["vip"], 53)
     ready = {n["id"] for n in fleet.nodes("echo", state="ready")}
     assert wait_for("an answer", fleet.asker.last) in ready, ready
 

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import os
 import pathlib
-import shutil
 import signal
 import sqlite3
 import struct
@@ -16,24 +15,11 @@ import subprocess
 import sys
 import time
 
+import echo
 import invariants
 from crowd import Crowd, rounds
 from fleet import Failed, wait_for
 from tap import run
-
-# Asks ADDRESS PORT by UDP from one socket for ever; notes who answered, a line each.
-ASKER = """
-import socket, sys, time
-out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-out.setblocking(False)
-while True:
-    try:
-        out.sendto(b"?", (sys.argv[1], int(sys.argv[2])))
-        print(out.recv(64).decode(), flush=True)
-    except OSError:
-        pass
-    time.sleep(0.05)
-"""
 
 # Within a node's control group: more refused calls than the sensor has room for, then stay or go.
 FLOOD = """
@@ -167,36 +153,21 @@ def a_standby_that_is_cut_is_charged_and_held_like_any_other_node(fleet):
 # ---- UDP ----
 
 def a_client_of_udp_leaves_a_node_that_left_while_no_agent_ran(fleet):
-    folder = fleet.scratch / "echo"
-    folder.mkdir()
-    shutil.copy(fleet.build / "tests/cluster/echo", folder)
-    (folder / "image.yaml").write_text(
-        "{dnode: image/v1, ref: apps/echo, files: [{source: echo, path: /bin/echo, "
-        'mode: "0755"}], run: {args: [/bin/echo], user: 1000}}\n')
-    fleet.apply(service="echo", commit=fleet.image(folder), ref="apps/echo", replicas=2,
+    fleet.apply(service="echo", commit=echo.image(fleet), ref="apps/echo", replicas=2,
                 standby=0, started=False,
                 listen="{port: 8080, expose: 80}, {port: 5353, protocol: udp, expose: 53}")
     fleet.wait_ready("echo", ready=2)
-    notes = fleet.scratch / "asker"
-    with open(notes, "w") as out:
-        asker = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{fleet.status['client_netns']}", sys.executable, "-c",
-             ASKER, fleet.service("echo")["vip"], "53"], stdout=out)
-
-    def last():
-        lines = notes.read_text().splitlines()
-        return lines[-1] if lines else None
+    asker = echo.Asker(fleet, fleet.service("echo")["vip"], 53)
     try:
-        victim = wait_for("an answer", last)
+        victim = wait_for("an answer", asker.last)
         host = next(n["host"] for n in fleet.nodes("echo") if n["id"] == victim)
         pids = (fleet.group(host, victim) / "cgroup.procs").read_text().split()
         with fleet.no_agent(host):
             for pid in pids:
                 os.kill(int(pid), signal.SIGKILL)
-        wait_for("an answer of another node", lambda: last() != victim, 20)
+        wait_for("an answer of another node", lambda: asker.last() != victim, 20)
     finally:
-        asker.kill()
-        asker.wait()
+        asker.stop()
     fleet.wait_ready("echo", ready=2)
     fleet.run("remove", "echo", "--key", "deploy")
     wait_for("no echo", lambda: not fleet.nodes("echo"))
