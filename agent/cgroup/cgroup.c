@@ -25,10 +25,11 @@ static char *own_procs(const char *root)
 			   : g_str_has_prefix(text, "0::") ? text
 							   : strstr(text, "\n0::");
 
-	if (line == NULL)
+	const char *begin = line == NULL ? NULL : strchr(line, '/');
+
+	if (begin == NULL)
 		return NULL;
-	line = strchr(line, '/');
-	g_autofree char *path = g_strndup(line, strcspn(line, "\n"));
+	g_autofree char *path = g_strndup(begin, strcspn(begin, "\n"));
 	return g_build_filename(root, path, "cgroup.procs", NULL);
 }
 

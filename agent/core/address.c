@@ -4,6 +4,8 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "base/text.h"
+
 enum { HOST_PREFIX = 24 };
 
 bool dn_address_parse_host_cidr(const char *cidr, uint32_t *network, GError **error)
@@ -21,6 +23,18 @@ bool dn_address_parse_host_cidr(const char *cidr, uint32_t *network, GError **er
 	}
 	*network = ntohl(address.s_addr);
 	return true;
+}
+
+bool dn_address_is_within(const char *cidr, const char *address)
+{
+	g_auto(GStrv) parts = g_strsplit(cidr, "/", 2);
+	struct in_addr base = {0}, inside = {0};
+	uint64_t prefix = 0;
+
+	if (g_strv_length(parts) != 2 || !dn_text_parse_u64(parts[1], 32, &prefix) ||
+	    inet_pton(AF_INET, parts[0], &base) != 1 || inet_pton(AF_INET, address, &inside) != 1)
+		return false;
+	return prefix == 0 || (ntohl(base.s_addr) ^ ntohl(inside.s_addr)) >> (32 - prefix) == 0;
 }
 
 char *dn_address_of_slot(uint32_t network, uint32_t slot)

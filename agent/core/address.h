@@ -13,6 +13,9 @@
 bool dn_address_parse_host_cidr(const char *cidr, uint32_t *network,
 				GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Is @address one of @cidr, both IPv4? What is written in another way is not. */
+bool dn_address_is_within(const char *cidr, const char *address);
+
 /* Dotted address of @slot. */
 char *dn_address_of_slot(uint32_t network, uint32_t slot) G_GNUC_WARN_UNUSED_RESULT;
 

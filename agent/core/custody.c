@@ -39,6 +39,22 @@ bool dn_custody_may_report(const DnIncident *incident)
 	return incident->stages_us[DN_STAGE_DURABLE] >= 0;
 }
 
+bool dn_custody_release(GHashTable *incidents, GHashTable *unread, GPtrArray *held)
+{
+	guint before = held->len;
+
+	for (guint i = held->len; i-- > 0;) {
+		const char *id = g_ptr_array_index(held, i);
+		const DnIncident *incident = g_hash_table_lookup(incidents, id);
+		bool holds = incident != NULL ? incident->state != DN_INCIDENT_DESTROYED
+					      : unread != NULL && g_hash_table_contains(unread, id);
+
+		if (!holds)
+			g_ptr_array_remove_index(held, i);
+	}
+	return held->len < before;
+}
+
 void dn_custody_restored(DnIncident *incident)
 {
 	int64_t latest_us = 0;

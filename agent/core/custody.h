@@ -30,6 +30,14 @@ bool dn_custody_may_stamp(const DnIncident *incident, DnStage stage,
 bool dn_custody_may_report(const DnIncident *incident);
 
 /*
+ * Take out of @held (char * ids: cut nodes that are not replaced) what holds nobody back: incidents
+ * that are destroyed, or that this host does not have. @unread: a set of ids whose records are
+ * there and could not be read, or NULL; they hold. A destruction is durable before the hold it
+ * ends, so an agent that died in between left one for ever. True when any was taken out.
+ */
+bool dn_custody_release(GHashTable *incidents, GHashTable *unread, GPtrArray *held);
+
+/*
  * @incident was read from the disk, so it is durable, even if the agent died before it could
  * note so in the record itself.
  */

@@ -39,8 +39,8 @@ static bool is_ours(const DnEnvelope *self, const char *cluster, const char *ses
 	return true;
 }
 
-bool dn_envelope_welcome(DnEnvelope *self, const char *cluster, const char *session, uint64_t term,
-			 bool *raised, GError **error)
+bool dn_envelope_welcome(const DnEnvelope *self, const char *cluster, const char *session,
+			 uint64_t term, GError **error)
 {
 	if (!is_ours(self, cluster, session, error))
 		return false;
@@ -58,9 +58,12 @@ bool dn_envelope_welcome(DnEnvelope *self, const char *cluster, const char *sess
 			    term, DN_TERM_STEP, self->term);
 		return false;
 	}
-	*raised = term > self->term;
-	self->term = term;
 	return true;
+}
+
+void dn_envelope_raise(DnEnvelope *self, uint64_t term)
+{
+	self->term = MAX(self->term, term);
 }
 
 bool dn_envelope_accept(DnEnvelope *self, const DnOrder *order, GError **error)

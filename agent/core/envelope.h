@@ -27,13 +27,18 @@ void dn_envelope_begin(DnEnvelope *self, const char *session);
 void dn_envelope_clear(DnEnvelope *self);
 
 /*
- * Accept a welcome of @term. Fails with DN_ERROR_UNTRUSTED for another cluster or session, with
- * DN_ERROR_CONFLICT for a term below the highest, with DN_ERROR_INVALID for one that is more than
- * DN_TERM_STEP above it: nobody may use the terms up. On success *@raised says that the term grew
- * and has to be made durable.
+ * May a welcome of @term be accepted? Fails with DN_ERROR_UNTRUSTED for another cluster or session,
+ * with DN_ERROR_CONFLICT for a term below the highest, with DN_ERROR_INVALID for one that is more
+ * than DN_TERM_STEP above it: nobody may use the terms up. Changes nothing.
  */
-bool dn_envelope_welcome(DnEnvelope *self, const char *cluster, const char *session, uint64_t term,
-			 bool *raised, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_envelope_welcome(const DnEnvelope *self, const char *cluster, const char *session,
+			 uint64_t term, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
+ * The reign of @term, of an accepted welcome, begins. Once it is durable: a term that counts in
+ * memory alone would look like one that was kept, and be forgotten with the process.
+ */
+void dn_envelope_raise(DnEnvelope *self, uint64_t term);
 
 /* Accept @order or say why not; a refused order changes nothing. */
 bool dn_envelope_accept(DnEnvelope *self, const DnOrder *order,

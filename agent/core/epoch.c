@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/epoch.h"
 
+#include "base/clock.h"
 #include "base/error.h"
-#include "core/time-floor.h"
 
 static void free_epoch(gpointer data)
 {
@@ -34,7 +34,7 @@ void dn_epochs_set(GHashTable *epochs, const char *service, uint64_t epoch, cons
 static bool follows(const DnEpoch *known, const DnManifest *manifest, GError **error)
 {
 	if (manifest->epoch < known->epoch) {
-		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
 			    "epoch %" G_GUINT64_FORMAT " of %s is older than %" G_GUINT64_FORMAT
 			    ", which this host has accepted",
 			    manifest->epoch, manifest->service, known->epoch);
@@ -83,6 +83,15 @@ bool dn_epochs_may_accept(GHashTable *epochs, const DnManifest *manifest, uint64
 	return true;
 }
 
+bool dn_epochs_know_service(GHashTable *epochs, const char *service, GError **error)
+{
+	if (g_hash_table_contains(epochs, service))
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT, "no manifest of %s was accepted here",
+		    service);
+	return false;
+}
+
 static uint32_t nodes_of(const DnAssign *assign, const char *digest)
 {
 	for (guint i = 0; assign != NULL && i < assign->parts->len; i++) {
@@ -124,6 +133,44 @@ bool dn_epochs_may_assign(GHashTable *epochs, const DnAssign *before, const DnAs
 	return true;
 }
 
+/* Of every manifest that would make a node of @manifest just as it is. */
+static uint32_t nodes_alike(GHashTable *manifests, const DnAssign *assign,
+			    const DnManifest *manifest)
+{
+	uint32_t nodes = 0;
+
+	for (guint i = 0; assign != NULL && i < assign->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(assign->parts, i);
+		const DnManifest *other = g_hash_table_lookup(manifests, part->digest);
+
+		if (other != NULL && dn_manifest_makes_same_nodes(other, manifest))
+			nodes += part->running + part->standby;
+	}
+	return nodes;
+}
+
+bool dn_epochs_may_place(GHashTable *manifests, const DnAssign *has, const DnAssign *next,
+			 uint64_t now_ns, GError **error)
+{
+	for (guint i = 0; i < next->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(next->parts, i);
+		const DnManifest *manifest = g_hash_table_lookup(manifests, part->digest);
+
+		if (manifest == NULL || !dn_manifest_is_expired(manifest, now_ns) ||
+		    part->running + part->standby <= nodes_of(has, part->digest) ||
+		    /* Nodes of an earlier manifest go on under it: none is new. */
+		    nodes_alike(manifests, next, manifest) <= nodes_alike(manifests, has, manifest))
+			continue;
+		g_autofree char *until = dn_clock_format(manifest->valid_until_ns);
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "%s epoch %" G_GUINT64_FORMAT " was valid until %s: this host takes no "
+			    "new nodes of it; sign a new epoch",
+			    next->service, part->epoch, until);
+		return false;
+	}
+	return true;
+}
+
 bool dn_epochs_know_parts(GHashTable *manifests, const DnAssign *assign, GError **error)
 {
 	for (guint i = 0; i < assign->parts->len; i++) {
@@ -139,6 +186,25 @@ bool dn_epochs_know_parts(GHashTable *manifests, const DnAssign *assign, GError 
 		return false;
 	}
 	return true;
+}
+
+DnManifest *dn_epochs_successor(GHashTable *manifests, const DnAssign *assign,
+				const DnManifest *manifest)
+{
+	DnManifest *found = NULL;
+
+	if (nodes_of(assign, manifest->digest) > 0)
+		return NULL;
+	for (guint i = 0; i < assign->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(assign->parts, i);
+		DnManifest *other = g_hash_table_lookup(manifests, part->digest);
+
+		if (other != NULL && other->epoch > manifest->epoch &&
+		    (found == NULL || other->epoch > found->epoch) &&
+		    dn_manifest_makes_same_nodes(manifest, other))
+			found = other;
+	}
+	return found;
 }
 
 bool dn_epochs_may_forget(GHashTable *epochs, const char *service, GError **error)

@@ -35,6 +35,13 @@ bool dn_epochs_may_accept(GHashTable *epochs, const DnManifest *manifest, uint64
 			  uint64_t now_ns, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
+ * May this host have a share of @service, be it of no nodes? DN_ERROR_CONFLICT: it has accepted no
+ * manifest of it, and was told of none when it enrolled.
+ */
+bool dn_epochs_know_service(GHashTable *epochs, const char *service,
+			    GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
  * May @next replace the share @before (or NULL)? Nodes of an epoch that is not the highest may go
  * on but never grow in number, so no assignment takes a host back to an older manifest; a
  * removed service has no nodes.
@@ -43,11 +50,26 @@ bool dn_epochs_may_assign(GHashTable *epochs, const DnAssign *before, const DnAs
 			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
+ * May @next, whose manifests are in @manifests, ask for what it does at @now_ns? @has is what this
+ * host has: its share before, and nodes beyond it (or NULL). DN_ERROR_UNTRUSTED: more nodes of a
+ * manifest past its valid_until. As many as there are go on and are replaced.
+ */
+bool dn_epochs_may_place(GHashTable *manifests, const DnAssign *has, const DnAssign *next,
+			 uint64_t now_ns, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
  * Does every part of @assign name a manifest in @manifests (char * digest → DnManifest *) of that
  * service and epoch? DN_ERROR_CONFLICT: this host has not accepted it.
  */
 bool dn_epochs_know_parts(GHashTable *manifests, const DnAssign *assign,
 			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
+ * The manifest under which a node of @manifest goes on: the latest of @assign that would make it
+ * just as it is, if @assign does not name its own any more; else NULL. Borrowed from @manifests.
+ */
+DnManifest *dn_epochs_successor(GHashTable *manifests, const DnAssign *assign,
+				const DnManifest *manifest);
 
 /* May @service be forgotten? DN_ERROR_CONFLICT: no signed manifest has removed it. */
 bool dn_epochs_may_forget(GHashTable *epochs, const char *service,

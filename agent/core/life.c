@@ -28,3 +28,9 @@ bool dn_life_serves(DnNodeState state, bool standby, bool healthy, bool marked, 
 		return false;
 	return standby ? entered : state == DN_NODE_READY && healthy;
 }
+
+bool dn_life_goes_on(DnNodeState state)
+{
+	return state == DN_NODE_CREATING || state == DN_NODE_CREATED || state == DN_NODE_STARTING ||
+	       state == DN_NODE_STANDBY || state == DN_NODE_READY;
+}

@@ -22,5 +22,11 @@ DnNodeState dn_life_after_first_answer(bool standby);
  */
 DnNodeState dn_life_adopted(DnNodeState saved, bool created_only);
 
-/* A node's place in this host's balancer. @entered: the reflex has put this standby in. */
+/* It serves, or is on its way to: not one that is ending, has ended or was cut. */
+bool dn_life_goes_on(DnNodeState state);
+
+/*
+ * A node's place in this host's balancer. @entered: the reflex has put this standby in. @marked:
+ * and not merely isolated, in which case it goes on serving.
+ */
 bool dn_life_serves(DnNodeState state, bool standby, bool healthy, bool marked, bool entered);

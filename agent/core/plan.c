@@ -2,6 +2,7 @@
 #include "core/plan.h"
 
 #include "base/clock.h"
+#include "core/life.h"
 
 enum { BACKOFF_LIMIT_S = 60 };
 
@@ -33,9 +34,7 @@ static bool counts(const DnPlanNode *node, DnRole role)
 {
 	if (node->role != role || node->hopeless)
 		return false;
-	return node->state == DN_NODE_CREATING || node->state == DN_NODE_CREATED ||
-	       node->state == DN_NODE_STARTING || node->state == DN_NODE_STANDBY ||
-	       node->state == DN_NODE_READY;
+	return dn_life_goes_on(node->state);
 }
 
 static bool is_of(const DnPlanNode *node, const DnPart *part)
@@ -64,14 +63,31 @@ static uint32_t count(const DnPlanInput *input, const DnPart *part, DnRole role)
 	return found;
 }
 
-/* A node that serves is drained first; one that never did is stopped. */
+/*
+ * A node that serves is drained first; one that never did is stopped. What is marked is evidence,
+ * which has no other end than to be cut.
+ */
 static void end(Plan *plan, const DnPlanNode *node)
 {
-	act(plan, node->state == DN_NODE_READY ? DN_ACT_DRAIN : DN_ACT_STOP, node);
+	if (node->marked)
+		act(plan, DN_ACT_CUT, node);
+	else
+		act(plan, node->state == DN_NODE_READY ? DN_ACT_DRAIN : DN_ACT_STOP, node);
 }
 
-/* End @excess nodes of @part: those that do not serve yet before those that do, the youngest first.
- */
+/* Is it to end before @other? What is marked, then what does not serve yet, then the youngest. */
+static bool goes_before(const DnPlanNode *node, const DnPlanNode *other)
+{
+	bool serves = node->state == DN_NODE_READY, other_serves = other->state == DN_NODE_READY;
+
+	if (node->marked != other->marked)
+		return node->marked;
+	if (serves != other_serves)
+		return other_serves;
+	return node->made_ns > other->made_ns;
+}
+
+/* End @excess nodes of @part. */
 static void shrink(Plan *plan, const DnPart *part, DnRole role, uint32_t excess)
 {
 	g_autoptr(GPtrArray) ended = g_ptr_array_new();
@@ -81,15 +97,12 @@ static void shrink(Plan *plan, const DnPart *part, DnRole role, uint32_t excess)
 
 		for (size_t i = 0; i < plan->input->n_nodes; i++) {
 			const DnPlanNode *node = &plan->input->nodes[i];
-			bool serves = node->state == DN_NODE_READY;
 
 			/* A node still being built cannot be taken apart; its turn comes later. */
 			if (!is_of(node, part) || !counts(node, role) ||
 			    node->state == DN_NODE_CREATING || g_ptr_array_find(ended, node, NULL))
 				continue;
-			if (worst == NULL || (worst->state == DN_NODE_READY && !serves) ||
-			    ((worst->state == DN_NODE_READY) == serves &&
-			     node->made_ns > worst->made_ns))
+			if (worst == NULL || goes_before(node, worst))
 				worst = node;
 		}
 		if (worst == NULL)
@@ -200,6 +213,18 @@ GArray *dn_plan(const DnPlanInput *input)
 		plan_part(&plan, g_ptr_array_index(input->assign->parts, i - 1), &held,
 			  &held_standby);
 	return plan.acts;
+}
+
+bool dn_plan_lacks(const DnPlanInput *input, const char *digest, DnRole role)
+{
+	for (guint i = 0; i < input->assign->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(input->assign->parts, i);
+
+		if (g_str_equal(part->digest, digest))
+			return count(input, part, role) <
+			       (role == DN_ROLE_ACTIVE ? part->running : part->standby);
+	}
+	return false;
 }
 
 uint64_t dn_plan_backoff_ns(uint32_t exits)

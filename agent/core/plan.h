@@ -21,6 +21,7 @@ typedef struct {
 	DnNodeState state;
 	DnRole role;
 	bool hopeless;    /* unhealthy for replace_after, or its start deadline has passed */
+	bool marked;      /* evidence: it may be cut, never drained or stopped */
 	bool drained;     /* draining: no connection is left, or the drain time is over */
 	uint64_t made_ns; /* CLOCK_MONOTONIC: the youngest goes first */
 } DnPlanNode;
@@ -46,6 +47,7 @@ typedef enum {
 	DN_ACT_DRAIN,   /* take @node out of the balancer, let it finish */
 	DN_ACT_STOP,    /* stop @node (politely, then by force) */
 	DN_ACT_REMOVE,  /* take @node's parts away */
+	DN_ACT_CUT,     /* @node is evidence that still serves (isolation.h), and is not needed */
 } DnActKind;
 
 typedef struct {
@@ -57,6 +59,12 @@ typedef struct {
 
 /* GArray of DnAct, in the order to carry them out. */
 GArray *dn_plan(const DnPlanInput *input) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
+ * Does the share lack a node of @digest for @role? Asked once a node of it was cut: not while there
+ * are as many as are wanted without it.
+ */
+bool dn_plan_lacks(const DnPlanInput *input, const char *digest, DnRole role);
 
 /* Back-off before the next start after @exits in a row: 0, 1, 2, 4 … 60 s. */
 uint64_t dn_plan_backoff_ns(uint32_t exits);

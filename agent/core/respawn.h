@@ -13,6 +13,7 @@
 #include "model/incident.h"
 
 typedef enum {
+	DN_RESPAWN_NONE, /* nobody misses it: neither replaced nor held, and nothing is charged */
 	DN_RESPAWN_DONE, /* a standby serves in its place already */
 	DN_RESPAWN_OWED, /* a clean node is to be made */
 	DN_RESPAWN_HELD, /* the budget is spent: one node fewer, and a person is called */
@@ -27,13 +28,20 @@ bool dn_respawn_is_within(const DnBudget *spent, const DnManifest *manifest, uin
 			  uint64_t now_ns);
 
 /*
- * Decide about the node of @incident and charge @spent, under the time of the event. A
+ * The time under which the replacement for the node of @incident is charged: that of the event, or,
+ * when the node was isolated first, of the cut that followed.
+ */
+uint64_t dn_respawn_charge_ns(const DnIncident *incident);
+
+/*
+ * Decide about the node of @incident and charge @spent. @missed: its share lacks it. One that was
+ * isolated and then cut because its share had shrunk is not, and none is put in its place. A
  * drill is paid from the drills' budget before it begins: it is never charged here, never held.
  * A standby that is cut is decided about in the same way, or an attacker who reaches it could have
  * a new one made without end.
  */
 DnRespawn dn_respawn_judge(DnBudget *spent, const DnManifest *manifest, uint32_t grant,
-			   const DnIncident *incident, uint64_t now_ns);
+			   const DnIncident *incident, bool missed, uint64_t now_ns);
 
 /*
  * Was that decision made, as far as @spent and @held (char * ids of incidents) remember? An agent

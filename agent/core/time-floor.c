@@ -17,11 +17,6 @@ bool dn_time_floor_raise(DnTimeFloor *self, uint64_t time_ns)
 	return self->seen_ns - self->kept_ns >= LAG_NS;
 }
 
-bool dn_manifest_is_expired(const DnManifest *manifest, uint64_t judged_ns)
-{
-	return manifest->valid_until_ns != 0 && manifest->valid_until_ns <= judged_ns;
-}
-
 bool dn_expiry_is_due(uint64_t *told_ns, uint64_t monotonic_ns)
 {
 	if (*told_ns != 0 && monotonic_ns - *told_ns < DAY_NS)

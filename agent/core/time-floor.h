@@ -14,8 +14,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "model/manifest.h"
-
 typedef struct {
 	uint64_t seen_ns; /* CLOCK_REALTIME: the largest; 0: none */
 	uint64_t kept_ns; /* what is on disk */
@@ -26,9 +24,6 @@ uint64_t dn_time_floor_judge(const DnTimeFloor *self, uint64_t clock_ns);
 
 /* @time_ns was written into a record. Whether the file is due: it lags by a minute or more. */
 bool dn_time_floor_raise(DnTimeFloor *self, uint64_t time_ns);
-
-/* Whether @manifest is past its valid_until at @judged_ns. */
-bool dn_manifest_is_expired(const DnManifest *manifest, uint64_t judged_ns);
 
 /*
  * Whether people are to be told now, once a day by CLOCK_MONOTONIC, that what has expired runs on.

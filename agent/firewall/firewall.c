@@ -99,6 +99,11 @@ static void remember(DnFirewall *self, DnTable *table)
 	self->applied = table;
 }
 
+void dn_firewall_distrust(DnFirewall *self)
+{
+	remember(self, NULL);
+}
+
 bool dn_firewall_apply(DnFirewall *self, const DnFirewallState *state, GError **error)
 {
 	g_autoptr(DnTable) wanted = dn_table_new(&self->config, state, error);
@@ -201,6 +206,17 @@ bool dn_firewall_cut(DnFirewall *self, const DnFirewallState *state, const char 
 				       chain, chain, rules);
 	}
 	return run(self, script->str, error);
+}
+
+GBytes *dn_firewall_serialise_isolation(DnFirewall *self, const char *address, GError **error)
+{
+	g_autoptr(DnBatch) batch = dn_batch_new();
+	struct in_addr key;
+
+	if (!dn_service_parse_address(address, &key, error))
+		return NULL;
+	dn_batch_element(batch, "isolated", &key, sizeof(key), true);
+	return dn_batch_end(batch);
 }
 
 GBytes *dn_firewall_serialise_window(DnFirewall *self, const char *address, const uint16_t *ports,

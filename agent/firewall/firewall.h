@@ -14,7 +14,9 @@
  *   - out: replies, and new connections to what it declared, judged by the address it asked
  *     for (a VIP stays a VIP although it is translated before the decision);
  *   - never to the host's own addresses, never with another source address, never IPv6;
- *   - quarantined: nothing in either direction; a TCP client is told by a reset.
+ *   - quarantined: nothing in either direction; a TCP client is told by a reset;
+ *   - isolated: what clients begin passes, in both directions; what it began itself does not, not
+ *     even of connections that were there before.
  *
  * Not thread-safe: one DnFirewall a thread. The reflex owns one for the case that a replay fails.
  */
@@ -23,9 +25,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/share.h"
 #include "model/manifest.h"
 
-enum { DN_FIREWALL_ENDPOINTS = 1024 }; /* behind one VIP and port; more are refused */
+enum { DN_FIREWALL_ENDPOINTS = DN_SHARE_ENDPOINTS }; /* more are refused */
 
 typedef struct {
 	char *address; /* IPv4 */
@@ -46,6 +49,7 @@ typedef struct {
 	char *address;
 	char *ifname; /* host's end of the veth: dn… */
 	bool quarantined;
+	bool isolated;
 	GArray *listen; /* of DnListen; borrowed from the manifest */
 	/* What it may open, resolved: services are already VIPs. of DnAllowed */
 	GArray *egress;
@@ -92,6 +96,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnFirewall, dn_firewall_free)
  * difference that the kernel refuses (somebody else changed the table) becomes a replacement.
  * A quarantined node is left out of the balancer even where @state still names it.
  */
+/* Somebody else has changed the table: the next dn_firewall_apply() replaces the whole of it. */
+void dn_firewall_distrust(DnFirewall *self);
+
 bool dn_firewall_apply(DnFirewall *self, const DnFirewallState *state,
 		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
@@ -115,6 +122,10 @@ GBytes *dn_firewall_serialise_cut(DnFirewall *self, const DnFirewallState *state
 GBytes *dn_firewall_serialise_window(DnFirewall *self, const char *address, const uint16_t *ports,
 				     size_t n_ports, bool open,
 				     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The batch that puts the node at @address among the isolated ones. May be replayed again. */
+GBytes *dn_firewall_serialise_isolation(DnFirewall *self, const char *address,
+					GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* The cut through libnftables, now: for a plan whose replay the kernel refused. */
 bool dn_firewall_cut(DnFirewall *self, const DnFirewallState *state, const char *address,

@@ -8,13 +8,24 @@
 #include "firewall/service.h"
 
 /* Sets and maps whose elements follow from the state. rst_window belongs to the reflex. */
-typedef enum { NODES, QUARANTINED, LISTENING, HAIRPIN, EGRESS, SERVICES, PUBLISHED, N_SETS } Set;
+typedef enum {
+	NODES,
+	QUARANTINED,
+	ISOLATED,
+	LISTENING,
+	HAIRPIN,
+	EGRESS,
+	SERVICES,
+	PUBLISHED,
+	N_SETS
+} Set;
 
 static const struct {
 	const char *name, *kind, *type;
 } sets[] = {
 	[NODES] = {"nodes", "set", "ipv4_addr . ifname"},
 	[QUARANTINED] = {"quarantined", "set", "ipv4_addr"},
+	[ISOLATED] = {"isolated", "set", "ipv4_addr"},
 	[LISTENING] = {"listening", "set", "ipv4_addr . inet_proto . inet_service"},
 	[HAIRPIN] = {"hairpin", "set", "ipv4_addr . ipv4_addr"},
 	[EGRESS] = {"egress", "map", "ipv4_addr : verdict"},
@@ -184,6 +195,8 @@ static bool add_node(DnTable *self, const DnGuarded *guarded, GError **error)
 		add_element(self, QUARANTINED, g_strdup(guarded->address), "");
 		return true;
 	}
+	if (guarded->isolated)
+		add_element(self, ISOLATED, g_strdup(guarded->address), "");
 	/* A node that reaches itself through a VIP would answer to itself, untranslated. */
 	add_element(self, HAIRPIN, g_strdup_printf("%s . %s", guarded->address, guarded->address),
 		    "");
@@ -254,41 +267,45 @@ static void print_base(const DnTable *self, GString *out)
 		g_string_append_printf(out, "\t\tip hdrlength 5 tcp doff %u ip length %u accept\n",
 				       words, 20 + 4 * words);
 	g_string_append(
-		out, "\t}\n"
-		     "\tchain refuse {\n"
-		     "\t\tmeta l4proto tcp reject with tcp reset\n"
-		     "\t\treject with icmpx admin-prohibited\n"
-		     "\t}\n"
-		     "\tchain quarantine {\n"
-		     "\t\tip saddr . tcp sport @rst_window tcp flags & (fin | syn | rst) == rst "
-		     "jump resets\n"
-		     "\t\tip daddr @quarantined meta l4proto tcp reject with tcp reset\n"
-		     "\t\tip daddr @quarantined drop\n"
-		     "\t\tip saddr @quarantined drop\n"
-		     "\t}\n"
-		     /* Before connection tracking: what is spoofed leaves no trace in its table. */
-		     "\tchain source {\n"
-		     "\t\tip saddr . iifname @nodes return\n"
-		     "\t\tdrop\n"
-		     "\t}\n"
-		     "\tchain raw {\n"
-		     "\t\ttype filter hook prerouting priority -310; policy accept;\n"
-		     "\t\tiifname \"dn*\" jump source\n"
-		     "\t}\n"
-		     "\tchain prerouting {\n"
-		     "\t\ttype nat hook prerouting priority -100; policy accept;\n"
-		     "\t\tip daddr . meta l4proto . th dport vmap @services\n"
-		     "\t\tfib daddr type local meta l4proto . th dport vmap @published\n"
-		     "\t}\n"
-		     "\tchain output {\n"
-		     "\t\ttype nat hook output priority -100; policy accept;\n"
-		     "\t\tip daddr . meta l4proto . th dport vmap @services\n"
-		     "\t\tip daddr != 127.0.0.0/8 fib daddr type local "
-		     "meta l4proto . th dport vmap @published\n"
-		     "\t}\n"
-		     "\tchain postrouting {\n"
-		     "\t\ttype nat hook postrouting priority 100; policy accept;\n"
-		     "\t\tip saddr . ip daddr @hairpin masquerade\n");
+		out,
+		"\t}\n"
+		"\tchain refuse {\n"
+		"\t\tmeta l4proto tcp reject with tcp reset\n"
+		"\t\treject with icmpx admin-prohibited\n"
+		"\t}\n"
+		"\tchain quarantine {\n"
+		"\t\tip saddr . tcp sport @rst_window tcp flags & (fin | syn | rst) == rst "
+		"jump resets\n"
+		"\t\tip daddr @quarantined meta l4proto tcp reject with tcp reset\n"
+		"\t\tip daddr @quarantined drop\n"
+		"\t\tip saddr @quarantined drop\n"
+		/* Of a connection that the node began: its packets, and the answers to them. */
+		"\t\tip saddr @isolated ct direction original drop\n"
+		"\t\tip daddr @isolated ct direction reply drop\n"
+		"\t}\n"
+		/* Before connection tracking: what is spoofed leaves no trace in its table. */
+		"\tchain source {\n"
+		"\t\tip saddr . iifname @nodes return\n"
+		"\t\tdrop\n"
+		"\t}\n"
+		"\tchain raw {\n"
+		"\t\ttype filter hook prerouting priority -310; policy accept;\n"
+		"\t\tiifname \"dn*\" jump source\n"
+		"\t}\n"
+		"\tchain prerouting {\n"
+		"\t\ttype nat hook prerouting priority -100; policy accept;\n"
+		"\t\tip daddr . meta l4proto . th dport vmap @services\n"
+		"\t\tfib daddr type local meta l4proto . th dport vmap @published\n"
+		"\t}\n"
+		"\tchain output {\n"
+		"\t\ttype nat hook output priority -100; policy accept;\n"
+		"\t\tip daddr . meta l4proto . th dport vmap @services\n"
+		"\t\tip daddr != 127.0.0.0/8 fib daddr type local "
+		"meta l4proto . th dport vmap @published\n"
+		"\t}\n"
+		"\tchain postrouting {\n"
+		"\t\ttype nat hook postrouting priority 100; policy accept;\n"
+		"\t\tip saddr . ip daddr @hairpin masquerade\n");
 	/* The second: what a node opens to the world; nobody out there routes to nodes. */
 	if (config->uplink != NULL)
 		g_string_append_printf(out,
@@ -312,6 +329,8 @@ static void print_filters(const DnTable *self, GString *out)
 		"\t}\n"
 		"\tchain from_node {\n"
 		"\t\tct state invalid drop\n"
+		/* Clouds give out a machine's credentials there; no declared range includes it. */
+		"\t\tip daddr 169.254.0.0/16 goto refuse\n"
 		"\t\tip saddr vmap @egress\n"
 		"\t\tgoto refuse\n"
 		"\t}\n"

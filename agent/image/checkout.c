@@ -22,10 +22,12 @@ typedef struct {
 	bool is_directory;
 	bool is_there;
 	off_t size;
+	DnImageFacts facts; /* once it was compared */
 } Entry;
 
 typedef struct {
 	int root_fd;
+	bool direct;
 	GHashTable *entries; /* path → Entry, owned */
 	GPtrArray *files;    /* of Entry, borrowed from entries; the largest first */
 	gint next;           /* atomic: index into files */
@@ -39,6 +41,7 @@ static void free_entry(gpointer data)
 
 	g_free(entry->path);
 	g_free(entry->checksum);
+	dn_image_facts_clear(&entry->facts);
 	g_free(entry);
 }
 
@@ -131,7 +134,7 @@ static bool check_directory(Check *check, Entry *entry, GError **error)
 		return differs(entry->path, "is not the directory of the commit", error);
 	if (fd < 0)
 		return dn_throw_errno(error, errno, "open /%s", entry->path);
-	g_autofree char *found = dn_image_directory_identity(fd, entry->path, error);
+	g_autofree char *found = dn_image_directory_identity(fd, entry->path, &entry->facts, error);
 	if (found == NULL)
 		return false;
 	if (strcmp(found, entry->checksum) != 0)
@@ -161,10 +164,11 @@ static bool check_directories(Check *check, GError **error)
 	return true;
 }
 
-static bool check_file(const Check *check, const Entry *entry, DnDigest *digest, GError **error)
+static bool check_file(const Check *check, Entry *entry, const DnImageReader *reader,
+		       GError **error)
 {
 	g_autofree char *found =
-		dn_image_identity(check->root_fd, entry->path, digest, NULL, error);
+		dn_image_identity(check->root_fd, entry->path, reader, &entry->facts, error);
 
 	if (found == NULL)
 		return false;
@@ -179,6 +183,8 @@ static gpointer check_some(gpointer data)
 {
 	Check *check = data;
 	g_autoptr(DnDigest) digest = dn_digest_new();
+	g_autoptr(DnDirect) direct = check->direct ? dn_direct_new() : NULL;
+	const DnImageReader reader = {.digest = digest, .direct = direct};
 
 	for (;;) {
 		guint i = (guint)g_atomic_int_add(&check->next, 1);
@@ -186,7 +192,7 @@ static gpointer check_some(gpointer data)
 
 		if (i >= check->files->len)
 			return NULL;
-		if (check_file(check, check->files->pdata[i], digest, &failed))
+		if (check_file(check, check->files->pdata[i], &reader, &failed))
 			continue;
 		g_mutex_lock(&check->lock);
 		if (check->failed == NULL)
@@ -258,23 +264,54 @@ static bool verify(Check *check, const DnImageRepo *repo, const char *commit, GE
 	       has_mount_points(check, error);
 }
 
-bool dn_image_checkout_verify(const DnImageRepo *repo, const char *commit, const char *path,
-			      GError **error)
+static DnImageListing *list(const Check *check, const char *commit)
+{
+	DnImageListing *listing = dn_image_listing_new(commit);
+	GHashTableIter iter;
+	gpointer value = NULL;
+
+	g_hash_table_iter_init(&iter, check->entries);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const Entry *entry = value;
+		bool added =
+			dn_image_listing_add(listing, entry->path, entry->checksum, &entry->facts);
+
+		/* The traversal made it from 32 bytes. */
+		g_assert(added);
+	}
+	dn_image_listing_seal(listing);
+	return listing;
+}
+
+DnImageListing *dn_image_checkout_list(const DnImageRepo *repo, const char *commit,
+				       const char *path, bool direct, GError **error)
 {
 	dn_autofd int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	g_autoptr(GHashTable) entries =
 		g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_entry);
 	g_autoptr(GPtrArray) files = g_ptr_array_new();
-	Check check = {.root_fd = fd, .entries = entries, .files = files};
+	Check check = {.root_fd = fd, .direct = direct, .entries = entries, .files = files};
 
-	if (fd < 0)
-		return dn_throw_errno(error, errno, "open checkout %s", path);
+	if (fd < 0) {
+		dn_throw_errno(error, errno, "open checkout %s", path);
+		return NULL;
+	}
 	g_mutex_init(&check.lock);
 	bool sound = verify(&check, repo, commit, error);
 	g_mutex_clear(&check.lock);
-	if (!sound)
-		g_prefix_error(error, "checkout: ");
-	return sound;
+	if (sound)
+		return list(&check, commit);
+	g_prefix_error(error, "checkout: ");
+	return NULL;
+}
+
+bool dn_image_checkout_verify(const DnImageRepo *repo, const char *commit, const char *path,
+			      GError **error)
+{
+	g_autoptr(DnImageListing) listing =
+		dn_image_checkout_list(repo, commit, path, false, error);
+
+	return listing != NULL;
 }
 
 bool dn_image_checkout_make(DnImageRepo *repo, const char *commit, const char *path, GError **error)

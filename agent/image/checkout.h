@@ -6,6 +6,7 @@
 #include <glib.h>
 #include <stdbool.h>
 
+#include "image/listing.h"
 #include "image/repository.h"
 
 /* Hard links from the `bare` repository @repo to a new directory @path. */
@@ -21,7 +22,10 @@ bool dn_image_checkout_make(DnImageRepo *repo, const char *commit, const char *p
 bool dn_image_checkout_verify(const DnImageRepo *repo, const char *commit, const char *path,
 			      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* See dn_image_store_executables_now(). */
-GArray *dn_image_checkout_executables(const DnImageRepo *repo, const char *commit, const char *path,
-				      char *const *may_exec,
-				      GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/*
+ * The same comparison; what it read becomes the listing. @direct: content from the disk, past the
+ * page cache (DN_ERROR_UNSUPPORTED where that cannot be had).
+ */
+DnImageListing *dn_image_checkout_list(const DnImageRepo *repo, const char *commit,
+				       const char *path, bool direct,
+				       GError **error) G_GNUC_WARN_UNUSED_RESULT;

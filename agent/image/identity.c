@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "image/content.h"
+#include "image/elf-file.h"
 
 enum { ID_LIMIT = 65535, NAMES_LIMIT = 65536, VALUE_LIMIT = 65536, TARGET_LIMIT = 4096 };
 
@@ -67,15 +68,21 @@ static GPtrArray *attribute_names(const char *list, size_t size)
 	return names;
 }
 
-/*
- * All xattrs as a(ayay), sorted; *@xattrs is NULL when there are none. @proc is the file by its
- * descriptor, "/proc/self/fd/N", which also reaches a link itself.
- */
-static bool read_attributes(const char *proc, const char *path, GVariant **xattrs, GError **error)
+void dn_image_facts_clear(DnImageFacts *self)
 {
+	g_clear_pointer(&self->xattrs, g_variant_unref);
+	*self = (DnImageFacts){0};
+}
+
+bool dn_image_read_xattrs(int fd, const char *path, GVariant **xattrs, GError **error)
+{
+	/* By this name a link itself is reached too. */
+	char proc[32];
 	char few[256];
 	g_autofree char *many = NULL;
 	char *list = few;
+
+	g_snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
 	ssize_t size = listxattr(proc, few, sizeof(few));
 
 	if (size < 0 && errno == ERANGE) {
@@ -112,21 +119,20 @@ static bool read_attributes(const char *proc, const char *path, GVariant **xattr
 	return true;
 }
 
-/* The owner, mode and xattrs of an open file; @attributes->xattrs is to be unreferenced. */
-static bool describe(int fd, const struct stat *info, const char *path,
-		     DnImageAttributes *attributes, GError **error)
+/* The xattrs of an open file, and with the rest of its facts what the header is made of. */
+static bool describe(int fd, const char *path, DnImageFacts *facts, DnImageAttributes *attributes,
+		     GError **error)
 {
-	char proc[32];
-
-	if (!is_allowed(info, path, error))
+	if (!is_allowed(&facts->info, path, error) ||
+	    !dn_image_read_xattrs(fd, path, &facts->xattrs, error))
 		return false;
-	g_snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
 	*attributes = (DnImageAttributes){
-		.uid = info->st_uid,
-		.gid = info->st_gid,
-		.mode = info->st_mode,
+		.uid = facts->info.st_uid,
+		.gid = facts->info.st_gid,
+		.mode = facts->info.st_mode,
+		.xattrs = facts->xattrs,
 	};
-	return read_attributes(proc, path, &attributes->xattrs, error);
+	return true;
 }
 
 static bool add_header(DnDigest *digest, const DnImageAttributes *attributes)
@@ -137,7 +143,7 @@ static bool add_header(DnDigest *digest, const DnImageAttributes *attributes)
 	return true;
 }
 
-static bool add_link(int fd, const struct stat *info, const char *path, DnDigest *digest,
+static bool add_link(int fd, const char *path, DnDigest *digest, DnImageFacts *facts,
 		     GError **error)
 {
 	DnImageAttributes attributes = {0};
@@ -149,21 +155,26 @@ static bool add_link(int fd, const struct stat *info, const char *path, DnDigest
 	target[length] = '\0';
 	if (!g_utf8_validate(target, -1, NULL))
 		return refuse(path, "is a link to a name that is not UTF-8", error);
-	bool described = describe(fd, info, path, &attributes, error);
-	g_autoptr(GVariant) owned G_GNUC_UNUSED = attributes.xattrs;
+	if (!describe(fd, path, facts, &attributes, error))
+		return false;
 	attributes.target = target;
-	return described && add_header(digest, &attributes);
+	return add_header(digest, &attributes);
 }
 
-static bool add_file(int fd, const struct stat *info, const char *path, DnDigest *digest,
+static bool add_file(int fd, const char *path, const DnImageReader *reader, DnImageFacts *facts,
 		     GError **error)
 {
 	DnImageAttributes attributes = {0};
-	bool described = describe(fd, info, path, &attributes, error);
-	g_autoptr(GVariant) owned G_GNUC_UNUSED = attributes.xattrs;
+	uint8_t magic[4];
 
-	return described && add_header(digest, &attributes) &&
-	       dn_digest_add_fd(digest, fd, NULL, error);
+	if (!describe(fd, path, facts, &attributes, error) ||
+	    !add_header(reader->digest, &attributes))
+		return false;
+	facts->is_elf = pread(fd, magic, sizeof(magic), 0) == (ssize_t)sizeof(magic) &&
+			dn_elf_is(magic, sizeof(magic));
+	if (reader->direct == NULL)
+		return dn_digest_add_fd(reader->digest, fd, NULL, error);
+	return dn_direct_add_fd(reader->direct, fd, reader->digest, error);
 }
 
 /*
@@ -188,39 +199,37 @@ static int open_known(int directory_fd, const char *path, struct stat *info, GEr
 	return fd;
 }
 
-char *dn_image_identity(int directory_fd, const char *path, DnDigest *digest, struct stat *info,
-			GError **error)
+char *dn_image_identity(int directory_fd, const char *path, const DnImageReader *reader,
+			DnImageFacts *facts, GError **error)
 {
-	struct stat own = {0};
-	struct stat *found = info != NULL ? info : &own;
+	DnImageFacts own = {0};
+	DnImageFacts *found = facts != NULL ? facts : &own;
 	uint8_t raw[DN_DIGEST_BYTES];
-	dn_autofd int fd = open_known(directory_fd, path, found, error);
+	dn_autofd int fd = open_known(directory_fd, path, &found->info, error);
 
 	if (fd < 0)
 		return NULL;
-	if (S_ISDIR(found->st_mode)) {
+	if (S_ISDIR(found->info.st_mode)) {
 		refuse(path, "is a directory where the image has a file", error);
 		return NULL;
 	}
-	bool added = S_ISLNK(found->st_mode) ? add_link(fd, found, path, digest, error)
-					     : add_file(fd, found, path, digest, error);
+	bool added = S_ISLNK(found->info.st_mode) ? add_link(fd, path, reader->digest, found, error)
+						  : add_file(fd, path, reader, found, error);
+	dn_image_facts_clear(&own);
 	/* Also after a failure, so that the next one begins afresh. */
-	dn_digest_finish(digest, raw);
+	dn_digest_finish(reader->digest, raw);
 	return added ? dn_digest_text(raw) : NULL;
 }
 
-char *dn_image_directory_identity(int fd, const char *path, GError **error)
+char *dn_image_directory_identity(int fd, const char *path, DnImageFacts *facts, GError **error)
 {
 	DnImageAttributes attributes = {0};
-	struct stat info = {0};
 
-	if (fstat(fd, &info) < 0) {
+	if (fstat(fd, &facts->info) < 0) {
 		dn_throw_errno(error, errno, "look at /%s", path);
 		return NULL;
 	}
-	bool described = describe(fd, &info, path, &attributes, error);
-	g_autoptr(GVariant) owned G_GNUC_UNUSED = attributes.xattrs;
-	if (!described)
+	if (!describe(fd, path, facts, &attributes, error))
 		return NULL;
 	g_autoptr(GBytes) meta = dn_image_directory_meta(&attributes);
 	return dn_digest_bytes(meta);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "image/store.h"
+#include "image/store-private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/failpoint.h"
+#include "base/fd.h"
 #include "base/file.h"
 #include "base/id.h"
 #include "image/catalog.h"
@@ -18,34 +19,6 @@
 #include "image/pull.h"
 #include "image/repository-ostree.h"
 #include "image/sweep.h"
-
-/*
- * STATE_DIR/repo         every object, `bare`
- * STATE_DIR/checkouts    COMMIT: hard links into repo; only what was verified is renamed here
- * STATE_DIR/staging      a checkout before its verification
- * STATE_DIR/damaged      checkouts that failed one later, kept: nodes may still run on them
- *
- * All four are 0700. A node reaches its root through the idmapped clone of a checkout below
- * RUN_DIR, never through these directories, so nobody else needs a way in; and a set-id file that
- * a hostile image brings is out of everybody's reach until it is refused.
- */
-enum { DAMAGED_LIMIT = 8 };
-
-struct DnImageStore {
-	const DnTrustPolicy *trust; /* borrowed */
-	char *repo, *checkouts, *staging, *damaged;
-	uint64_t limit_bytes; /* of one pull */
-	GMutex writing;       /* whoever changes the repository or the checkouts */
-};
-
-/* Clean-up after a failure that is told already. */
-static void drop_staged(const char *path)
-{
-	g_autoptr(GError) error = NULL;
-
-	if (!dn_file_remove_tree(path, &error))
-		g_warning("%s", error->message);
-}
 
 static bool make_private(const char *path, GError **error)
 {
@@ -70,8 +43,13 @@ static void sweep_staging(const DnImageStore *self)
 	while (directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
 		g_autofree char *path = g_build_filename(self->staging, name, NULL);
 
-		drop_staged(path);
+		dn_store_drop(path);
 	}
+}
+
+static void drop_listing(gpointer data)
+{
+	dn_image_listing_unref(data);
 }
 
 DnImageStore *dn_image_store_new(const DnInstance *instance, const DnTrustPolicy *trust,
@@ -80,6 +58,9 @@ DnImageStore *dn_image_store_new(const DnInstance *instance, const DnTrustPolicy
 	g_autoptr(DnImageStore) self = g_new0(DnImageStore, 1);
 
 	g_mutex_init(&self->writing);
+	g_mutex_init(&self->moment);
+	self->listings = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, drop_listing);
+	self->placed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	self->trust = trust;
 	self->limit_bytes = DN_IMAGE_LIMIT_BYTES;
 	self->repo = g_build_filename(instance->state_dir, "repo", NULL);
@@ -101,6 +82,9 @@ void dn_image_store_free(DnImageStore *self)
 	if (self == NULL)
 		return;
 	g_mutex_clear(&self->writing);
+	g_mutex_clear(&self->moment);
+	g_hash_table_unref(self->listings);
+	g_hash_table_unref(self->placed);
 	g_free(self->repo);
 	g_free(self->checkouts);
 	g_free(self->staging);
@@ -113,7 +97,12 @@ char *dn_image_store_checkout(const DnImageStore *self, const char *commit)
 	return g_build_filename(self->checkouts, commit, NULL);
 }
 
-static bool is_commit(const char *commit, GError **error)
+void dn_image_store_set_limit(DnImageStore *self, uint64_t limit_bytes)
+{
+	self->limit_bytes = limit_bytes;
+}
+
+bool dn_store_is_commit(const char *commit, GError **error)
 {
 	if (dn_image_is_commit(commit))
 		return true;
@@ -122,9 +111,8 @@ static bool is_commit(const char *commit, GError **error)
 	return false;
 }
 
-/* Is the image here, complete and unchanged, and may it run as @ref? */
-static bool is_sound(const DnImageStore *self, DnImageRepo *repo, const char *ref,
-		     const char *commit, GError **error)
+bool dn_store_is_sound(DnImageStore *self, DnImageRepo *repo, const char *ref, const char *commit,
+		       GError **error)
 {
 	g_autofree char *path = dn_image_store_checkout(self, commit);
 
@@ -133,170 +121,26 @@ static bool is_sound(const DnImageStore *self, DnImageRepo *repo, const char *re
 			    "image %s (%.12s) is not on this host", ref, commit);
 		return false;
 	}
-	return dn_image_check_now(repo, self->trust, ref, commit, error) &&
-	       dn_image_checkout_verify(repo, commit, path, error);
+	if (!dn_image_check_now(repo, self->trust, ref, commit, error))
+		return false;
+	g_autoptr(DnImageListing) listing =
+		dn_image_checkout_list(repo, commit, path, false, error);
+	if (listing == NULL)
+		return false;
+	dn_store_learn(self, listing);
+	return true;
 }
 
 bool dn_image_store_verify_now(DnImageStore *self, const char *ref, const char *commit,
 			       GError **error)
 {
-	if (!is_commit(commit, error))
+	if (!dn_store_is_commit(commit, error))
 		return false;
 	g_autoptr(DnImageRepo) repo = dn_image_repo_open_now(self->repo, error);
 
 	if (repo == NULL)
 		return false;
-	if (is_sound(self, repo, ref, commit, error))
-		return true;
-	g_prefix_error(error, "image %s (%.12s): ", ref, commit);
-	return false;
-}
-
-/* Make the commit and signatures here those that @ref needs, before any content. */
-static bool bring_commit(const DnImageStore *self, DnImageRepo *repo, const DnImagePull *pull,
-			 const char *ref, GError **error)
-{
-	if (dn_image_check_now(repo, self->trust, ref, pull->commit, NULL))
-		return true;
-	if (!dn_failpoint("agent.image.commit.before", error) ||
-	    !dn_image_pull_commit(repo, pull, error) ||
-	    !dn_failpoint("agent.image.commit.after", error))
-		return false;
-	return dn_image_check_now(repo, self->trust, ref, pull->commit, error);
-}
-
-static guint count_damaged(const DnImageStore *self)
-{
-	g_autoptr(GDir) directory = g_dir_open(self->damaged, 0, NULL);
-	guint n = 0;
-
-	while (directory != NULL && g_dir_read_name(directory) != NULL)
-		n++;
-	return n;
-}
-
-/*
- * Get a checkout that failed its verification out of the way. It is not deleted: nodes may run on
- * it, and what was done to it is evidence.
- */
-static bool set_aside(const DnImageStore *self, const char *commit, GError **error)
-{
-	g_autofree char *path = dn_image_store_checkout(self, commit);
-	g_autofree char *suffix = dn_id_new(6);
-	g_autofree char *aside = g_strdup_printf("%s/%s.%s", self->damaged, commit, suffix);
-
-	if (access(path, F_OK) < 0)
-		return true;
-	if (count_damaged(self) >= DAMAGED_LIMIT) {
-		g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
-			    "%d damaged checkouts are kept in %s: something changes images on this "
-			    "host; look at them, then remove them",
-			    DAMAGED_LIMIT, self->damaged);
-		return false;
-	}
-	if (rename(path, aside) < 0)
-		return dn_throw_errno(error, errno, "set the damaged checkout %s aside", path);
-	return true;
-}
-
-/* Content, checkout, verification; what is verified appears under its final name. */
-static bool bring_content(const DnImageStore *self, DnImageRepo *repo, const DnImagePull *pull,
-			  GError **error)
-{
-	g_autofree char *suffix = dn_id_new(6);
-	g_autofree char *staged = g_strdup_printf("%s/%s", self->staging, suffix);
-	g_autofree char *path = dn_image_store_checkout(self, pull->commit);
-
-	if (!dn_failpoint("agent.image.content.before", error) ||
-	    !dn_image_pull_content(repo, pull, error) ||
-	    !dn_failpoint("agent.image.content.after", error))
-		return false;
-	if (dn_failpoint("agent.image.checkout.before", error) &&
-	    dn_image_checkout_make(repo, pull->commit, staged, error) &&
-	    dn_failpoint("agent.image.verify.before", error) &&
-	    dn_image_checkout_verify(repo, pull->commit, staged, error)) {
-		if (dn_failpoint("agent.image.finish.before", NULL) && rename(staged, path) == 0)
-			return dn_failpoint("agent.image.finish.after", error);
-		dn_throw_errno(error, errno, "put checkout %s in place", path);
-	}
-	drop_staged(staged);
-	return false;
-}
-
-/* As bring_content(); objects that this disk lost or changed are fetched again, once. */
-static bool bring_repaired(const DnImageStore *self, DnImageRepo *repo, const DnImagePull *pull,
-			   bool suspect, GError **error)
-{
-	GError *failed = NULL;
-	unsigned removed = 0;
-
-	if (!suspect && bring_content(self, repo, pull, &failed))
-		return true;
-	if (suspect || g_error_matches(failed, DN_ERROR, DN_ERROR_UNTRUSTED)) {
-		if (!dn_image_sweep(repo, &removed, suspect ? error : NULL)) {
-			if (failed != NULL)
-				g_propagate_error(error, failed);
-			return false;
-		}
-		if (suspect || removed > 0) {
-			g_clear_error(&failed);
-			return bring_content(self, repo, pull, error);
-		}
-	}
-	g_propagate_error(error, failed);
-	return false;
-}
-
-static bool bring(const DnImageStore *self, DnImageRepo *repo, const DnImagePull *pull,
-		  const char *ref, GError **error)
-{
-	g_autofree char *path = dn_image_store_checkout(self, pull->commit);
-	bool suspect = access(path, F_OK) == 0;
-	GError *failed = NULL;
-
-	if (is_sound(self, repo, ref, pull->commit, NULL))
-		return true;
-	if (!bring_commit(self, repo, pull, ref, error)) {
-		/* Refused for this ref: it may be complete and running under another. */
-		if (!suspect)
-			dn_image_discard(repo, pull->commit);
-		return false;
-	}
-	if (suspect && dn_image_checkout_verify(repo, pull->commit, path, NULL))
-		return true;
-	if (!set_aside(self, pull->commit, error))
-		return false;
-	if (bring_repaired(self, repo, pull, suspect, &failed))
-		return true;
-	dn_image_discard(repo, pull->commit);
-	g_propagate_error(error, failed);
-	return false;
-}
-
-void dn_image_store_set_limit(DnImageStore *self, uint64_t limit_bytes)
-{
-	self->limit_bytes = limit_bytes;
-}
-
-bool dn_image_store_ensure_now(DnImageStore *self, const char *url, const char *ref,
-			       const char *commit, GCancellable *cancellable, GError **error)
-{
-	DnImagePull pull = {.url = url,
-			    .commit = commit,
-			    .limit_bytes = self->limit_bytes,
-			    .cancellable = cancellable};
-
-	if (!is_commit(commit, error))
-		return false;
-	g_autoptr(DnImageRepo) repo = dn_image_repo_open_now(self->repo, error);
-	if (repo == NULL)
-		return false;
-	/* Without the lock: a pull that hangs must not keep nodes of other images from starting. */
-	if (is_sound(self, repo, ref, commit, NULL))
-		return true;
-	g_autoptr(GMutexLocker) locked = g_mutex_locker_new(&self->writing);
-	(void)locked;
-	if (bring(self, repo, &pull, ref, error))
+	if (dn_store_is_sound(self, repo, ref, commit, error))
 		return true;
 	g_prefix_error(error, "image %s (%.12s): ", ref, commit);
 	return false;
@@ -305,22 +149,58 @@ bool dn_image_store_ensure_now(DnImageStore *self, const char *url, const char *
 bool dn_image_store_defaults_now(DnImageStore *self, const char *commit, DnRun *defaults,
 				 GError **error)
 {
-	if (!is_commit(commit, error))
+	if (!dn_store_is_commit(commit, error))
 		return false;
 	g_autoptr(DnImageRepo) repo = dn_image_repo_open_now(self->repo, error);
 	return repo != NULL && dn_image_read_defaults_now(repo, commit, defaults, NULL, error);
 }
 
-GArray *dn_image_store_executables_now(DnImageStore *self, const char *commit,
-				       char *const *may_exec, GError **error)
+DnImageListing *dn_image_store_listing_now(DnImageStore *self, const char *commit, GError **error)
 {
-	if (!is_commit(commit, error))
-		return NULL;
 	g_autofree char *path = dn_image_store_checkout(self, commit);
+	g_autoptr(DnImageListing) listing = NULL;
+	GError *failed = NULL;
+
+	if (!dn_store_is_commit(commit, error))
+		return NULL;
+	listing = dn_store_recall(self, commit, NULL);
+	if (listing != NULL)
+		return g_steal_pointer(&listing);
 	g_autoptr(DnImageRepo) repo = dn_image_repo_open_now(self->repo, error);
 	if (repo == NULL)
 		return NULL;
-	return dn_image_checkout_executables(repo, commit, path, may_exec, error);
+	listing = dn_image_checkout_list(repo, commit, path, false, &failed);
+	/* What the commit is stands on the disk as well, where only the page cache was changed. */
+	if (listing == NULL && g_error_matches(failed, DN_ERROR, DN_ERROR_UNTRUSTED))
+		listing = dn_image_checkout_list(repo, commit, path, true, NULL);
+	if (listing == NULL) {
+		g_propagate_prefixed_error(error, failed, "image %.12s: ", commit);
+		return NULL;
+	}
+	g_clear_error(&failed);
+	dn_store_learn(self, listing);
+	return g_steal_pointer(&listing);
+}
+
+static int open_checked(const DnImageStore *self, const DnImageCheck *what, GError **error)
+{
+	g_autofree char *path = what->root != NULL ? g_strdup(what->root)
+						   : dn_image_store_checkout(self, what->commit);
+	int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		dn_throw_errno(error, errno, "open %s", path);
+	return fd;
+}
+
+GArray *dn_image_store_program_files_now(DnImageStore *self, const char *commit, const char *root,
+					 const DnProgramRules *rules, GError **error)
+{
+	g_autoptr(DnImageListing) listing = dn_image_store_listing_now(self, commit, error);
+	const DnImageCheck what = {.commit = commit, .root = root};
+	dn_autofd int root_fd = listing != NULL ? open_checked(self, &what, error) : -1;
+
+	return root_fd >= 0 ? dn_image_program_files(listing, root_fd, rules, error) : NULL;
 }
 
 static bool remove_damaged(const DnImageStore *self, const char *commit, GError **error)
@@ -341,21 +221,39 @@ static bool remove_damaged(const DnImageStore *self, const char *commit, GError 
 
 bool dn_image_store_forget_now(DnImageStore *self, const char *commit, GError **error)
 {
-	if (!is_commit(commit, error))
+	if (!dn_store_is_commit(commit, error))
 		return false;
 	g_autofree char *path = dn_image_store_checkout(self, commit);
-	g_autofree char *suffix = dn_id_new(6);
-	g_autofree char *staged = g_strdup_printf("%s/%s", self->staging, suffix);
+	g_autofree char *staged = dn_store_stage(self);
 	g_autoptr(DnImageRepo) repo = dn_image_repo_open_now(self->repo, error);
 	if (repo == NULL)
 		return false;
-	g_autoptr(GMutexLocker) locked = g_mutex_locker_new(&self->writing);
-	(void)locked;
+	g_autoptr(GMutexLocker) locked G_GNUC_UNUSED = g_mutex_locker_new(&self->writing);
+	dn_store_unlearn(self, commit);
 	/* Renamed first: half a checkout is never seen under the final name. */
 	if (rename(path, staged) < 0 && errno != ENOENT)
 		return dn_throw_errno(error, errno, "remove checkout %s", path);
 	if (!dn_file_remove_tree(staged, error) || !remove_damaged(self, commit, error))
 		return false;
 	dn_image_discard(repo, commit);
+	return true;
+}
+
+bool dn_image_store_verify_files_now(DnImageStore *self, const DnImageCheck *what,
+				     GPtrArray *damages, DnImageMeasure *measure, GError **error)
+{
+	g_autoptr(DnImageListing) listing = dn_image_store_listing_now(self, what->commit, error);
+	dn_autofd int root_fd = listing != NULL ? open_checked(self, what, error) : -1;
+
+	if (root_fd < 0)
+		return false;
+	const DnImageProbe probe = {
+		.listing = listing, .root_fd = root_fd, .content_only = what->root != NULL};
+	if (what->paths == NULL)
+		return dn_image_probe_runs(&probe, damages, measure, error);
+	g_autoptr(DnImageScan) scan = dn_image_scan_new();
+	for (size_t i = 0; what->paths[i] != NULL; i++)
+		if (!dn_image_probe_path(&probe, scan, what->paths[i], damages, error))
+			return false;
 	return true;
 }

@@ -11,6 +11,10 @@
 #include <stdint.h>
 
 #include "core/instance.h"
+#include "image/damage.h"
+#include "image/listing.h"
+#include "image/probe.h"
+#include "image/program.h"
 #include "model/manifest.h"
 #include "model/trust.h"
 
@@ -41,25 +45,52 @@ bool dn_image_store_ensure_now(DnImageStore *self, const char *url, const char *
 char *dn_image_store_checkout(const DnImageStore *self, const char *commit);
 
 /*
+ * Is a checkout of @commit in place that was verified since the store was opened? *@placed, which
+ * may be NULL, tells one from another: it grows with each that is put in place.
+ */
+bool dn_image_store_has(DnImageStore *self, const char *commit, guint *placed);
+
+/*
  * Compare every file of the checkout with the commit: content (SHA-256, parallel, over what the
  * page cache gives), mode, owner, xattrs, nothing extra, nothing missing; signature and ref again.
  */
 bool dn_image_store_verify_now(DnImageStore *self, const char *ref, const char *commit,
 			       GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/*
+ * What the commit has at every path: from memory once its checkout was verified here, otherwise by
+ * verifying it now (past the page cache where only that differs). Fails as verify_now() does.
+ */
+DnImageListing *dn_image_store_listing_now(DnImageStore *self, const char *commit,
+					   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+typedef struct {
+	const char *commit;
+	const char *root;         /* of a node: only content is compared; NULL: the checkout */
+	const char *const *paths; /* without the leading '/'; NULL: every file that can be executed
+				   * or mapped, the largest first, in parallel */
+} DnImageCheck;
+
+/*
+ * Look at single files as they would be executed now: what differs is added to @damages
+ * (probe.h tells a changed page cache from a changed disk). From memory and the page cache alone as
+ * soon as the listing is known. *@measure, which may be NULL, is set where @paths is NULL.
+ */
+bool dn_image_store_verify_files_now(DnImageStore *self, const DnImageCheck *what,
+				     GPtrArray *damages, DnImageMeasure *measure,
+				     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Defaults that the image gives to run (uid -1 and NULL where it says nothing). */
 bool dn_image_store_defaults_now(DnImageStore *self, const char *commit, DnRun *defaults,
 				 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Identities of the files that may be executed: regular, some x bit; limited to @may_exec paths
- * when not NULL. */
-typedef struct {
-	uint64_t dev; /* st_dev as the kernel keys it: major << 20 | minor */
-	uint64_t ino;
-} DnFileIdentity;
-GArray *dn_image_store_executables_now(DnImageStore *self, const char *commit,
-				       char *const *may_exec,
-				       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/*
+ * Every file that can be executed or mapped, with what for: DnProgramFile. Of the checkout, or of
+ * @root, a node's, whose checkout may have been set aside since; NULL: none.
+ */
+GArray *dn_image_store_program_files_now(DnImageStore *self, const char *commit, const char *root,
+					 const DnProgramRules *rules,
+					 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Forget a commit: checkout, ref, objects nobody else needs. */
 bool dn_image_store_forget_now(DnImageStore *self, const char *commit,

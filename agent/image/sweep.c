@@ -9,8 +9,9 @@ static bool is_good_file(DnImageRepo *repo, const char *checksum)
 {
 	g_autofree char *path = g_strdup_printf("objects/%.2s/%s.file", checksum, checksum + 2);
 	g_autoptr(DnDigest) digest = dn_digest_new();
-	g_autofree char *found = dn_image_identity(ostree_repo_get_dfd(dn_image_repo_ostree(repo)),
-						   path, digest, NULL, NULL);
+	g_autofree char *found =
+		dn_image_identity(ostree_repo_get_dfd(dn_image_repo_ostree(repo)), path,
+				  &(DnImageReader){.digest = digest}, NULL, NULL);
 
 	return g_strcmp0(found, checksum) == 0;
 }

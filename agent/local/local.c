@@ -160,6 +160,25 @@ static void get_logs(DnHttpRequest *request)
 	dn_http_answer_one(request, "logs", logs);
 }
 
+static void audit_node(DnHttpRequest *request)
+{
+	const DnLocal *self = local_of(request);
+
+	if (names_node(request))
+		self->ops.audit(request->argument, dn_http_defer(request), self->data);
+}
+
+static void audit_host(DnHttpRequest *request)
+{
+	const DnLocal *self = local_of(request);
+	g_autoptr(DnHostReport) report = report_of(request);
+
+	if (g_str_equal(report->host, request->argument))
+		self->ops.audit(NULL, dn_http_defer(request), self->data);
+	else
+		dn_http_not_found(request, "host", request->argument, "dnode --agent hosts");
+}
+
 /* ---- incidents, events ---- */
 
 static void list_incidents(DnHttpRequest *request)
@@ -200,12 +219,11 @@ static void list_events(DnHttpRequest *request)
 	g_autoptr(GError) error = NULL;
 
 	if (!dn_http_query_u64(request, "since", DN_EPOCH_LIMIT, &since, &error) ||
-	    !dn_http_query_u64(request, "limit", LINES_LIMIT, &limit, &error)) {
+	    !dn_http_query_u64(request, "limit", DN_EVENTS_LIMIT, &limit, &error)) {
 		dn_http_answer_error(request, error);
 		return;
 	}
-	g_autoptr(GPtrArray) events = self->ops.events(
-		since, MIN((unsigned)limit, (unsigned)DN_LOCAL_EVENTS_LIMIT), self->data);
+	g_autoptr(GPtrArray) events = self->ops.events(since, (unsigned)limit, self->data);
 	JsonArray *list = json_array_new();
 	for (guint i = 0; i < events->len; i++)
 		json_array_add_object_element(list,
@@ -215,7 +233,9 @@ static void list_events(DnHttpRequest *request)
 
 static const DnHttpRoute routes[] = {
 	{"GET", "/v1/hosts", DN_BODY_NONE, list_hosts},
+	{"GET", "/v1/hosts/*/audit", DN_BODY_NONE, audit_host},
 	{"GET", "/v1/nodes", DN_BODY_NONE, list_nodes},
+	{"GET", "/v1/nodes/*/audit", DN_BODY_NONE, audit_node},
 	{"GET", "/v1/nodes/*/logs", DN_BODY_NONE, get_logs},
 	{"POST", "/v1/nodes/*/quarantine", DN_BODY_JSON, post_quarantine},
 	{"GET", "/v1/incidents", DN_BODY_NONE, list_incidents},

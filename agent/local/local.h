@@ -7,10 +7,12 @@
  * is checked as well. Nothing here can lift a quarantine, accept a manifest or start a node.
  *
  *   GET  /v1/hosts                  this one; its state is "linked" or "alone"
+ *   GET  /v1/hosts/HOST/audit       GET /v1/nodes/NODE/audit
  *   GET  /v1/nodes[?service=]       GET /v1/nodes/NODE/logs[?lines=&offset=]
  *   POST /v1/nodes/NODE/quarantine  {reason}
  *   GET  /v1/incidents[?service=&node=]   GET /v1/incidents/ID
- *   GET  /v1/events[?since=&limit=] those since the agent was started; no stream
+ *   GET  /v1/events[?since=&limit=] the last DN_EVENTS_KEPT since the agent was
+ *                                   started; no stream
  */
 
 #include <glib.h>
@@ -20,9 +22,10 @@
 #include "base/error.h"
 #include "model/fleet.h"
 
-enum { DN_LOCAL_EVENTS_LIMIT = 256 };
-
 typedef struct DnLocal DnLocal;
+
+/* A request that waits: dn_http_reply() or dn_http_reply_error() of http/server.h answers it. */
+typedef struct DnHttpReply DnLocalReply;
 
 /* What the owner knows and does. Everything returned is the caller's to free. */
 typedef struct {
@@ -35,6 +38,8 @@ typedef struct {
 	/* @offset: where to begin, 0 for the last @lines; where to go on. */
 	char *(*logs)(const char *node, uint32_t lines, uint64_t *offset, void *data,
 		      GError **error);
+	/* Of @node, or of this host when that is NULL; @reply is answered now or later. */
+	void (*audit)(const char *node, DnLocalReply *reply, void *data);
 } DnLocalOps;
 
 /* Serves on the caller's main context. DN_ERROR_INVALID: the path is too long for a socket. */

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/guard.h"
+#include "main/image.h"
+#include "main/incident.h"
+#include "main/saved.h"
+#include "main/watch.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,7 +20,6 @@
 #include "core/life.h"
 #include "manifest/effective.h"
 #include "runtime/root.h"
-#include "wire/json.h"
 
 /*
  * Taking over what an earlier agent left. The files of RUN_DIR/nodes say what it had in mind;
@@ -25,91 +30,157 @@
  * other every trace is removed.
  */
 
-typedef struct {
-	char *id;
-	uint32_t slot;
-	char *digest;
-	DnNodeState state;
-	bool standby, healthy;
-	uint64_t started_ns;
-	uint32_t image;
-	char *incident;
-} Saved;
+enum { FIRST_WAIT_MS = 20, LAST_WAIT_MS = 640 };
 
-static void saved_clear(Saved *saved)
+static void fill_watched(const Node *node, bool created_only, DnWatched *watched)
 {
-	g_free(saved->id);
-	g_free(saved->digest);
-	g_free(saved->incident);
+	dn_watched_fill(watched, node->agent->instance, node->manifest, node->slot,
+			node->container.pid);
+	watched->node.cgroup_id = node->cgroup.id;
+	watched->node.ifindex = node->network.ifindex;
+	watched->node.image = node->image;
+	watched->node.service = dn_node_service(node)->number;
+	watched->node.jit = node->run.jit;
+	watched->start_time = node->container.start_time;
+	watched->is_created = created_only;
+	watched->node.keep_mark = true;
+	watched->node.mode = dn_sensor_mode(node->agent->sensor, node->slot);
 }
 
-static bool read_saved(const char *path, Saved *saved, GError **error)
+/* Do both paths lead to the same directory, now? */
+static bool is_same_directory(const char *one, const char *other)
 {
-	g_autoptr(GBytes) bytes = dn_file_read(path, 64 * 1024, error);
-	g_autoptr(JsonObject) object =
-		bytes == NULL ? NULL : dn_json_parse(bytes, 64 * 1024, error);
+	struct stat a = {0}, b = {0};
+
+	return stat(one, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+/*
+ * What it may execute is told again: somebody may have changed the sensor's set. It is asked of the
+ * checkout that the node runs on, as its first process has it, which may have been set aside since:
+ * another one has other inodes. An image that is no longer as signed, or is not there any more,
+ * gives no set; then the one of before stands, and class `image` answers (damage.c).
+ */
+static bool allow(Agent *agent, const Node *node, bool in_place, const char *own,
+		  const DnRun *defaults, GError **error)
+{
+	g_autofree char *root = dn_node_root_path(agent, node->id);
 	GError *failed = NULL;
 
-	if (object == NULL)
-		return false;
-	saved->id = dn_json_string(object, "id", 64, &failed);
-	saved->slot = (uint32_t)dn_json_u64(object, "slot", DN_SLOTS - 1, &failed);
-	saved->digest = dn_json_string(object, "digest", 64, &failed);
-	g_autofree char *state = dn_json_string(object, "state", 64, &failed);
-	saved->standby = dn_json_bool(object, "standby", &failed);
-	saved->healthy = dn_json_bool(object, "healthy", &failed);
-	saved->started_ns = dn_json_u64(object, "started", G_MAXINT64, &failed);
-	saved->image = (uint32_t)dn_json_u64(object, "image", G_MAXUINT32, &failed);
-	saved->incident = dn_json_string_or_null(object, "incident", 64, &failed);
-	if (failed == NULL && !dn_node_state_parse(state, &saved->state))
-		g_set_error(&failed, DN_ERROR, DN_ERROR_INVALID, "no state is called so");
-	if (failed != NULL)
+	if (!in_place && !is_same_directory(root, own)) {
+		g_warning("node %s runs on a directory that cannot be found; what it may execute "
+			  "stays as it is",
+			  node->id);
+		return true;
+	}
+	g_autoptr(GArray) programs = dn_image_programs_now(agent, node->manifest, defaults,
+							   in_place ? NULL : root, &failed);
+	if (programs != NULL)
+		return dn_image_allow(agent, node->image, programs, error);
+	if (!g_error_matches(failed, DN_ERROR, DN_ERROR_UNTRUSTED) &&
+	    !g_error_matches(failed, G_IO_ERROR, G_IO_ERROR_NOT_FOUND)) {
 		g_propagate_error(error, failed);
-	return failed == NULL;
+		return false;
+	}
+	g_warning("node %s: %s", node->id, failed->message);
+	g_error_free(failed);
+	return true;
 }
 
-static DnSensorNode sensor_node(const Node *node, uint16_t *ports)
+/* @in_place: it runs on the checkout that new nodes get. */
+static bool allow_image(Agent *agent, const Node *node, bool created_only, const DnRun *defaults,
+			bool *in_place, GError **error)
 {
-	DnSensorNode made = {
-		.slot = node->slot,
-		.cgroup_id = node->cgroup.id,
-		.ifindex = node->network.ifindex,
-		.image = node->image,
-		.service = dn_node_service(node)->number,
-		.pid1 = (uint32_t)node->container.pid,
-		.exec = node->manifest->drift_exec,
-		.ports = ports,
-		.keep_mark = true,
-	};
+	g_autofree char *checkout =
+		dn_image_store_checkout(agent->store, node->manifest->image_commit);
+	g_autofree char *own = g_strdup_printf("/proc/%d/root/.", (int)node->container.pid);
 
-	made.n_ports = dn_node_ports(node->manifest, ports);
-	return made;
+	*in_place = is_same_directory(checkout, own);
+	/* The agent before this one may have died before it could say so: see build.c. */
+	if (created_only && !*in_place) {
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "image %.12s was made anew since the node was made, and it has not "
+			    "begun",
+			    node->manifest->image_commit);
+		return false;
+	}
+	return allow(agent, node, *in_place, own, defaults, error);
+}
+
+static bool watch_parts(Agent *agent, Node *node, const DnSaved *saved, bool created_only,
+			GError **error)
+{
+	DnWatched watched;
+
+	node->container.cgroup_id = node->cgroup.id;
+	fill_watched(node, created_only, &watched);
+	watched.mounts = saved->mounts;
+	dn_drill_clean(node);
+	if (!dn_sensor_add_node(agent->sensor, &watched.node, error))
+		return false;
+	node->subject = dn_subject_new(agent, node->id, &watched, error);
+	return node->subject != NULL && dn_node_watch(node, error);
+}
+
+/* What is not there, or is not what it should be, is so the next time too. */
+static bool may_pass(const GError *error)
+{
+	return error->domain != DN_ERROR &&
+	       !g_error_matches(error, G_IO_ERROR, G_IO_ERROR_NOT_FOUND);
+}
+
+/*
+ * What its image says of how it is run. A node does not stop being what it is because this host's
+ * repository has lost something since: then what is known of it has to do.
+ */
+static bool find_defaults(Agent *agent, const Node *node, const DnSaved *saved, bool created_only,
+			  bool *known, DnRun *defaults, GError **error)
+{
+	GError *lost = NULL;
+
+	*known = dn_image_store_defaults_now(agent->store, node->manifest->image_commit, defaults,
+					     &lost);
+	if (*known)
+		return true;
+	if (created_only || may_pass(lost)) {
+		g_propagate_error(error, lost);
+		return false;
+	}
+	g_warning("node %s: %s; what it may execute stays as it is", node->id, lost->message);
+	g_error_free(lost);
+	dn_run_clear(defaults);
+	*defaults = (DnRun){.uid = saved->uid};
+	return true;
 }
 
 /* Find the parts of @node in the kernel. */
-static bool find_parts(Agent *agent, Node *node, bool *created_only, GError **error)
+static bool find_parts(Agent *agent, Node *node, const DnSaved *saved, bool *created_only,
+		       GError **error)
 {
 	DnNetworkSpec network = {
 		.node = node->id, .slot = node->slot, .address = {.v4 = node->address}};
-	uint16_t ports[DN_SENSOR_PORTS];
 	DnRun defaults = {.uid = -1};
+	bool in_place = false, known = false;
 
 	if (!dn_container_find_now(agent->instance, node->id, &node->container, created_only,
 				   error) ||
 	    !dn_network_adopt_now(agent->instance, &network, &node->network, error) ||
 	    !dn_cgroup_open(agent->instance, node->id, &node->cgroup, error) ||
-	    !dn_image_store_defaults_now(agent->store, node->manifest->image_commit, &defaults,
-					 error))
+	    !find_defaults(agent, node, saved, *created_only, &known, &defaults, error))
 		return false;
 	dn_run_effective(&node->manifest->run, &defaults, &node->run);
-	dn_image_remember(agent, node->manifest, node->image, &defaults);
+	bool found =
+		(!known || allow_image(agent, node, *created_only, &defaults, &in_place, error)) &&
+		watch_parts(agent, node, saved, *created_only, error);
+	/* Not before: the set of a node that is not taken over is swept. */
+	if (found)
+		dn_image_adopt(agent, node, in_place, known ? &defaults : NULL);
 	dn_run_clear(&defaults);
-	node->container.cgroup_id = node->cgroup.id;
-	DnSensorNode sensor = sensor_node(node, ports);
-	return dn_sensor_add_node(agent->sensor, &sensor, error) && dn_node_watch(node, error);
+	return found;
 }
 
-static void resume(Node *node, const Saved *saved, bool created_only)
+static void resume(Node *node, const DnSaved *saved, bool created_only)
 {
 	node->built = node->guarded = true;
 	node->started_ns = saved->started_ns;
@@ -121,10 +192,18 @@ static void resume(Node *node, const Saved *saved, bool created_only)
 	if (created_only)
 		node->fifo_fd = dn_container_hold_fifo(node->agent->instance, node->id, NULL);
 	node->state = dn_life_adopted(saved->state, created_only);
+	/* The agent before this one may have died while it held it still. */
+	bool is_evidence = saved->state == DN_NODE_QUARANTINED ||
+			   (saved->incident != NULL && !dn_node_is_isolated(node));
+	if (!is_evidence && dn_cgroup_is_frozen(&node->cgroup))
+		dn_node_thaw(node->agent->sensor, &node->cgroup, node->slot);
+	node->kept = dn_kept_new(node->agent, node->id);
+	if (node->subject != NULL)
+		dn_watch_mounts(node);
 	dn_cut_add_node(node->agent, node);
 }
 
-static Node *node_of(Agent *agent, const Saved *saved, GError **error)
+static Node *node_of(Agent *agent, const DnSaved *saved, GError **error)
 {
 	DnManifest *manifest = g_hash_table_lookup(agent->manifests, saved->digest);
 
@@ -138,19 +217,19 @@ static Node *node_of(Agent *agent, const Saved *saved, GError **error)
 				 saved->standby ? DN_ROLE_STANDBY : DN_ROLE_ACTIVE);
 	node->address = dn_address_of_slot(agent->network, saved->slot);
 	node->image = saved->image;
-	agent->next_image = MAX(agent->next_image, saved->image);
+	/* Until more is known of it: nobody else gets the number. */
+	dn_image_adopt(agent, node, false, NULL);
 	return node;
 }
 
-static bool adopt_one(Agent *agent, const Saved *saved, GError **error)
+static bool adopt_one(Agent *agent, const DnSaved *saved, GError **error)
 {
 	Node *node = node_of(agent, saved, error);
 	bool created_only = false;
 
 	if (node == NULL)
 		return false;
-	if (!dn_image_allow(agent, node->manifest, node->image, error) ||
-	    !find_parts(agent, node, &created_only, error)) {
+	if (!find_parts(agent, node, saved, &created_only, error)) {
 		dn_node_free(node);
 		return false;
 	}
@@ -159,8 +238,32 @@ static bool adopt_one(Agent *agent, const Saved *saved, GError **error)
 	return true;
 }
 
+/*
+ * Take the node of @path over. A kernel that has no descriptor or memory left for a moment must not
+ * cost a healthy node its life: this is tried again for about a second.
+ */
+static bool adopt_patiently(Agent *agent, const char *path, DnSaved *saved, bool *known,
+			    GError **error)
+{
+	for (unsigned wait_ms = FIRST_WAIT_MS;; wait_ms *= 2) {
+		g_autoptr(GError) failed = NULL;
+
+		*known = *known || dn_saved_read(path, saved, &failed);
+		if (*known && adopt_one(agent, saved, &failed))
+			return true;
+		if (wait_ms > LAST_WAIT_MS || !may_pass(failed)) {
+			g_propagate_error(error, g_steal_pointer(&failed));
+			return false;
+		}
+		g_message("%s: tried again: %s", path, failed->message);
+		if (!*known)
+			dn_saved_clear(saved);
+		g_usleep(wait_ms * 1000);
+	}
+}
+
 /* Was it cut, and not destroyed since? Its record may not have got to the disk, nor its state. */
-static bool is_evidence(Agent *agent, const Saved *saved)
+static bool is_evidence(Agent *agent, const DnSaved *saved)
 {
 	const DnIncident *incident = dn_custody_of_node(agent->incidents, saved->id);
 
@@ -176,11 +279,11 @@ static bool is_evidence(Agent *agent, const Saved *saved)
  * What is left of a cut node whose processes have died, or whose link was taken away because its
  * cut could not be verified. Its namespace must be there: one of an earlier boot is no evidence.
  */
-static bool adopt_evidence(Agent *agent, const Saved *saved)
+static bool adopt_evidence(Agent *agent, const DnSaved *saved)
 {
 	g_autofree char *netns = dn_network_netns_path(agent->instance, saved->id);
 	Node *node = g_file_test(netns, G_FILE_TEST_EXISTS) ? node_of(agent, saved, NULL) : NULL;
-	uint16_t ports[DN_SENSOR_PORTS];
+	DnWatched watched;
 	g_autoptr(GError) lacks = NULL;
 	bool created_only = false;
 
@@ -199,13 +302,14 @@ static bool adopt_evidence(Agent *agent, const Saved *saved)
 		alive = false;
 	/* Without a link there is nothing to be cut; what else the maps say of it, they say still.
 	 */
-	DnSensorNode sensor = sensor_node(node, ports);
-	if (linked && !dn_sensor_add_node(agent->sensor, &sensor, &lacks)) {
+	fill_watched(node, created_only, &watched);
+	if (linked && !dn_sensor_add_node(agent->sensor, &watched.node, &lacks)) {
 		g_warning("node %s: %s", node->id, lacks->message);
 		dn_node_free(node);
 		return false;
 	}
-	(void)dn_sensor_mark(agent->sensor, node->slot, DN_SENSOR_MANUAL);
+	dn_sensor_end_isolation(agent->sensor, node->slot);
+	(void)dn_sensor_mark(agent->sensor, node->slot, DN_DRIFT_MANUAL, NULL, 0);
 	resume(node, saved, false);
 	node->state = DN_NODE_QUARANTINED;
 	g_message("node %s is kept as evidence, cut; it has%s processes,%s control group,%s link",
@@ -239,19 +343,23 @@ static void adopt_file(Agent *agent, const char *folder, const char *name)
 {
 	g_autofree char *path = g_build_filename(folder, name, NULL);
 	g_autoptr(GError) error = NULL;
-	Saved saved = {0};
+	DnSaved saved = {0};
 
-	bool known = read_saved(path, &saved, &error);
-	if (known && adopt_one(agent, &saved, &error)) {
+	bool known = false;
+	if (adopt_patiently(agent, path, &saved, &known, &error)) {
 		g_message("node %s goes on", saved.id);
 	} else if (!known || !is_evidence(agent, &saved) || !adopt_evidence(agent, &saved)) {
 		g_message("node file %s: not adopted: %s", name, error->message);
+		if (may_pass(error))
+			dn_report_event(agent, "warning", "node.not-adopted", NULL, NULL,
+					"node %s could not be taken over and is replaced: %s",
+					saved.id != NULL ? saved.id : name, error->message);
 		/* Its file names what remains to the next agent. */
 		bool gone = saved.id == NULL || sweep(agent, saved.id, saved.slot);
 		if (gone && !dn_file_remove(path, NULL))
 			g_warning("%s remains", path);
 	}
-	saved_clear(&saved);
+	dn_saved_clear(&saved);
 }
 
 static void sweep_containers(Agent *agent)
@@ -331,6 +439,7 @@ bool dn_agent_adopt(Agent *agent, GError **error)
 	g_autofree char *folder = g_build_filename(agent->instance->run_dir, "nodes", NULL);
 	g_autoptr(GDir) directory = NULL;
 	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+	g_autoptr(GArray) images = g_array_new(FALSE, FALSE, sizeof(uint32_t));
 	bool taken[DN_SENSOR_SLOTS] = {0};
 	const char *name = NULL;
 
@@ -351,8 +460,12 @@ bool dn_agent_adopt(Agent *agent, GError **error)
 	sweep_probes(agent->instance->run_dir);
 	sweep_probes(agent->instance->state_dir);
 	dn_spares_sweep(agent->instance, agent->slots);
-	for (unsigned i = 0; i < DN_SLOTS; i++)
+	for (unsigned i = 0; i < DN_SLOTS; i++) {
 		taken[i] = agent->slots[i] != NULL;
+		if (taken[i])
+			g_array_append_val(images, agent->slots[i]->image);
+	}
 	dn_sensor_sweep(agent->sensor, taken);
+	dn_sensor_sweep_images(agent->sensor, images);
 	return true;
 }

@@ -9,15 +9,25 @@
  *   config     agent.yaml → DnInstance            state      what survives a restart
  *   orders     what the supervisor asks           report     what it is told
  *   service    share → plan → acts                balance    ready nodes → firewall
- *   node       a node's life, node-files          build      making and removing (worker)
+ *   node       a node's life, node-files          build      when one is made and removed
+ *   parts      what one is made of (worker)
  *   health     probes                             adopt      taking over after a restart
  *   cut        the reflex's plans                 incident   records, verification
  *   reflex-ops what the reflex does (reflex)
  *   response   what people ask for            disk       writes nobody waits for
  *   flows      clients of UDP move on         gap        what the sensor could not tell
+ *   watched    how the sensor knows a node         observe    what it tells but does not answer
+ *   finding    what was seen, as a line            watch      looking at nodes from outside
+ *   found      what is done about what a look has found
+ *   hold       keeping a node still while it is looked at
+ *   guard      what this agent relies on itself    damage     images that were changed
+ *   isolate    nodes that serve although they are evidence
+ *   repair     making images as signed again (worker)
+ *   sweep      what an incident left behind, looked for in siblings
  *   spare      networks made ahead of need        image      what nodes of an image may run
  *   desk       what root asks this agent itself    floor      what time it is at least
  *   journal    what was decided               work       what workers are asked for
+ *   audit      is a node as it should be          share      services on disk
  */
 
 #include <gio/gio.h>
@@ -26,6 +36,7 @@
 #include "cgroup/cgroup.h"
 #include "core/envelope.h"
 #include "core/epoch.h"
+#include "core/image-table.h"
 #include "core/instance.h"
 #include "core/plan.h"
 #include "core/time-floor.h"
@@ -49,6 +60,7 @@
 typedef struct Agent Agent;
 typedef struct Service Service;
 typedef struct Node Node;
+typedef struct Drill Drill; /* drill.c */
 
 /* One service this host knows: its share, and what went wrong lately. */
 struct Service {
@@ -65,6 +77,15 @@ struct Service {
 	uint32_t image_failures; /* in a row: back-off of builds */
 	uint64_t expiry_told_ns; /* CLOCK_MONOTONIC: people heard that its manifest has expired */
 };
+
+/* How often a node did what is only told: observe.c. CLOCK_MONOTONIC. */
+typedef struct {
+	uint64_t first_ns; /* of those that are counted */
+	uint64_t told_ns;  /* the last event */
+	uint32_t times, untold;
+	uint32_t pid; /* the process that it was seen of last, and since when */
+	uint64_t since_ns;
+} DnSeenOften;
 
 /* One node. A slot holds at most one, also while it is being taken apart. */
 struct Node {
@@ -87,8 +108,12 @@ struct Node {
 	bool guarded;   /* the firewall shall know it */
 	bool in_force;  /* and does */
 	bool cut_taken; /* its mark has been handled */
+	bool verified;  /* its profile is being, or was, looked at from outside */
 	bool keep_log;
-	uint32_t image; /* number of its set in the sensor's allow map */
+	bool isolation_told; /* people know that it is isolated */
+	char *indicator_path,
+		*indicator_comm; /* what drift of it that the agent saw had, or NULL */
+	uint32_t image;          /* number of its set in the sensor's allow map */
 	DnContainer container;
 	DnNetwork network;
 	DnCgroup cgroup;
@@ -99,12 +124,21 @@ struct Node {
 	char *replaces;  /* incident whose node this one was made to replace, or NULL */
 	char *incident;
 	uint32_t removals; /* that left something behind */
-	pid_t drill;       /* the helper that was sent in; 0: none */
+	pid_t drill;       /* the helper that was sent in; -1: the agent drifts itself; 0: none */
+	enum dn_drift_class drill_class;
+	Drill *drilling;                  /* owned: a drill that is under way, or NULL */
+	DnSeenOften seen[DN_DRIFT_LIMIT]; /* by class */
+	uint64_t swallowed;               /* observations that found no room, as people know */
+	uint64_t flood_told_ns;           /* CLOCK_MONOTONIC */
+	struct DnSubject *subject;        /* ref; watch.c */
+	int mounts_fd;                    /* tells of changes of its mounts; -1 */
+	GSource *mounts;                  /* owned */
+	uint32_t thaws;                   /* by somebody else, while it was quarantined */
+	struct DnKept *kept;              /* owned; guard.c */
 };
 
 struct ReflexSide; /* cut.c */
 typedef struct Disk Disk;
-typedef struct Image Image;
 typedef struct Spare Spare;
 
 struct Agent {
@@ -118,10 +152,11 @@ struct Agent {
 	GHashTable *manifests; /* char * digest → DnManifest * */
 	GHashTable *services;  /* char * name → Service * */
 	GHashTable *incidents; /* char * id → DnIncident * */
+	GHashTable *unread;    /* set of char * id: records that could not be read at the start */
 	GHashTable *udp;       /* set of char *: addresses that UDP is balanced to */
 	bool udp_known;        /* it was looked at since this agent started */
-	GHashTable *images;    /* see image.c → Image * */
-	uint32_t next_image, next_service;
+	DnImageTable *images;  /* owned; see image.c */
+	uint32_t next_service;
 	Node *slots[DN_SLOTS];
 	Spare *spares[DN_SLOTS]; /* owned */
 	uint32_t spare_failures; /* in a row: back-off, as for nodes */
@@ -134,13 +169,23 @@ struct Agent {
 	GPtrArray *checks; /* of DnCheck: what this host can do, as found at the start */
 	unsigned cgroup_level;
 	DnSensor *sensor;
-	uint64_t losses_told; /* records of the sensor that found no room, as people know */
+	bool watching, watch_again; /* a round is out; another is wanted right after it */
+	unsigned watch_rounds;
+	uint64_t hooks_told_ns; /* CLOCK_MONOTONIC: of what could not be put right */
+	void *strangers;        /* owned; DnInspectLook: how far the host was looked at for them */
+	struct Guard *guard;    /* owned; guard.c */
+	struct Damage *damage;  /* owned; damage.c */
+	uint64_t losses_told;   /* records of the sensor that found no room, as people know */
 	DnFirewall *firewall;
+	bool unbalanced; /* the kernel has refused what the firewall should be, and people know */
 	DnImageStore *store;
 	GMutex store_lock; /* workers: one at a time in the store */
 	gint workers;      /* at work now; atomic */
 	Disk *disk;
-	DnJournal *journal; /* NULL: it could not be opened */
+	DnJournal *journal;       /* NULL: it could not be opened */
+	uint64_t journal_missing; /* entries that found no journal, which the next one tells of */
+	uint32_t journal_failures;
+	uint64_t journal_retry_ns;
 	DnJournalPeer supervisor_journal;
 	struct ReflexSide *side;
 	DnReflex *reflex;
@@ -158,7 +203,16 @@ struct Agent {
 	unsigned event_sequence;
 	GQueue recent; /* of DnEvent *: the last ones, for desk.c */
 	unsigned heartbeat;
+	unsigned sweeps; /* that the supervisor has asked for, under way */
+	char *suspected; /* what people heard last of this host, or NULL */
 };
+
+/*
+ * lock.c: one agent an instance, and nothing beside it. @fd holds RUN_DIR/agent.lock, which goes
+ * with the process. DN_ERROR_CONFLICT: after @wait_ms another still has it.
+ */
+bool dn_agent_lock(const DnInstance *instance, unsigned wait_ms, int *fd,
+		   GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* config.c */
 DnInstance *dn_config_load(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -166,24 +220,6 @@ DnInstance *dn_config_load(const char *path, GError **error) G_GNUC_WARN_UNUSED_
 /* For a host that is not set up yet: @path, or what a host would use that says nothing. */
 DnInstance *dn_config_look(const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dn_config_free(DnInstance *self);
-
-/* state.c: STATE_DIR. Every write is durable before it returns. */
-bool dn_state_load(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool dn_state_save_term(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool dn_state_save_welcome(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool dn_state_load_epochs(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool dn_state_save_epochs(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool dn_state_save_manifest(Agent *agent, const DnManifest *manifest, GBytes *bytes,
-			    GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool dn_state_forget_manifest(Agent *agent, const char *digest,
-			      GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool dn_state_save_service(Agent *agent, const Service *service,
-			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
-void dn_state_save_service_soon(Agent *agent, const Service *service);
-bool dn_state_forget_service(Agent *agent, const char *name,
-			     GError **error) G_GNUC_WARN_UNUSED_RESULT;
-char *dn_state_incident_path(const Agent *agent, const char *id);
-GBytes *dn_state_incident_bytes(const DnIncident *incident);
 
 /*
  * disk.c: durable writes that main does not wait for, in the order they were asked for. @done is
@@ -201,16 +237,23 @@ void dn_disk_tick(Agent *agent); /* try again what could not be written */
 /* service.c */
 Service *dn_service_get(Agent *agent, const char *name); /* made when missing */
 void dn_service_free(Service *self);
+/* Can the balancer take @share beside those of other services? Errors as of dn_share_check(). */
+bool dn_service_check_share(Agent *agent, const DnAssign *share,
+			    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dn_agent_settle(Agent *agent);                           /* plan soon: coalesces */
 void dn_agent_settle_service(Agent *agent, Service *service); /* plan at once */
 uint32_t dn_service_grant(const Service *service);            /* replacements; 0 without a share */
+bool dn_service_misses(Agent *agent, const Node *node); /* a cut one: has its share too few now? */
 
 /* node.c */
 Node *dn_node_new(Agent *agent, uint32_t slot, const char *id, DnManifest *manifest, DnRole role);
 void dn_node_free(Node *self);
 void dn_node_become(Node *self, DnNodeState state);
+/* As it is, it is a node of @manifest from here on. */
+void dn_node_go_on_under(Node *self, DnManifest *manifest);
 bool dn_node_watch(Node *self, GError **error) G_GNUC_WARN_UNUSED_RESULT; /* pidfd */
 void dn_node_start(Node *self);
+bool dn_node_is_being_made(const Node *self); /* or started, by a worker */
 void dn_node_promote(Node *self);
 void dn_node_drain(Node *self);
 void dn_node_stop(Node *self);
@@ -226,18 +269,12 @@ void dn_node_set_timer(Node *self, unsigned after_ms, GSourceFunc call);
 char *dn_node_root_path(const Agent *agent, const char *id);
 char *dn_node_hosts_path(const Agent *agent, const char *id);
 char *dn_node_log_dir(const Agent *agent, const char *id);
+/* On disk, or in memory where the disk has no room: a node is not worth less than its log. */
+bool dn_node_make_log_dir(const Agent *agent, const char *id,
+			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 char *dn_node_hosts_text(const Node *self);
 void dn_nodes_refresh_hosts(Agent *agent);
 void dn_agent_prune_logs(Agent *agent);
-
-/* image.c: @find draws a number for an image that is not known, and is then false. */
-bool dn_image_find(Agent *agent, const DnManifest *manifest, uint32_t *number, DnRun *defaults);
-void dn_image_remember(Agent *agent, const DnManifest *manifest, uint32_t number,
-		       const DnRun *defaults);
-void dn_image_free(Image *self);
-/* Tell the sensor what nodes of this image and manifest may execute; any thread. */
-bool dn_image_allow(Agent *agent, const DnManifest *manifest, uint32_t number,
-		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* spare.c */
 void dn_spares_fill(Agent *agent);          /* when nothing else is being built */
@@ -254,7 +291,22 @@ void dn_spares_sweep(const DnInstance *instance, Node *const *taken);
 enum { DN_NICE_AGENT = -10, DN_URGENT = -15, DN_IN_NO_HURRY = 10 };
 void dn_node_build(Node *self);
 void dn_node_remove(Node *self);
+
+/*
+ * watched.c: how the sensor knows a node, one that was just created. @ports and @udp must outlive
+ * what is returned.
+ */
 size_t dn_node_ports(const DnManifest *manifest, uint16_t ports[DN_SENSOR_PORTS]);
+typedef struct {
+	DnSensorNode node;
+	uint16_t ports[DN_SENSOR_PORTS], udp[DN_SENSOR_PORTS];
+	DnAnswer answers[DN_DRIFT_LIMIT];
+	uint64_t start_time; /* of its first process: field 22 of /proc/PID/stat; 0: not known */
+	bool is_created;     /* and not started */
+	const char *mounts;  /* borrowed; what dn_subject_mounts() said once, or NULL */
+} DnWatched;
+void dn_watched_fill(DnWatched *self, const DnInstance *instance, const DnManifest *manifest,
+		     uint32_t slot, pid_t pid1);
 
 /* health.c */
 void dn_node_probe(Node *self);
@@ -262,6 +314,7 @@ void dn_node_probe(Node *self);
 /* balance.c */
 DnFirewallState *dn_balance_state(Agent *agent);
 bool dn_balance_apply(Agent *agent); /* firewall, then the reflex's plans */
+void dn_balance_tick(Agent *agent);  /* try again what the kernel has refused */
 Service *dn_service_find(Agent *agent, const char *name);
 
 /*
@@ -274,12 +327,23 @@ bool dn_work_is_done(Agent *agent) G_GNUC_WARN_UNUSED_RESULT;
 /* flows.c */
 void dn_flows_follow(Agent *agent, const DnFirewallState *state);
 
+/* finding.c: one printable line, owned by the caller */
+char *dn_finding_of_mark(const Node *node, volatile const struct dn_sensor_mark *mark, bool drill);
+char *dn_finding_of_observation(const Node *node, const struct dn_sensor_observation *observation);
+
+/* observe.c */
+void dn_observed(Agent *agent, const struct dn_sensor_observation *observation);
+bool dn_seen_is_new(DnSeenOften *self, uint32_t pid); /* another process than the last time */
+/* What to put behind an event that may be told now; NULL: too soon, it is counted. */
+char *dn_seen_tell(DnSeenOften *self, bool always);
+
 /* gap.c */
 void dn_gap_open(Agent *agent);
-void dn_gap_look(Agent *agent); /* has the sensor lost anything since? Then look everywhere */
+void dn_gap_look(Agent *agent); /* has the sensor lost anything since? Then look there */
 
 /* cut.c */
 bool dn_cut_open(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Leaves nothing begun when it fails: it may be called again. */
 bool dn_cut_start(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 void dn_cut_close(Agent *agent);
 void dn_cut_add_node(Agent *agent, const Node *node);
@@ -290,21 +354,17 @@ void dn_cut_taken_over(Agent *agent, uint32_t slot);
 void dn_cut_arm(Agent *agent, const DnFirewallState *state);
 void dn_cut_record(Agent *agent, uint32_t slot, const Node *node, DnIncident *incident);
 
-/* incident.c */
-void dn_incident_open(Agent *agent, Node *node);
-void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome);
-void dn_incident_adopt(Agent *agent, Node *node);
-void dn_incident_replaced(Node *node);
-bool dn_incident_stamp(Agent *agent, const char *id, DnStage stage,
-		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
-/* response.c */
-bool dn_incident_destroy(Agent *agent, const DnOrder *order,
-			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool dn_agent_quarantine(Agent *agent, const char *node, const char *reason,
-			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/*
+ * drill.c: drifts made on purpose, by a helper in the node's cgroup or by the agent itself. A drill
+ * ends when its drift was noticed, or after a time in which it was not, which is told.
+ */
 bool dn_agent_drill(Agent *agent, const char *node, const char *class,
 		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Is drift of @drift, of which process @pid is said to be the maker, the drill under way? */
+bool dn_drill_is(const Node *node, enum dn_drift_class drift, uint32_t pid);
+void dn_drill_noticed(Node *node);
+void dn_drill_clean(const Node *node); /* an earlier agent may have died in the middle of one */
+void dn_drill_free(Drill *self);
 
 /* floor.c: the time to judge by */
 bool dn_floor_load(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -337,22 +397,12 @@ void dn_report_incident(Agent *agent, const DnIncident *incident);
 void dn_report_event(Agent *agent, const char *severity, const char *kind, const char *service,
 		     const char *node, const char *format, ...) G_GNUC_PRINTF(6, 7);
 
-/* journal.c: entries, and answers that wait for them */
-void dn_agent_open_journal(Agent *agent);
-void dn_agent_close_journal(Agent *agent);
-void dn_agent_journal_event(Agent *agent, const DnEvent *event);
-void dn_agent_journal_manifest(Agent *agent, const DnManifest *manifest);
-void dn_agent_journal_node(const Node *node);
-void dn_agent_journal_incident(Agent *agent, const DnIncident *incident, GBytes *record);
-void dn_agent_journal_budget(Agent *agent, const char *kind, const Service *service,
-			     const char *about);
-void dn_agent_journal_head(Agent *agent, const DnJournalHead *head); /* the supervisor's */
-void dn_agent_journal_link_closed(Agent *agent);
-/* May @order be carried out while the journal is as it is? What protects always may. */
-bool dn_agent_may_promise(Agent *agent, const DnOrder *order,
-			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Send @answer, which is taken, once the decision is durable; to this link only. */
-void dn_agent_answer(Agent *agent, const DnOrder *order, DnAnswerTo *answer);
+/*
+ * Something on this host was changed that no node could have changed, or cannot be put right:
+ * people are told, once for each @reason in a row, and nothing new is placed here until one of them
+ * says so.
+ */
+void dn_report_suspect(Agent *agent, const char *reason);
 
 /* adopt.c */
 bool dn_agent_adopt(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -360,4 +410,8 @@ bool dn_agent_adopt(Agent *agent, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* enrol.c, cleanup.c: verbs of the program */
 bool dn_agent_enrol(const DnInstance *instance, const char *token,
 		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
-bool dn_agent_cleanup(const DnInstance *instance, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/*
+ * DN_ERROR_CONFLICT: an agent runs, or, unless @force, evidence is here that nobody has destroyed.
+ */
+bool dn_agent_cleanup(const DnInstance *instance, bool force,
+		      GError **error) G_GNUC_WARN_UNUSED_RESULT;

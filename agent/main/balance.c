@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/incident.h"
 
 #include "base/clock.h"
 #include "core/life.h"
+
+static bool is_cut(Agent *agent, const Node *node)
+{
+	return dn_sensor_is_marked(agent->sensor, node->slot) && !dn_node_is_isolated(node);
+}
 
 /* A node's place in the balancer: serving, healthy, and not marked in the meantime. */
 static bool serves(Agent *agent, const Node *node)
 {
 	return dn_life_serves(node->state, node->role == DN_ROLE_STANDBY, node->health.healthy,
-			      dn_sensor_is_marked(agent->sensor, node->slot),
-			      dn_cut_has_entered(agent, node->slot));
+			      is_cut(agent, node), dn_cut_has_entered(agent, node->slot));
 }
 
 static void add_local(Agent *agent, const Service *service, DnBalanced *balanced)
@@ -78,8 +83,8 @@ static void add_guarded(Agent *agent, const Node *node, DnFirewallState *state)
 {
 	DnGuarded *guarded = dn_guarded_new(node->address, node->network.ifname);
 
-	guarded->quarantined = node->state == DN_NODE_QUARANTINED ||
-			       dn_sensor_is_marked(agent->sensor, node->slot);
+	guarded->quarantined = node->state == DN_NODE_QUARANTINED || is_cut(agent, node);
+	guarded->isolated = !guarded->quarantined && dn_node_is_isolated(node);
 	guarded->listen = node->manifest->listen;
 	add_egress(agent, node, guarded);
 	g_ptr_array_add(state->guarded, guarded);
@@ -102,6 +107,23 @@ DnFirewallState *dn_balance_state(Agent *agent)
 	return state;
 }
 
+/* It is tried again and again: people hear when it begins, and when it is over. */
+static void tell(Agent *agent, const GError *error)
+{
+	bool was_unbalanced = agent->unbalanced;
+
+	agent->unbalanced = error != NULL;
+	if (error != NULL && was_unbalanced)
+		g_warning("%s", error->message);
+	else if (error != NULL)
+		dn_report_event(agent, "critical", "firewall.failed", NULL, NULL,
+				"%s; what was in force before stays, and it is tried again",
+				error->message);
+	else if (was_unbalanced)
+		dn_report_event(agent, "info", "firewall.restored", NULL, NULL,
+				"the firewall is as it should be again");
+}
+
 bool dn_balance_apply(Agent *agent)
 {
 	g_autoptr(GError) error = NULL;
@@ -109,15 +131,20 @@ bool dn_balance_apply(Agent *agent)
 	if (agent->firewall == NULL)
 		return false;
 	g_autoptr(DnFirewallState) state = dn_balance_state(agent);
-	if (!dn_firewall_apply(agent->firewall, state, &error)) {
-		dn_report_event(agent, "critical", "firewall.failed", NULL, NULL, "%s",
-				error->message);
+	bool applied = dn_firewall_apply(agent->firewall, state, &error);
+	tell(agent, error);
+	if (!applied)
 		return false;
-	}
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		if (agent->slots[i] != NULL)
 			agent->slots[i]->in_force = agent->slots[i]->guarded;
 	dn_cut_arm(agent, state);
 	dn_flows_follow(agent, state);
 	return true;
+}
+
+void dn_balance_tick(Agent *agent)
+{
+	if (agent->unbalanced)
+		(void)dn_balance_apply(agent);
 }

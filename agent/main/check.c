@@ -25,7 +25,7 @@
 #include "sensor/probe.h"
 #include "wire/json.h"
 
-enum { KERNEL_MAJOR = 5, KERNEL_MINOR = 15 };
+enum { KERNEL_MAJOR = 5, KERNEL_MINOR = 15, CORE_PATTERN = 4096 };
 
 static void free_check(gpointer data)
 {
@@ -83,7 +83,7 @@ static void check_bpf(GPtrArray *checks, const DnInstance *instance)
 		[DN_PROBE_CGROUP_SKB] = {"bpf-cgroup-skb", "the cut inside the node", true},
 		[DN_PROBE_SCHED_CLS] = {"bpf-tc", "the cut outside the node", true},
 		[DN_PROBE_RING_BUFFER] = {"bpf-ring-buffer", "verdicts are told at once", true},
-		[DN_PROBE_LSM] = {"bpf-lsm", "an extra; nothing depends on it", false},
+		[DN_PROBE_LSM] = {"lsm", "drift can be denied before it has an effect", false},
 	};
 	struct statfs at = {0};
 
@@ -176,6 +176,23 @@ static void check_memfd(GPtrArray *checks)
 			   "seen of all the same"));
 }
 
+/*
+ * A process of a node may lower its own limit to 0, and then die as it likes: that starts a program
+ * of the host with its memory. A socket (Linux 6.16) no limit keeps away.
+ */
+static void check_core(GPtrArray *checks)
+{
+	g_autofree char *pattern =
+		dn_file_read_kernel("/proc/sys/kernel/core_pattern", CORE_PATTERN, NULL);
+	bool can = pattern != NULL && pattern[0] != '|' && pattern[0] != '@';
+
+	add(checks, "core-pattern", false, can,
+	    can ? g_strdup("core dumps are files, of which nodes leave none")
+		: g_strdup_printf("core dumps go to %s, which a node's process can have started "
+				  "with its own; set kernel.core_pattern to a file",
+				  pattern != NULL ? g_strchomp(pattern) : "(cannot be read)"));
+}
+
 GPtrArray *dn_checks_now(const DnInstance *instance)
 {
 	GPtrArray *checks = g_ptr_array_new_with_free_func(free_check);
@@ -186,8 +203,22 @@ GPtrArray *dn_checks_now(const DnInstance *instance)
 	check_cgroup(checks);
 	check_users(checks, instance);
 	check_memfd(checks);
+	check_core(checks);
 	check_network(checks);
 	return checks;
+}
+
+void dn_checks_set_lsm(GPtrArray *checks, bool can, const char *why)
+{
+	for (unsigned i = 0; i < checks->len; i++) {
+		DnCheck *check = checks->pdata[i];
+
+		if (!g_str_equal(check->name, "lsm"))
+			continue;
+		check->can = can;
+		g_free(check->why);
+		check->why = g_strdup(why);
+	}
 }
 
 void dn_checks_add_holes(GPtrArray *checks, const char *version)

@@ -12,7 +12,7 @@
 #include "core/instance.h"
 
 typedef struct {
-	const char *name; /* static: "bpf-lsm" */
+	const char *name; /* static: "lsm" */
 	bool required;    /* without it no node runs here */
 	bool can;
 	char *why; /* one printable line: what was found, or what to do; owned */
@@ -26,6 +26,9 @@ GPtrArray *dn_checks_now(const DnInstance *instance) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Appends the runtime's rows: its version, holes, and whether a throw-away container starts. */
 void dn_checks_add_runtime_now(GPtrArray *checks, const DnInstance *instance);
+
+/* What the row "lsm" says of a running agent: whether its programs are there, not could be. */
+void dn_checks_set_lsm(GPtrArray *checks, bool can, const char *why);
 
 /* Appends the row of holes of @version, as the runtime prints it. */
 void dn_checks_add_holes(GPtrArray *checks, const char *version);

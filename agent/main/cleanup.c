@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/saved.h"
+#include "main/state.h"
 
 #include <string.h>
 #include <sys/mount.h>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/file.h"
 #include "runtime/root.h"
 
-enum { TRIES = 50, PAUSE_US = 100000 };
+enum { TRIES = 50, PAUSE_US = 100000, ENDING_MS = 5000 };
 
 /*
  * Take away everything an agent of this instance made outside its state directory: nodes, also
- * quarantined ones, table, programs, cgroups. For a host that leaves the fleet; the caller has
- * seen to it that no agent runs.
+ * quarantined ones, table, programs, cgroups. For a host that leaves the fleet, once its agent has
+ * ended, for which this waits a moment.
  */
 
 static void complain(GError *error)
@@ -92,11 +95,61 @@ static bool remove_groups(const DnInstance *instance, GError **error)
 	return false;
 }
 
-bool dn_agent_cleanup(const DnInstance *instance, GError **error)
+static bool is_evidence(const DnInstance *instance, const DnSaved *saved)
+{
+	return saved->state == DN_NODE_QUARANTINED || saved->incident != NULL ||
+	       (saved->state != DN_NODE_CREATING && dn_sensor_left_marked(instance, saved->slot));
+}
+
+/* Was a node cut whose record is not on the disk: while no agent ran, or while that had no room? */
+static bool check_nodes(const DnInstance *instance, GError **error)
+{
+	g_autofree char *folder = g_build_filename(instance->run_dir, "nodes", NULL);
+	g_autoptr(GDir) directory = g_dir_open(folder, 0, NULL);
+	const char *name = NULL;
+	bool cut = false;
+
+	while (!cut && directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
+		g_autofree char *path = g_build_filename(folder, name, NULL);
+		DnSaved saved = {0};
+
+		if (!g_str_has_suffix(name, ".json"))
+			continue;
+		cut = !dn_saved_read(path, &saved, NULL) || is_evidence(instance, &saved);
+		dn_saved_clear(&saved);
+		if (cut)
+			g_set_error(
+				error, DN_ERROR, DN_ERROR_CONFLICT,
+				"node %.*s was cut, or nobody can tell, and there is no record of "
+				"it; start the agent, which makes one",
+				(int)(strlen(name) - strlen(".json")), name);
+	}
+	return !cut;
+}
+
+/* What a running agent would miss, and what only a responder may destroy, stays. */
+static bool may_clean(const DnInstance *instance, bool force, int *locked, GError **error)
+{
+	if (!dn_file_make_directory(instance->run_dir, 0711, error))
+		return false;
+	if (!dn_agent_lock(instance, ENDING_MS, locked, error)) {
+		g_prefix_error(error, "nothing is cleaned up, stop it first: ");
+		return false;
+	}
+	if (force || (dn_state_check_evidence(instance, error) && check_nodes(instance, error)))
+		return true;
+	g_prefix_error(error, "nothing is cleaned up without --force: ");
+	return false;
+}
+
+bool dn_agent_cleanup(const DnInstance *instance, bool force, GError **error)
 {
 	g_autoptr(GPtrArray) none = g_ptr_array_new();
+	dn_autofd int locked = -1;
 	GError *failed = NULL;
 
+	if (!may_clean(instance, force, &locked, error))
+		return false;
 	remove_nodes(instance);
 	dn_spares_sweep(instance, NULL);
 	if (!remove_groups(instance, error))

@@ -8,6 +8,12 @@
 /* Highest uid base for which the last slot still lies below 2^32. */
 #define UID_BASE_LIMIT (UINT32_MAX - (uint32_t)DN_SLOTS * DN_UIDS_PER_NODE)
 
+/* Classes of isolation, each with the OCI runtime that gives it. A manifest may name no other. */
+static const DnField isolation_fields[] = {
+	{"container", DN_FIELD_TEXT, 0, DN_MEMBER(DnInstance, runtime), .max = 4096},
+	{0},
+};
+
 static const DnField fields[] = {
 	{"name", DN_FIELD_NAME, DN_FIELD_REQUIRED, DN_MEMBER(DnInstance, name)},
 	{"state_dir", DN_FIELD_PATH, 0, DN_MEMBER(DnInstance, state_dir)},
@@ -15,6 +21,7 @@ static const DnField fields[] = {
 	{"cgroup_parent", DN_FIELD_RELATIVE, 0, DN_MEMBER(DnInstance, cgroup_parent)},
 	{"bpf_dir", DN_FIELD_PATH, 0, DN_MEMBER(DnInstance, bpf_dir)},
 	{"runtime", DN_FIELD_TEXT, 0, DN_MEMBER(DnInstance, runtime), .max = 4096},
+	{"isolation", DN_FIELD_MAP, .fields = isolation_fields},
 	{"runtime_root", DN_FIELD_PATH, 0, DN_MEMBER(DnInstance, runtime_root)},
 	{"uid_base", DN_FIELD_UINT, 0, DN_MEMBER(DnInstance, uid_base), .min = 65536,
 	 .max = UID_BASE_LIMIT},

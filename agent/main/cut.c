@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "main/incident.h"
 #include "main/side.h"
 
 #include <string.h>
@@ -9,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "core/respawn.h"
 
@@ -44,26 +46,9 @@ static gboolean on_verdict(int fd, GIOCondition condition, gpointer data)
 	return G_SOURCE_CONTINUE;
 }
 
-/* A refused exec, or one that the manifest only observes or denies. */
 static void observed(const struct dn_sensor_observation *observation, void *data)
 {
-	Agent *agent = data;
-	Node *node = observation->slot < DN_SLOTS ? agent->slots[observation->slot] : NULL;
-
-	if (node == NULL || !node->built)
-		return;
-	bool refused = observation->class == DN_SENSOR_EXEC_REFUSED;
-	if (refused && !dn_sensor_refused_is_foreign(agent->sensor, node->image, observation,
-						     (uint32_t)node->container.pid))
-		return;
-	dn_report_event(agent, "warning", refused ? "drift.refused" : "drift.exec",
-			node->manifest->service, node->id,
-			"node %s: process %u (%.16s) %s \"%.191s\", which is not in its image",
-			node->id, observation->pid, (const char *)observation->comm,
-			refused ? "was refused" : "tried", (const char *)observation->path);
-	if (refused && node->manifest->drift_exec == DN_ANSWER_QUARANTINE &&
-	    dn_sensor_mark(agent->sensor, node->slot, DN_SENSOR_EXEC_REFUSED))
-		dn_reflex_ring(agent->reflex);
+	dn_observed(data, observation);
 }
 
 static gboolean on_observed(int fd, GIOCondition condition, gpointer data)
@@ -119,6 +104,13 @@ bool dn_cut_open(Agent *agent, GError **error)
 	return true;
 }
 
+static void forget_start(struct ReflexSide *side)
+{
+	dn_source_clear(&side->verdict);
+	dn_source_clear(&side->observed);
+	g_clear_pointer(&side->firewall, dn_firewall_free);
+}
+
 bool dn_cut_start(Agent *agent, GError **error)
 {
 	struct ReflexSide *side = agent->side;
@@ -144,7 +136,11 @@ bool dn_cut_start(Agent *agent, GError **error)
 	side->verdict = watch(side->verdict_fd, G_SOURCE_FUNC(on_verdict), agent);
 	side->observed =
 		watch(dn_sensor_observation_fd(agent->sensor), G_SOURCE_FUNC(on_observed), agent);
-	agent->reflex = dn_reflex_start(&source, &ops, on_outcome, agent, error);
+	agent->reflex = dn_failpoint("agent.reflex.start.before", error)
+				? dn_reflex_start(&source, &ops, on_outcome, agent, error)
+				: NULL;
+	if (agent->reflex == NULL)
+		forget_start(side);
 	return agent->reflex != NULL;
 }
 
@@ -155,8 +151,7 @@ void dn_cut_close(Agent *agent)
 	g_clear_pointer(&agent->reflex, dn_reflex_stop);
 	if (side == NULL)
 		return;
-	dn_source_clear(&side->verdict);
-	dn_source_clear(&side->observed);
+	forget_start(side);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		clear_slot(&side->slots[i]);
 	for (unsigned i = 0; i < DUMPS; i++)
@@ -164,7 +159,6 @@ void dn_cut_close(Agent *agent)
 	dn_fd_clear(&side->replay_fd);
 	dn_fd_clear(&side->verdict_fd);
 	dn_firewall_state_free(side->state);
-	dn_firewall_free(side->firewall);
 	g_mutex_clear(&side->lock);
 	g_clear_pointer(&agent->side, g_free);
 }
@@ -254,6 +248,8 @@ static void arm(Agent *agent, const DnFirewallState *state, const Node *node)
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GBytes) cut = NULL;
 	g_autoptr(GBytes) promote = NULL;
+	g_autoptr(GBytes) isolate =
+		dn_firewall_serialise_isolation(agent->firewall, node->address, NULL);
 
 	if (standby != NULL) {
 		plan.standby =
@@ -271,6 +267,7 @@ static void arm(Agent *agent, const DnFirewallState *state, const Node *node)
 			  node->id, error->message);
 	plan.cut = cut;
 	plan.promote = promote;
+	plan.isolate = isolate;
 	if (!dn_reflex_arm(agent->reflex, &plan))
 		g_info("cut of node %s is too large to be prepared", node->id);
 }
@@ -294,6 +291,7 @@ void dn_cut_arm(Agent *agent, const DnFirewallState *state)
 		    node->state != DN_NODE_QUARANTINED)
 			arm(agent, state, node);
 	}
+	dn_isolation_look(agent);
 }
 
 void dn_cut_record(Agent *agent, uint32_t slot, const Node *node, DnIncident *incident)

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/audit.h"
+#include "main/incident.h"
+
+#include <string.h>
 
 #include "base/error.h"
+#include "http/server.h"
+#include "wire/json.h"
 
 /* What root asks this agent itself; the same whether or not a supervisor can be reached. */
 
@@ -59,6 +65,27 @@ static char *logs(const char *node, uint32_t lines, uint64_t *offset, void *data
 	return dn_agent_read_logs(data, node, lines, offset, error);
 }
 
+static void on_audited(Agent *agent, const char *text, const GError *error, gpointer data)
+{
+	DnLocalReply *reply = data;
+	g_autoptr(GBytes) bytes = text != NULL ? g_bytes_new(text, strlen(text)) : NULL;
+	g_autoptr(GError) broken = NULL;
+	JsonObject *audit = bytes != NULL ? dn_json_parse(bytes, strlen(text), &broken) : NULL;
+
+	if (audit == NULL) {
+		dn_http_reply_error(reply, error != NULL ? error : broken);
+		return;
+	}
+	JsonObject *document = json_object_new();
+	json_object_set_object_member(document, "audit", audit);
+	dn_http_reply(reply, document);
+}
+
+static void audit(const char *node, DnLocalReply *reply, void *data)
+{
+	dn_audit_begin(data, node, on_audited, reply);
+}
+
 bool dn_desk_open(Agent *agent, GError **error)
 {
 	static const DnLocalOps ops = {.report = report,
@@ -66,7 +93,8 @@ bool dn_desk_open(Agent *agent, GError **error)
 				       .cidr = cidr,
 				       .events = events,
 				       .quarantine = quarantine,
-				       .logs = logs};
+				       .logs = logs,
+				       .audit = audit};
 	g_autofree char *path = g_build_filename(agent->instance->run_dir, "agent.sock", NULL);
 
 	agent->local = dn_local_new(path, &ops, agent, error);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "main/agent.h"
+#include "main/state.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,9 +13,8 @@
 #include "manifest/trust-file.h"
 #include "seal/digest.h"
 #include "seal/token.h"
-#include "wire/json.h"
 
-enum { OLD_JOURNALS = 1000 };
+enum { KEPT_LIMIT = 1000, KEY_TEXT = 128 };
 
 static const char pending_key[] = "enrol.key"; /* becomes agent.key when the supervisor agrees */
 
@@ -85,30 +84,76 @@ static bool check_earlier(const DnInstance *instance, const DnHostToken *token, 
 		return true;
 	g_set_error(
 		error, DN_ERROR, DN_ERROR_CONFLICT,
-		"%s is the state of a host of cluster %s, the token is of cluster %s; remove that "
-		"directory first",
+		"%s is the state of a host of cluster %s, the token is of cluster %s; move that "
+		"directory away first",
 		instance->state_dir, trust->cluster, token->cluster);
 	return false;
 }
 
-/* A journal is of one key. That of the last one is kept beside the new, for whoever compares. */
-static bool set_journal_aside(const DnInstance *instance, GError **error)
+/* What belongs to the last key is kept beside what begins with the new, for whoever compares. */
+static bool set_aside(const DnInstance *instance, const char *name, GError **error)
 {
-	g_autofree char *journal = state_path(instance, "journal");
+	g_autofree char *path = state_path(instance, name);
 
-	for (unsigned number = 1; number < OLD_JOURNALS; number++) {
-		g_autofree char *aside = g_strdup_printf("%s.%u", journal, number);
+	for (unsigned number = 1; number < KEPT_LIMIT; number++) {
+		g_autofree char *aside = g_strdup_printf("%s.%u", path, number);
 
 		if (g_file_test(aside, G_FILE_TEST_EXISTS))
 			continue;
-		if (rename(journal, aside) == 0 || errno == ENOENT)
+		if (rename(path, aside) == 0 || errno == ENOENT)
 			return true;
-		return dn_throw_errno(error, errno, "keep %s as %s", journal, aside);
+		return dn_throw_errno(error, errno, "keep %s as %s", path, aside);
 	}
 	g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
-		    "%s: %u earlier journals are kept already; move them away", journal,
-		    OLD_JOURNALS - 1);
+		    "%s: %u earlier ones are kept already; move them away", path, KEPT_LIMIT - 1);
 	return false;
+}
+
+/*
+ * A name of the cluster, and the range that goes with it, is of one key for good. Whether this host
+ * has had its ranges under @key: it comes again as who it was.
+ */
+static bool has_ranges_of(const DnInstance *instance, const DnSecretKey *key)
+{
+	const Agent agent = {.instance = (DnInstance *)instance};
+	g_autoptr(JsonObject) object = dn_state_load_json(&agent, "", "network", NULL);
+	g_autofree char *text = dn_secret_key_public_text(key);
+	g_autofree char *known =
+		object != NULL ? dn_json_string_or_null(object, "key", KEY_TEXT, NULL) : NULL;
+
+	return g_strcmp0(known, text) == 0;
+}
+
+/* Nodes and evidence are of a name and its addresses: neither goes over to another. */
+static bool check_left(const DnInstance *instance, GError **error)
+{
+	g_autofree char *folder = g_build_filename(instance->run_dir, "nodes", NULL);
+	g_autoptr(GDir) directory = g_dir_open(folder, 0, NULL);
+	const char *name = NULL;
+
+	while (directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
+		if (!g_str_has_suffix(name, ".json"))
+			continue;
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "this host has a new key and still nodes of the last one (%.*s); take "
+			    "them away first: dnode-agent cleanup",
+			    (int)(strlen(name) - strlen(".json")), name);
+		return false;
+	}
+	return dn_state_check_evidence(instance, error);
+}
+
+/* The cluster tells a new name its ranges; those of the last one would be held against it. */
+static bool leave_name(const DnInstance *instance, const DnSecretKey *key, GError **error)
+{
+	const Agent agent = {.instance = (DnInstance *)instance};
+	g_autofree char *network = state_path(instance, "network.json");
+
+	if (has_ranges_of(instance, key))
+		return true;
+	g_autoptr(GPtrArray) incidents = dn_state_list(&agent, "incidents", ".json");
+	return (incidents->len == 0 || set_aside(instance, "incidents", error)) &&
+	       dn_file_remove(network, error);
 }
 
 /* The key goes last: a host with a key is an enrolled one. */
@@ -123,7 +168,8 @@ static bool save(const DnInstance *instance, const DnSecretKey *key, const DnEnr
 
 	return save_epochs(instance, enrolled, error) &&
 	       dn_failpoint("agent.enrol.journal.before", error) &&
-	       set_journal_aside(instance, error) &&
+	       set_aside(instance, "journal", error) &&
+	       dn_failpoint("agent.enrol.name.before", error) && leave_name(instance, key, error) &&
 	       dn_failpoint("agent.enrol.trust.before", error) &&
 	       dn_file_replace(trust, enrolled->trust, 0644, error) &&
 	       dn_failpoint("agent.enrol.supervisor.before", error) &&
@@ -170,7 +216,7 @@ static bool enrol(const DnInstance *instance, const char *text, GError **error)
 	    !check_earlier(instance, token, error))
 		return false;
 	g_autoptr(DnSecretKey) key = key_to_enrol(instance, error);
-	if (key == NULL)
+	if (key == NULL || !(has_ranges_of(instance, key) || check_left(instance, error)))
 		return false;
 	g_autoptr(GBytes) secret = g_bytes_new(token->secret, sizeof(token->secret));
 	dn_secret_key_export_seed(key, seed);
@@ -193,12 +239,14 @@ static bool enrol(const DnInstance *instance, const char *text, GError **error)
 bool dn_agent_enrol(const DnInstance *instance, const char *text, GError **error)
 {
 	if (is_enrolled(instance)) {
-		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
-			    "this host is enrolled already; to join another cluster, move "
-			    "%s/agent.key away (the epochs it has accepted stay). In the same "
-			    "cluster %s belongs to that key for good: choose another name in its "
-			    "configuration and make a token for that",
-			    instance->state_dir, instance->name);
+		g_set_error(
+			error, DN_ERROR, DN_ERROR_CONFLICT,
+			"this host is enrolled already. %s belongs to its key for good: to "
+			"join this cluster anew, stop the agent, run 'dnode-agent cleanup', move "
+			"%s/agent.key away (the epochs it has accepted stay), and choose another "
+			"name in its configuration and for the token. To join another cluster, "
+			"move %s away as a whole",
+			instance->name, instance->state_dir, instance->state_dir);
 		return false;
 	}
 	return enrol(instance, text, error);

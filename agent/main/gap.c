@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/watch.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
 
 /*
- * What the sensor could not tell, because its rings were full: a node floods them, or this agent
+ * What the sensor could not tell, because its rings were full: nodes flood them, or this agent
  * was stopped or slow. A verdict is never lost by that, since the truth is in the marks; what is
  * only observed is. So people hear of the gap, and everything that a lost record may have been
- * about is looked at again: the marks, and which files the processes of every node execute.
+ * about is looked at again: the marks, and every node from outside (watch.c).
  *
  * How much was lost before is kept in RUN_DIR, which lives as long as the sensor's maps.
+ *
+ * One node alone is kept from flooding: what it says past its pace is swallowed in the kernel.
+ * Drift that the kernel marks itself is never among that, so a flood hides nothing; but the node is
+ * looked at, and people hear of it. It is no ground to cut a node: what is refused and no accident
+ * when repeated is answered at the fifth time (observe.c), long before anything is swallowed, and
+ * what remains is what ordinary programs repeat or the manifest wants only to be observed.
  */
 
-enum { LINE_LIMIT = 64, PROCESSES = 4096, PROCS_BYTES = 64 * 1024 };
+enum { FLOOD_TOLD_S = 60, LINE_LIMIT = 64 };
 
 static char *path_of(const Agent *agent)
 {
@@ -42,43 +50,32 @@ static void keep(Agent *agent)
 		g_warning("a new agent will tell of this gap again: %s", error->message);
 }
 
-/* Where nothing foreign can be at work but what the sensor should have told of. */
-static bool has_started(const Node *node)
+/* After a restart of the agent people hear of it again: what they know is not kept. */
+static void look_at_flood(Agent *agent, Node *node)
 {
-	return node->built && !node->cut_taken && node->drill == 0 &&
-	       (node->state == DN_NODE_READY || node->state == DN_NODE_STANDBY ||
-		node->state == DN_NODE_DRAINING);
-}
+	uint64_t swallowed = dn_sensor_swallowed(agent->sensor, node->slot);
+	uint64_t now = dn_clock_monotonic_ns();
 
-static void judge(Agent *agent, const Node *node, uint32_t pid)
-{
-	g_autofree char *file = NULL;
-
-	if (!dn_sensor_runs_foreign(agent->sensor, node->image, pid, &file))
+	if (swallowed == node->swallowed)
 		return;
-	g_autofree char *shown = dn_text_printable(file, strlen(file));
-	dn_report_event(agent, "warning", "drift.exec", node->manifest->service, node->id,
-			"node %s: process %u runs \"%s\", which is not in its image; the sensor "
-			"had no room to tell of it",
-			node->id, pid, shown);
-	if (node->manifest->drift_exec == DN_ANSWER_QUARANTINE &&
-	    dn_sensor_mark(agent->sensor, node->slot, DN_SENSOR_EXEC))
-		dn_reflex_ring(agent->reflex);
+	dn_watch_soon(agent, node);
+	if (node->flood_told_ns != 0 && now - node->flood_told_ns < FLOOD_TOLD_S * DN_NS_PER_S)
+		return;
+	dn_report_event(agent, "warning", "sensor.flood", node->manifest->service, node->id,
+			"node %s: caused %" G_GUINT64_FORMAT " observations of the sensor that "
+			"were too many to be told; the node is looked at instead",
+			node->id, swallowed - node->swallowed);
+	node->swallowed = swallowed;
+	node->flood_told_ns = now;
 }
 
-static void look_at(Agent *agent, const Node *node)
+static void look_at_floods(Agent *agent)
 {
-	g_autofree char *path =
-		g_build_filename(agent->instance->cgroup_root, agent->instance->cgroup_parent,
-				 node->id, "cgroup.procs", NULL);
-	g_autofree char *text = dn_file_read_kernel(path, PROCS_BYTES, NULL);
-	g_auto(GStrv) pids = g_strsplit(text != NULL ? text : "", "\n", PROCESSES);
+	for (unsigned i = 0; i < DN_SLOTS; i++) {
+		Node *node = agent->slots[i];
 
-	for (unsigned i = 0; pids[i] != NULL; i++) {
-		uint64_t pid = 0;
-
-		if (dn_text_parse_u64(pids[i], INT32_MAX, &pid) && pid > 0)
-			judge(agent, node, (uint32_t)pid);
+		if (node != NULL && node->built && !node->cut_taken)
+			look_at_flood(agent, node);
 	}
 }
 
@@ -88,6 +85,7 @@ void dn_gap_look(Agent *agent)
 
 	if (agent->reflex == NULL)
 		return;
+	look_at_floods(agent);
 	dn_sensor_losses(agent->sensor, &verdicts, &observations);
 	uint64_t lost = verdicts + observations;
 	if (lost == agent->losses_told)
@@ -103,7 +101,5 @@ void dn_gap_look(Agent *agent)
 			"the processes of every node are looked at again",
 			more);
 	dn_reflex_ring(agent->reflex);
-	for (unsigned i = 0; i < DN_SLOTS; i++)
-		if (agent->slots[i] != NULL && has_started(agent->slots[i]))
-			look_at(agent, agent->slots[i]);
+	dn_watch_all(agent);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/audit.h"
+#include "main/incident.h"
 
 #include "base/clock.h"
 #include "core/life.h"
@@ -89,8 +91,12 @@ static void on_answer(GObject *source, GAsyncResult *result, gpointer data)
 	} else if (self->state == DN_NODE_READY || self->state == DN_NODE_STANDBY) {
 		count(self, answered);
 	}
-	if (self->state == DN_NODE_READY || self->state == DN_NODE_STANDBY)
+	if (self->state == DN_NODE_READY || self->state == DN_NODE_STANDBY) {
 		dn_node_set_timer(self, self->manifest->health.every_ms, on_time);
+		/* It serves already: nobody waits for what is looked at now. */
+		if (answered)
+			dn_audit_verify(self);
+	}
 	if (!answered || self->timer == NULL)
 		dn_agent_settle(self->agent);
 }

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "main/incident.h"
 #include "main/agent.h"
+#include "main/damage.h"
+#include "main/journal.h"
+#include "main/state.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +14,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "core/custody.h"
+#include "core/isolation.h"
 #include "core/respawn.h"
 #include "network/verify.h"
 #include "seal/digest.h"
@@ -37,7 +42,7 @@ static void on_written(Agent *agent, const char *id, const GError *error, uint64
 	dn_report_incident(agent, incident);
 }
 
-static void save(Agent *agent, const DnIncident *incident)
+void dn_incident_save(Agent *agent, const DnIncident *incident)
 {
 	g_autofree char *path = dn_state_incident_path(agent, incident->id);
 	g_autoptr(GBytes) bytes = dn_state_incident_bytes(incident);
@@ -47,35 +52,6 @@ static void save(Agent *agent, const DnIncident *incident)
 }
 
 /* ---- opening: the mark was seen ---- */
-
-static char *describe(const Node *node, volatile struct dn_sensor_mark *mark, bool drill)
-{
-	char comm[sizeof(mark->comm) + 1] = "";
-	char path[sizeof(mark->path) + 1] = "";
-
-	memcpy(comm, (const void *)mark->comm, sizeof(mark->comm));
-	memcpy(path, (const void *)mark->path, sizeof(mark->path));
-	g_autofree char *shown_comm = dn_text_printable(comm, strlen(comm));
-	g_autofree char *shown_path = dn_text_printable(path, strlen(path));
-	if (mark->class == DN_SENSOR_MANUAL)
-		return g_strdup("by hand");
-	if (mark->pid == 0) /* gap.c */
-		return g_strdup_printf("a process was found at work on a file that image %s does "
-				       "not hold, after the sensor had lost records",
-				       node->manifest->image_ref);
-	return g_strdup_printf(
-		"%sprocess %u (%s) %s %s (device %" G_GUINT64_FORMAT ", inode %" G_GUINT64_FORMAT
-		"), which image %s does not hold%s",
-		drill ? "drill: " : "", mark->pid, shown_comm,
-		mark->class == DN_SENSOR_EXEC_REFUSED ? "was refused to execute" : "executed",
-		*shown_path != '\0' ? shown_path : "a file without a name", (guint64)mark->dev,
-		(guint64)mark->ino, node->manifest->image_ref,
-		mark->class == DN_SENSOR_EXEC
-			? (uint32_t)node->container.pid == mark->pid
-				  ? "; it was stopped, being the node's first process"
-				  : "; it was killed before its first instruction"
-			: "");
-}
 
 /*
  * The same event has the same name, also when an agent that died before its record was on disk is
@@ -91,6 +67,16 @@ static char *id_of(const Agent *agent, const Node *node, uint64_t event_ns)
 	return g_strndup(digest, ID_DIGITS);
 }
 
+/* The kernel names a process with what it saw; what this agent saw it has noted itself. */
+static void take_indicator(Node *node, volatile const struct dn_sensor_mark *mark,
+			   DnIncident *incident)
+{
+	if (mark->comm[0] != '\0')
+		dn_sweep_note(node, (const char *)mark->path, (const char *)mark->comm);
+	incident->indicator_path = g_steal_pointer(&node->indicator_path);
+	incident->indicator_comm = g_steal_pointer(&node->indicator_comm);
+}
+
 static DnIncident *incident_of(Agent *agent, Node *node)
 {
 	volatile struct dn_sensor_mark *mark = &dn_sensor_marks(agent->sensor)[node->slot];
@@ -103,13 +89,20 @@ static DnIncident *incident_of(Agent *agent, Node *node)
 	incident->host = g_strdup(agent->instance->name);
 	incident->address = g_strdup(node->address);
 	incident->digest = g_strdup(node->manifest->digest);
-	incident->class = g_strdup(mark->class == DN_SENSOR_MANUAL ? "manual" : "exec");
-	incident->drill = node->drill != 0 && (pid_t)mark->pid == node->drill;
-	incident->detail = describe(node, mark, incident->drill);
+	incident->class = g_strdup(dn_drift_name((enum dn_drift_class)mark->class));
+	incident->drill = dn_drill_is(node, (enum dn_drift_class)mark->class, mark->pid);
+	incident->detail = dn_finding_of_mark(node, mark, incident->drill);
 	incident->image_ref = g_strdup(node->manifest->image_ref);
 	incident->image_commit = g_strdup(node->manifest->image_commit);
 	incident->epoch = node->manifest->epoch;
 	incident->event_monotonic_ns = mark->event_ns;
+	if (dn_node_is_isolated(node)) {
+		g_autofree char *detail = g_steal_pointer(&incident->detail);
+
+		incident->detail = g_strconcat(detail, "; isolated, not cut", NULL);
+		incident->isolated_us = (int64_t)(since_ns / DN_NS_PER_US);
+	}
+	take_indicator(node, mark, incident);
 	incident->event_time_ns = dn_clock_realtime_ns() - since_ns;
 	return incident;
 }
@@ -123,7 +116,8 @@ void dn_incident_open(Agent *agent, Node *node)
 	node->cut_taken = true;
 	node->incident = g_strdup(incident->id);
 	g_hash_table_replace(agent->incidents, g_strdup(incident->id), incident);
-	save(agent, incident);
+	dn_drill_noticed(node);
+	dn_incident_save(agent, incident);
 	dn_failpoint_pass("agent.incident.open.after");
 }
 
@@ -131,8 +125,15 @@ void dn_incident_open(Agent *agent, Node *node)
 
 static void stamp_outcome(DnIncident *incident, const DnReflexOutcome *outcome)
 {
-	dn_custody_stamp(incident, DN_STAGE_VERDICT, outcome->verdict_ns);
-	dn_custody_stamp(incident, DN_STAGE_CUT, outcome->cut_ns);
+	bool was_isolated = dn_incident_is_isolated(incident);
+
+	/* Its mark was seen long before; only now its packets are no longer let on. */
+	if (was_isolated)
+		dn_isolation_ended(incident, outcome->verdict_ns);
+	else if (incident->isolated_us < 0)
+		dn_custody_stamp(incident, DN_STAGE_CUT, outcome->cut_ns);
+	if (incident->stages_us[DN_STAGE_VERDICT] < 0)
+		dn_custody_stamp(incident, DN_STAGE_VERDICT, outcome->verdict_ns);
 	dn_custody_stamp(incident, DN_STAGE_FROZEN, outcome->frozen_ns);
 	dn_custody_stamp(incident, DN_STAGE_LB_OUT_LOCAL, outcome->lb_out_ns);
 	dn_custody_stamp(incident, DN_STAGE_RESET, outcome->reset_ns);
@@ -169,6 +170,8 @@ static void take_over(Agent *agent, const DnReflexOutcome *outcome, DnIncident *
 	g_ptr_array_add(incident->replacements, g_strdup(standby->id));
 	dn_node_become(standby, DN_NODE_READY);
 	dn_node_probe(standby);
+	/* The reflex had no time for it: is what serves now what was signed? */
+	dn_damage_verify_soon(agent, standby->manifest->image_commit);
 }
 
 /* The cut nodes of @node's role that are not replaced. */
@@ -186,8 +189,10 @@ static void account(Agent *agent, const Node *node, const DnIncident *incident)
 	bool standby = node->role == DN_ROLE_STANDBY;
 	DnRespawn verdict =
 		dn_respawn_judge(&service->budget, node->manifest, dn_service_grant(service),
-				 incident, dn_clock_monotonic_ns());
+				 incident, dn_service_misses(agent, node), dn_clock_monotonic_ns());
 
+	if (verdict == DN_RESPAWN_NONE)
+		return;
 	if (verdict != DN_RESPAWN_HELD)
 		dn_agent_journal_budget(agent, incident->drill ? "budget.kept" : "budget.spent",
 					service, incident->id);
@@ -214,6 +219,7 @@ typedef struct {
 	uint32_t slot;
 	uint16_t ports[DN_SENSOR_PORTS];
 	size_t n_ports;
+	bool isolated; /* it serves on: only what it begins is asked for, and no client is lost */
 	uint64_t verified_ns;
 	DnIncident *swept; /* owned: only its conntrack is used; NULL: nothing could be read */
 } Verify;
@@ -246,7 +252,18 @@ static void sweep_flows(Verify *job)
 	}
 	job->swept = dn_incident_new();
 	dn_diag_record(diag, NULL, 0, job->swept);
+	if (job->isolated)
+		return;
 	(void)dn_diag_delete_client_flows(diag, job->address);
+}
+
+static bool verify_now(const Verify *job, GError **error)
+{
+	if (!dn_failpoint("agent.incident.verify.before", error))
+		return false;
+	return job->isolated ? dn_network_verify_mute_now(job->netns, error)
+			     : dn_network_verify_cut_now(job->netns, job->address, job->ports,
+							 job->n_ports, error);
 }
 
 /* worker */
@@ -255,9 +272,7 @@ static void verify_in_thread(GTask *task, gpointer source, gpointer data, GCance
 	Verify *job = data;
 	GError *error = NULL;
 
-	bool verified = dn_failpoint("agent.incident.verify.before", &error) &&
-			dn_network_verify_cut_now(job->netns, job->address, job->ports,
-						  job->n_ports, &error);
+	bool verified = verify_now(job, &error);
 
 	job->verified_ns = dn_clock_monotonic_ns();
 	if (verified) {
@@ -281,9 +296,14 @@ static void on_verified(GObject *source, GAsyncResult *result, gpointer data)
 	DnIncident *incident = g_hash_table_lookup(agent->incidents, job->incident);
 	g_autoptr(GError) error = NULL;
 
+	Node *node = agent->slots[job->slot];
 	if (incident == NULL)
 		return;
-	if (g_task_propagate_boolean(G_TASK(result), &error))
+	bool verified = g_task_propagate_boolean(G_TASK(result), &error);
+	if (verified && job->isolated)
+		incident->isolated_verified_us =
+			(int64_t)((job->verified_ns - incident->event_monotonic_ns) / DN_NS_PER_US);
+	else if (verified)
 		dn_custody_stamp(incident, DN_STAGE_CUT_VERIFIED, job->verified_ns);
 	else
 		dn_report_event(agent, "critical", "cut.link-removed", incident->service,
@@ -291,15 +311,18 @@ static void on_verified(GObject *source, GAsyncResult *result, gpointer data)
 				"the cut of node %s could not be verified, so its link was taken "
 				"away: %s",
 				incident->node, error->message);
-	if (agent->slots[job->slot] != NULL &&
-	    g_str_equal(agent->slots[job->slot]->id, incident->node))
-		read_counters(agent, agent->slots[job->slot], incident);
+	if (node != NULL && !g_str_equal(node->id, incident->node))
+		node = NULL;
+	if (node != NULL)
+		read_counters(agent, node, incident);
+	if (node != NULL && !verified && job->isolated)
+		dn_isolation_end(node, "it could not be verified");
 	if (job->swept != NULL)
 		dn_diag_merge_flows(incident->conntrack, job->swept->conntrack);
-	save(agent, incident);
+	dn_incident_save(agent, incident);
 }
 
-static void verify(Agent *agent, const Node *node, const DnIncident *incident)
+void dn_incident_verify(Agent *agent, const Node *node, const DnIncident *incident)
 {
 	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_verified, NULL);
 	Verify *job = g_new0(Verify, 1);
@@ -310,6 +333,7 @@ static void verify(Agent *agent, const Node *node, const DnIncident *incident)
 	job->address = g_strdup(node->address);
 	job->netns = dn_network_netns_path(agent->instance, node->id);
 	job->slot = node->slot;
+	job->isolated = dn_node_is_isolated(node);
 	job->n_ports = dn_node_ports(node->manifest, job->ports);
 	g_task_set_task_data(task, job, verify_free);
 	dn_work_begin(agent, task, verify_in_thread);
@@ -326,10 +350,15 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 	DnIncident *incident = g_hash_table_lookup(agent->incidents, node->incident);
 	bool first = node->state != DN_NODE_QUARANTINED;
 
+	if (outcome->isolated) {
+		if (first)
+			dn_isolation_begun(agent, node, incident);
+		return;
+	}
 	stamp_outcome(incident, outcome);
 	read_counters(agent, node, incident);
 	if (!first) { /* late news of a slow freeze */
-		save(agent, incident);
+		dn_incident_save(agent, incident);
 		return;
 	}
 	dn_cut_record(agent, node->slot, node, incident);
@@ -341,6 +370,9 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 	dn_failpoint_pass("agent.incident.take-over.before");
 	take_over(agent, outcome, incident);
 	dn_failpoint_pass("agent.incident.take-over.after");
+	/* On disk before the charge is, which is made under the time of this cut. */
+	if (incident->isolated_us >= 0)
+		dn_incident_save(agent, incident);
 	account(agent, node, incident);
 	dn_failpoint_pass("agent.incident.account.after");
 	/* A replacement that has to be made begins now, beside all that follows. */
@@ -353,8 +385,9 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 	dn_failpoint_pass("agent.incident.balance.before");
 	dn_balance_apply(agent);
 	dn_failpoint_pass("agent.incident.balance.after");
-	verify(agent, node, incident);
-	save(agent, incident);
+	dn_incident_verify(agent, node, incident);
+	dn_incident_save(agent, incident);
+	dn_sweep_begin(agent, incident);
 	dn_agent_settle(agent);
 }
 
@@ -369,7 +402,7 @@ void dn_incident_replaced(Node *node)
 	dn_failpoint_pass("agent.incident.replaced.before");
 	g_ptr_array_add(incident->replacements, g_strdup(node->id));
 	dn_custody_stamp(incident, DN_STAGE_REPLACEMENT_READY, dn_clock_monotonic_ns());
-	save(node->agent, incident);
+	dn_incident_save(node->agent, incident);
 }
 
 bool dn_incident_stamp(Agent *agent, const char *id, DnStage stage, GError **error)
@@ -380,7 +413,7 @@ bool dn_incident_stamp(Agent *agent, const char *id, DnStage stage, GError **err
 		return false;
 	if (incident->stages_us[stage] < 0) {
 		dn_custody_stamp(incident, stage, dn_clock_monotonic_ns());
-		save(agent, incident);
+		dn_incident_save(agent, incident);
 	}
 	return true;
 }
@@ -399,6 +432,7 @@ void dn_incident_adopt(Agent *agent, Node *node)
 	if (incident != NULL) {
 		node->cut_taken = true;
 		node->incident = g_strdup(incident->id);
+		dn_isolation_adopt(node, incident);
 	}
 	if (incident != NULL && incident->state == DN_INCIDENT_DESTROYED) {
 		dn_node_become(node, DN_NODE_QUARANTINED);
@@ -415,9 +449,10 @@ void dn_incident_adopt(Agent *agent, Node *node)
 	if (!dn_respawn_is_settled(&service->budget, held_of(node), node->manifest, incident,
 				   dn_clock_monotonic_ns()))
 		account(agent, node, incident);
+	dn_sweep_begin(agent, incident);
 	/* The agent before may have died before it was sure of the cut. */
 	if (incident->stages_us[DN_STAGE_CUT_VERIFIED] >= 0 || node->network.ifindex == 0)
 		return;
 	(void)dn_cgroup_freeze(&node->cgroup);
-	verify(agent, node, incident);
+	dn_incident_verify(agent, node, incident);
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "main/journal.h"
 #include "main/agent.h"
 
 #include <dnode/version.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "seal/digest.h"
 
 /* What this host has decided, as entries of its journal (docs/formats/journal.md). */
@@ -21,8 +23,10 @@ static void add(Agent *agent, DnJournalEntry *entry)
 {
 	if (agent->journal != NULL)
 		dn_journal_add(agent->journal, entry, NULL, NULL);
-	else
+	else {
+		agent->journal_missing++;
 		dn_journal_entry_free(entry);
+	}
 }
 
 /* A time that was journalled was seen: this host judges by none before it (DESIGN 3.7). */
@@ -34,28 +38,47 @@ static DnJournalEntry *new_entry(Agent *agent, const char *kind)
 	return dn_journal_entry_new(kind, now_ns);
 }
 
-/* Without a journal the host still protects: a broken one must not be a way to switch that off. */
-void dn_agent_open_journal(Agent *agent)
+static bool open_journal(Agent *agent, GError **error)
 {
 	g_autofree char *dir = g_build_filename(agent->instance->state_dir, "journal", NULL);
 	g_autofree char *identity =
 		g_strdup_printf("%s/host/%s", agent->envelope.cluster, agent->instance->name);
+
+	agent->journal =
+		dn_failpoint("agent.journal.open.before", error)
+			? dn_journal_open(&(DnJournalConfig){.dir = dir,
+							     .identity = identity,
+							     .key = agent->key,
+							     .missing = agent->journal_missing,
+							     .trouble = on_trouble,
+							     .data = agent},
+					  error)
+			: NULL;
+	if (agent->journal != NULL)
+		agent->journal_missing = 0;
+	return agent->journal != NULL;
+}
+
+static void try_again_later(Agent *agent)
+{
+	agent->journal_retry_ns =
+		dn_clock_monotonic_ns() + dn_plan_backoff_ns(++agent->journal_failures + 1);
+}
+
+/* Without a journal the host still protects: a broken one must not be a way to switch that off. */
+void dn_agent_open_journal(Agent *agent)
+{
 	g_autoptr(GError) error = NULL;
 
-	agent->journal = dn_journal_open(&(DnJournalConfig){.dir = dir,
-							    .identity = identity,
-							    .key = agent->key,
-							    .trouble = on_trouble,
-							    .data = agent},
-					 &error);
-	if (agent->journal == NULL) {
-		on_trouble(agent, error);
-		return;
-	}
 	g_snprintf(agent->supervisor_journal.identity, sizeof(agent->supervisor_journal.identity),
 		   "%s/supervisor", agent->envelope.cluster);
 	memcpy(agent->supervisor_journal.key, agent->supervisor_key,
 	       sizeof(agent->supervisor_journal.key));
+	if (!open_journal(agent, &error)) {
+		try_again_later(agent);
+		on_trouble(agent, error);
+		return;
+	}
 	DnJournalEntry *entry = new_entry(agent, "agent.started");
 	dn_journal_entry_text(entry, "version", DN_VERSION);
 	dn_journal_entry_text(entry, "boot_id", agent->boot_id);
@@ -68,6 +91,38 @@ void dn_agent_close_journal(Agent *agent)
 	dn_journal_peer_settle(&agent->supervisor_journal, agent->journal, dn_clock_monotonic_ns());
 	add(agent, new_entry(agent, "agent.stopped"));
 	g_clear_pointer(&agent->journal, dn_journal_close);
+}
+
+/*
+ * A disk that has failed once may have failed for a moment. What the kernel still holds of a batch
+ * that was not synced is not trusted: the journal is read and verified as at a start.
+ */
+void dn_agent_tend_journal(Agent *agent)
+{
+	bool failed = agent->journal == NULL || dn_journal_has_failed(agent->journal);
+	g_autoptr(GError) error = NULL;
+
+	if (!failed) {
+		agent->journal_failures = 0;
+		return;
+	}
+	if (dn_clock_monotonic_ns() < agent->journal_retry_ns)
+		return;
+	if (agent->journal != NULL) {
+		dn_journal_flush(agent->journal);
+		agent->journal_missing += dn_journal_gap(agent->journal);
+		g_clear_pointer(&agent->journal, dn_journal_close);
+	}
+	uint64_t missing = agent->journal_missing;
+	try_again_later(agent);
+	if (!open_journal(agent, &error)) {
+		g_warning("%s", error->message);
+		return;
+	}
+	dn_report_event(agent, "warning", "journal.resumed", NULL, NULL,
+			"this host's journal is written again; %" G_GUINT64_FORMAT
+			" entries are missing from it",
+			missing);
 }
 
 void dn_agent_journal_event(Agent *agent, const DnEvent *event)
@@ -153,17 +208,18 @@ void dn_agent_journal_link_closed(Agent *agent)
 
 /* ---- orders ---- */
 
-/* Reading a log and stamping a stage change nothing. */
+/* Reading a log, stamping a stage and looking at what is there change nothing. */
 static bool is_decision(const DnOrder *order)
 {
-	return order->kind != DN_ORDER_LOGS && order->kind != DN_ORDER_STAMP;
+	return order->kind != DN_ORDER_LOGS && order->kind != DN_ORDER_STAMP &&
+	       order->kind != DN_ORDER_AUDIT;
 }
 
 /* What protects is done in any case, and answered for. */
 static bool needs_journal(const DnOrder *order)
 {
 	return is_decision(order) && order->kind != DN_ORDER_QUARANTINE &&
-	       order->kind != DN_ORDER_ROUTES;
+	       order->kind != DN_ORDER_ROUTES && order->kind != DN_ORDER_SWEEP;
 }
 
 bool dn_agent_may_promise(Agent *agent, const DnOrder *order, GError **error)

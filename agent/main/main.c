@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/check.h"
+#include "main/damage.h"
+#include "main/guard.h"
+#include "main/incident.h"
+#include "main/journal.h"
+#include "main/state.h"
+#include "main/watch.h"
 
 #include <dnode/version.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <glib-unix.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -22,9 +27,8 @@
 #include "base/id.h"
 #include "base/notify.h"
 #include "base/text.h"
-#include "main/check.h"
 
-enum { HEARTBEAT_S = 2 };
+enum { HEARTBEAT_S = 2, FILES = 65536 };
 
 static uint64_t get_term(void *data)
 {
@@ -61,8 +65,11 @@ static gboolean on_heartbeat(gpointer data)
 		fact->head = dn_journal_head(agent->journal);
 	dn_uplink_send_fact(agent->uplink, fact);
 	dn_report_tick(agent);
+	dn_isolation_tick(agent);
 	dn_floor_tick(agent);
 	dn_disk_tick(agent);
+	dn_balance_tick(agent);
+	dn_agent_tend_journal(agent);
 	dn_gap_look(agent);
 	/* Deadlines that no event announces: start deadlines, replace_after. */
 	dn_agent_settle(agent);
@@ -75,21 +82,6 @@ static gboolean on_terminate(gpointer data)
 
 	g_main_loop_quit(agent->loop);
 	return G_SOURCE_CONTINUE;
-}
-
-/* One agent an instance; the lock goes with the process. */
-static bool lock(const DnInstance *instance, int *fd, GError **error)
-{
-	g_autofree char *path = g_build_filename(instance->run_dir, "agent.lock", NULL);
-
-	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (*fd < 0)
-		return dn_throw_errno(error, errno, "open %s", path);
-	if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
-		return true;
-	g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT, "another agent of %s runs already",
-		    instance->name);
-	return false;
 }
 
 static void read_host(Agent *agent)
@@ -116,11 +108,6 @@ static void free_incident(gpointer incident)
 	dn_incident_free(incident);
 }
 
-static void free_image(gpointer image)
-{
-	dn_image_free(image);
-}
-
 static Agent *agent_new(DnInstance *instance)
 {
 	Agent *agent = g_new0(Agent, 1);
@@ -130,8 +117,9 @@ static Agent *agent_new(DnInstance *instance)
 	agent->manifests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_manifest);
 	agent->services = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_service);
 	agent->incidents = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_incident);
+	agent->unread = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	agent->udp = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	agent->images = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_image);
+	agent->images = dn_image_table_new();
 	agent->loop = g_main_loop_new(NULL, FALSE);
 	g_mutex_init(&agent->store_lock);
 	read_host(agent);
@@ -149,6 +137,8 @@ static void agent_free(Agent *agent)
 		dn_disk_close(agent);
 		return;
 	}
+	dn_damage_stop(agent);
+	dn_guard_stop(agent);
 	dn_cut_close(agent);
 	dn_disk_close(agent);
 	dn_spares_close(agent);
@@ -160,11 +150,13 @@ static void agent_free(Agent *agent)
 	dn_report_close(agent);
 	while (!g_queue_is_empty(&agent->recent))
 		dn_event_free(g_queue_pop_head(&agent->recent));
+	g_free(agent->strangers);
 	g_hash_table_unref(agent->services);
 	g_hash_table_unref(agent->manifests);
 	g_hash_table_unref(agent->incidents);
+	g_hash_table_unref(agent->unread);
 	g_hash_table_unref(agent->epochs);
-	g_hash_table_unref(agent->images);
+	dn_image_table_free(agent->images);
 	g_hash_table_unref(agent->udp);
 	dn_firewall_free(agent->firewall);
 	dn_image_store_free(agent->store);
@@ -178,6 +170,7 @@ static void agent_free(Agent *agent)
 	g_free(agent->node_cidr);
 	g_free(agent->vip_cidr);
 	g_free(agent->repo);
+	g_free(agent->suspected);
 	g_free(agent->kernel);
 	g_free(agent->boot_id);
 	g_mutex_clear(&agent->store_lock);
@@ -229,13 +222,14 @@ static bool take_over(Agent *agent, GError **error)
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		if (agent->slots[i] != NULL)
 			dn_incident_adopt(agent, agent->slots[i]);
+	dn_incidents_release(agent);
 	if (agent->host_cidr == NULL)
 		return true;
 	if (!dn_agent_open_firewall(agent, error))
 		return false;
 	dn_cut_firewall_opened(agent);
-	if (!dn_balance_apply(agent))
-		return false;
+	/* What the kernel refuses now is tried again: the table of before goes on meanwhile. */
+	(void)dn_balance_apply(agent);
 	dn_reflex_ring(agent->reflex);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		if (agent->slots[i] != NULL)
@@ -265,6 +259,27 @@ static bool link_up(Agent *agent, GError **error)
 	return agent->uplink != NULL;
 }
 
+static void check_host(Agent *agent)
+{
+	const char *why = NULL;
+	bool denies = dn_sensor_denies(agent->sensor, &why);
+
+	agent->checks = dn_checks_now(agent->instance);
+	dn_checks_set_lsm(agent->checks, denies, why);
+}
+
+/* Several descriptors a node, and a soft limit that is often 1024. */
+static void allow_files(void)
+{
+	struct rlimit limit = {0};
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= MIN(limit.rlim_max, FILES))
+		return;
+	limit.rlim_cur = MIN(limit.rlim_max, FILES);
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		g_warning("the limit of open files stays as it is: %s", g_strerror(errno));
+}
+
 static bool serve(Agent *agent, GError **error)
 {
 	g_autoptr(DnNotify) notify = dn_notify_new();
@@ -276,20 +291,24 @@ static bool serve(Agent *agent, GError **error)
 			    "the configuration names no supervisor: HOST:PORT");
 		return false;
 	}
+	allow_files();
 	/* o+x up to the nodes' roots, for their mapped users (PLATFORM: the runtime needs it). */
 	if (!dn_file_make_directory(instance->run_dir, 0711, error) ||
 	    !dn_file_make_directory(instance->runtime_root, 0711, error) ||
-	    !lock(instance, &locked, error) || !open_host(agent, error))
+	    !dn_agent_lock(instance, 0, &locked, error) || !open_host(agent, error))
 		return false;
-	agent->checks = dn_checks_now(instance);
+	check_host(agent);
 	if (!dn_runtime_probe_now(instance, &agent->ability, error))
 		return false;
 	dn_checks_add_holes(agent->checks, agent->ability.version);
-	if (!take_over(agent, error) || !dn_desk_open(agent, error) || !link_up(agent, error))
+	if (!take_over(agent, error) || !dn_damage_start(agent, error) ||
+	    !dn_desk_open(agent, error) || !link_up(agent, error))
 		return false;
 	g_unix_signal_add(SIGTERM, on_terminate, agent);
 	g_unix_signal_add(SIGINT, on_terminate, agent);
 	g_timeout_add_seconds(HEARTBEAT_S, on_heartbeat, agent);
+	dn_watch_start(agent);
+	dn_guard_start(agent);
 	dn_agent_settle(agent);
 	g_message("dnode-agent %s of host %s runs", DN_VERSION, instance->name);
 	dn_notify_ready(notify);
@@ -330,7 +349,7 @@ static int fail(const GError *error)
 	return 1;
 }
 
-static bool dispatch(DnInstance *instance, int argc, char **argv, GError **error)
+static bool dispatch(DnInstance *instance, int argc, char **argv, bool force, GError **error)
 {
 	if (argc == 1) {
 		set_priority(); /* of every thread that is made from here */
@@ -344,7 +363,7 @@ static bool dispatch(DnInstance *instance, int argc, char **argv, GError **error
 	if (argc == 3 && g_str_equal(argv[1], "enrol"))
 		done = dn_agent_enrol(instance, argv[2], error);
 	else if (argc == 2 && g_str_equal(argv[1], "cleanup"))
-		done = dn_agent_cleanup(instance, error);
+		done = dn_agent_cleanup(instance, force, error);
 	else
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
 			    "unknown verb; there are 'enrol TOKEN', 'check' and 'cleanup', or none "
@@ -369,11 +388,13 @@ static bool check(const char *path, bool json, GError **error)
 int main(int argc, char **argv)
 {
 	g_autofree char *path = NULL;
-	gboolean version = FALSE, json = FALSE;
+	gboolean version = FALSE, json = FALSE, force = FALSE;
 	const GOptionEntry entries[] = {
 		{"config", 'c', 0, G_OPTION_ARG_FILENAME, &path,
 		 "configuration (default /etc/dnode/agent.yaml)", "FILE"},
 		{"json", 0, 0, G_OPTION_ARG_NONE, &json, "with check: one JSON document", NULL},
+		{"force", 0, 0, G_OPTION_ARG_NONE, &force, "with cleanup: also what is evidence",
+		 NULL},
 		{"version", 0, 0, G_OPTION_ARG_NONE, &version, "print the version", NULL},
 		G_OPTION_ENTRY_NULL,
 	};
@@ -395,7 +416,7 @@ int main(int argc, char **argv)
 	DnInstance *instance =
 		dn_config_load(path != NULL ? path : "/etc/dnode/agent.yaml", &error);
 	dn_failpoints_begin(instance != NULL && argc == 1 ? instance->run_dir : NULL);
-	if (instance == NULL || !dispatch(instance, argc, argv, &error))
+	if (instance == NULL || !dispatch(instance, argc, argv, force, &error))
 		return fail(error);
 	return 0;
 }

@@ -4,11 +4,12 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/file.h"
 
 /* Where a node's files are, what its /etc/hosts says, and how long its log is kept. */
 
-enum { OLD_LOGS_KEPT = 32 };
+enum { OLD_LOGS_KEPT = 32, OLD_LOGS_IN_MEMORY = 4 };
 
 char *dn_node_root_path(const Agent *agent, const char *id)
 {
@@ -22,9 +23,39 @@ char *dn_node_hosts_path(const Agent *agent, const char *id)
 	return g_build_filename(agent->instance->run_dir, "nodes", file, NULL);
 }
 
+/* Where a log is that found no room on disk: in memory, for as long as the host is up. */
+static char *volatile_log_dir(const Agent *agent, const char *id)
+{
+	return g_build_filename(agent->instance->run_dir, "logs", id, NULL);
+}
+
 char *dn_node_log_dir(const Agent *agent, const char *id)
 {
-	return g_build_filename(agent->instance->state_dir, "logs", id, NULL);
+	g_autofree char *in_memory = volatile_log_dir(agent, id);
+
+	return g_file_test(in_memory, G_FILE_TEST_IS_DIR)
+		       ? g_steal_pointer(&in_memory)
+		       : g_build_filename(agent->instance->state_dir, "logs", id, NULL);
+}
+
+bool dn_node_make_log_dir(const Agent *agent, const char *id, GError **error)
+{
+	g_autofree char *path = g_build_filename(agent->instance->state_dir, "logs", id, NULL);
+	g_autofree char *in_memory = volatile_log_dir(agent, id);
+	g_autofree char *folder = g_path_get_dirname(in_memory);
+	g_autoptr(GError) full = NULL;
+
+	if (dn_failpoint("agent.log.make.before", &full) &&
+	    dn_file_make_directory(path, 0700, &full))
+		return true;
+	if (!g_error_matches(full, G_IO_ERROR, G_IO_ERROR_NO_SPACE) &&
+	    !g_error_matches(full, G_IO_ERROR, G_IO_ERROR_READ_ONLY)) {
+		g_propagate_error(error, g_steal_pointer(&full));
+		return false;
+	}
+	g_warning("node %s: its log is kept in memory: %s", id, full->message);
+	return dn_file_make_directory(folder, 0700, error) &&
+	       dn_file_make_directory(in_memory, 0700, error);
 }
 
 /* /etc/hosts of a node: itself, and the VIPs of the services it declared. */
@@ -73,10 +104,8 @@ static gint by_age(gconstpointer a, gconstpointer b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Logs outlive their node for whoever asks why it ended, but not without end. */
-void dn_agent_prune_logs(Agent *agent)
+static void prune(Agent *agent, const char *folder, guint kept)
 {
-	g_autofree char *folder = g_build_filename(agent->instance->state_dir, "logs", NULL);
 	g_autoptr(GDir) directory = g_dir_open(folder, 0, NULL);
 	g_autoptr(GPtrArray) old = g_ptr_array_new_with_free_func(g_free);
 	const char *name = NULL;
@@ -96,11 +125,21 @@ void dn_agent_prune_logs(Agent *agent)
 						     path));
 	}
 	g_ptr_array_sort(old, by_age);
-	for (guint i = 0; i + OLD_LOGS_KEPT < old->len; i++) {
+	for (guint i = 0; i + kept < old->len; i++) {
 		const char *path = (const char *)g_ptr_array_index(old, i) + 20;
 		g_autoptr(GError) error = NULL;
 
 		if (!dn_file_remove_tree(path, &error))
 			g_warning("old log: %s", error->message);
 	}
+}
+
+/* Logs outlive their node for whoever asks why it ended, but not without end. */
+void dn_agent_prune_logs(Agent *agent)
+{
+	g_autofree char *on_disk = g_build_filename(agent->instance->state_dir, "logs", NULL);
+	g_autofree char *in_memory = g_build_filename(agent->instance->run_dir, "logs", NULL);
+
+	prune(agent, on_disk, OLD_LOGS_KEPT);
+	prune(agent, in_memory, OLD_LOGS_IN_MEMORY);
 }

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/guard.h"
+#include "main/incident.h"
+#include "main/journal.h"
+#include "main/watch.h"
 
 #include <errno.h>
 #include <glib-unix.h>
@@ -35,7 +39,7 @@ Node *dn_node_new(Agent *agent, uint32_t slot, const char *id, DnManifest *manif
 	self->role = role;
 	self->state = DN_NODE_CREATING;
 	self->made_ns = dn_clock_monotonic_ns();
-	self->fifo_fd = self->pidfd = -1;
+	self->fifo_fd = self->pidfd = self->mounts_fd = -1;
 	self->network.diag_fd = -1;
 	self->cgroup.freeze_fd = self->cgroup.events_fd = -1;
 	agent->slots[slot] = self;
@@ -58,16 +62,23 @@ void dn_node_free(Node *self)
 		self->agent->slots[self->slot] = NULL;
 	dn_source_clear(&self->exited);
 	dn_source_clear(&self->timer);
+	dn_drill_free(self->drilling);
 	dn_cgroup_close(&self->cgroup);
 	dn_network_close(&self->network);
 	dn_fd_clear(&self->fifo_fd);
 	dn_fd_clear(&self->pidfd);
+	dn_source_clear(&self->mounts);
+	dn_fd_clear(&self->mounts_fd);
+	dn_subject_unref(self->subject);
+	dn_kept_free(self->kept);
 	dn_run_clear(&self->run);
 	dn_manifest_unref(self->manifest);
 	g_free(self->id);
 	g_free(self->address);
 	g_free(self->incident);
 	g_free(self->replaces);
+	g_free(self->indicator_path);
+	g_free(self->indicator_comm);
 	g_free(self);
 }
 
@@ -126,13 +137,17 @@ void dn_node_save(const Node *self)
 	json_object_set_boolean_member(object, "healthy", self->health.healthy);
 	json_object_set_int_member(object, "started", (gint64)self->started_ns);
 	json_object_set_int_member(object, "image", self->image);
+	json_object_set_int_member(object, "uid", self->run.uid);
 	dn_json_set_string(object, "incident", self->incident);
+	dn_json_set_string(object, "mounts",
+			   self->subject != NULL ? dn_subject_mounts(self->subject) : NULL);
 	g_autoptr(GBytes) bytes = dn_json_print(object);
 	/* The run directory does not outlive the boot, so there is nothing to make durable. */
 	if (!dn_failpoint("agent.node.save.before", &error) ||
 	    !dn_file_replace_volatile(path, bytes, 0600, &error))
 		g_warning("node %s would not be found again by a new agent: %s", self->id,
 			  error->message);
+	dn_kept_written(self->kept);
 }
 
 void dn_node_forget(const Node *self)
@@ -152,6 +167,18 @@ void dn_node_become(Node *self, DnNodeState state)
 	self->state = state;
 	if (self->built)
 		dn_node_save(self);
+	dn_agent_journal_node(self);
+	dn_report_node(self);
+}
+
+void dn_node_go_on_under(Node *self, DnManifest *manifest)
+{
+	g_message("node %s goes on under epoch %" G_GUINT64_FORMAT, self->id, manifest->epoch);
+	dn_failpoint_pass("agent.node.relabel.before");
+	dn_manifest_unref(self->manifest);
+	self->manifest = dn_manifest_ref(manifest);
+	dn_node_save(self);
+	dn_failpoint_pass("agent.node.relabel.after");
 	dn_agent_journal_node(self);
 	dn_report_node(self);
 }
@@ -184,6 +211,8 @@ static gboolean on_exited(int fd, GIOCondition condition, gpointer data)
 	/* A marked node is evidence, whatever became of its first process. */
 	DnNodeState next = dn_life_after_exit(self->state,
 					      dn_sensor_is_marked(self->agent->sensor, self->slot));
+	if (dn_node_is_isolated(self))
+		dn_isolation_end(self, "its first process ended");
 	if (next == self->state)
 		return G_SOURCE_REMOVE;
 	dn_source_clear(&self->timer);
@@ -288,6 +317,11 @@ void dn_node_start(Node *self)
 	self->busy = true;
 	g_task_set_task_data(task, start, start_free);
 	dn_work_begin(self->agent, task, start_in_thread);
+}
+
+bool dn_node_is_being_made(const Node *self)
+{
+	return self->busy && (self->state == DN_NODE_CREATING || self->state == DN_NODE_CREATED);
 }
 
 void dn_node_promote(Node *self)

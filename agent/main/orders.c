@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/audit.h"
+#include "main/damage.h"
+#include "main/guard.h"
+#include "main/incident.h"
+#include "main/journal.h"
+#include "main/state.h"
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/id.h"
 #include "core/address.h"
+#include "core/life.h"
+#include "core/share.h"
 #include "manifest/manifest.h"
 #include "runtime/logs.h"
 #include "seal/trust.h"
@@ -53,6 +61,14 @@ static bool is_known(const Agent *agent, const DnWelcome *welcome)
 	return agent->host_cidr != NULL && g_strcmp0(agent->repo, welcome->repo) == 0;
 }
 
+static bool take_term(Agent *agent, uint64_t term, GError **error)
+{
+	if (term > agent->envelope.term && !dn_state_save_term(agent, term, error))
+		return false;
+	dn_envelope_raise(&agent->envelope, term);
+	return true;
+}
+
 static bool take_network(Agent *agent, const DnWelcome *welcome, GError **error)
 {
 	uint32_t network = 0;
@@ -61,6 +77,8 @@ static bool take_network(Agent *agent, const DnWelcome *welcome, GError **error)
 		return false;
 	if (is_known(agent, welcome))
 		return true;
+	if (!dn_state_save_welcome(agent, welcome, error))
+		return false;
 	g_free(agent->host_cidr);
 	g_free(agent->node_cidr);
 	g_free(agent->vip_cidr);
@@ -70,7 +88,7 @@ static bool take_network(Agent *agent, const DnWelcome *welcome, GError **error)
 	agent->node_cidr = g_strdup(welcome->node_cidr);
 	agent->vip_cidr = g_strdup(welcome->vip_cidr);
 	agent->repo = g_strdup(welcome->repo);
-	return dn_state_save_welcome(agent, error);
+	return true;
 }
 
 bool dn_agent_open_firewall(Agent *agent, GError **error)
@@ -84,19 +102,26 @@ bool dn_agent_open_firewall(Agent *agent, GError **error)
 	agent->firewall = dn_failpoint("agent.nft.open.before", error)
 				  ? dn_firewall_new(&config, error)
 				  : NULL;
-	return agent->firewall != NULL && dn_cut_start(agent, error);
+	if (agent->firewall == NULL)
+		return false;
+	/* Both or none: an open firewall says that marks are answered. */
+	if (!dn_cut_start(agent, error)) {
+		g_clear_pointer(&agent->firewall, dn_firewall_free);
+		return false;
+	}
+	dn_guard_firewall(agent);
+	return true;
 }
 
 bool dn_agent_welcome(const DnWelcome *welcome, void *data)
 {
 	Agent *agent = data;
 	g_autoptr(GError) error = NULL;
-	bool raised = false;
 
+	/* What fails half-way has kept nothing that it does not know: the next one begins anew. */
 	if (!dn_envelope_welcome(&agent->envelope, welcome->cluster, welcome->session,
-				 welcome->term, &raised, &error) ||
-	    (raised && !dn_state_save_term(agent, &error)) ||
-	    !take_network(agent, welcome, &error) ||
+				 welcome->term, &error) ||
+	    !take_term(agent, welcome->term, &error) || !take_network(agent, welcome, &error) ||
 	    (agent->firewall == NULL && !dn_agent_open_firewall(agent, &error))) {
 		/* Kept for a supervisor that is believed: not a word to this one. */
 		dn_report_event(agent, "critical", "welcome.refused", NULL, NULL,
@@ -108,6 +133,7 @@ bool dn_agent_welcome(const DnWelcome *welcome, void *data)
 	dn_agent_journal_head(agent, &welcome->head);
 	dn_report_all(agent);
 	dn_report_spooled(agent);
+	dn_damage_try_again(agent);
 	dn_agent_settle(agent);
 	return true;
 }
@@ -211,22 +237,69 @@ static void forget_unused(Agent *agent)
 	}
 }
 
+static uint32_t nodes_of(const Agent *agent, const char *digest)
+{
+	uint32_t nodes = 0;
+
+	for (unsigned i = 0; i < DN_SLOTS; i++)
+		if (agent->slots[i] != NULL && dn_life_goes_on(agent->slots[i]->state) &&
+		    g_str_equal(agent->slots[i]->manifest->digest, digest))
+			nodes++;
+	return nodes;
+}
+
+/* Nobody places what has expired; what this host was asked for, or has, goes on. */
+static bool check_place(Agent *agent, const DnAssign *before, const DnAssign *next, GError **error)
+{
+	g_autoptr(DnAssign) has =
+		before != NULL ? dn_assign_copy(before) : dn_assign_new(next->service, next->vip);
+
+	for (guint i = 0; i < next->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(next->parts, i);
+
+		dn_share_raise(has, part->digest, part->epoch, nodes_of(agent, part->digest));
+	}
+	return dn_epochs_may_place(agent->manifests, has, next, dn_floor_judge(agent), error);
+}
+
+/* @service: what is known of it by now, or NULL. */
+static bool check_assign(Agent *agent, const Service *service, const DnAssign *next, GError **error)
+{
+	const DnAssign *before = service != NULL ? service->assign : NULL;
+
+	return dn_epochs_know_service(agent->epochs, next->service, error) &&
+	       (service != NULL || dn_share_has_room(g_hash_table_size(agent->services), error)) &&
+	       dn_epochs_know_parts(agent->manifests, next, error) &&
+	       dn_epochs_may_assign(agent->epochs, before, next, error) &&
+	       check_place(agent, before, next, error) &&
+	       dn_service_check_share(agent, next, error);
+}
+
+/* On disk before it counts; what cannot be written changes nothing. */
+static bool take_share(Agent *agent, Service *service, const DnAssign *next, GError **error)
+{
+	DnAssign *before = service->assign;
+
+	service->assign = dn_assign_copy(next);
+	if (!dn_state_save_service(agent, service, error)) {
+		dn_assign_free(service->assign);
+		service->assign = before;
+		return false;
+	}
+	dn_assign_free(before);
+	return true;
+}
+
 static bool obey_assign(Agent *agent, const DnOrder *order, GError **error)
 {
 	const DnAssign *next = order->assign;
-	Service *service = dn_service_find(agent, next->service);
-	const DnAssign *before = service != NULL ? service->assign : NULL;
 
-	if (!dn_epochs_know_parts(agent->manifests, next, error) ||
-	    !dn_epochs_may_assign(agent->epochs, before, next, error)) {
+	if (!check_assign(agent, dn_service_find(agent, next->service), next, error)) {
 		dn_report_event(agent, "critical", "assign.refused", next->service, NULL, "%s",
 				*error != NULL ? (*error)->message : "");
 		return false;
 	}
-	service = dn_service_get(agent, next->service);
-	dn_assign_free(service->assign);
-	service->assign = dn_assign_copy(next);
-	if (!dn_state_save_service(agent, service, error))
+	if (!take_share(agent, dn_service_get(agent, next->service), next, error))
 		return false;
 	/* Before the answer: it says that this host's balancer knows. */
 	if (!dn_balance_apply(agent)) {
@@ -261,15 +334,12 @@ static bool obey_forget(Agent *agent, const DnOrder *order, GError **error)
 /* Of another host's nodes, and nothing else: a supervisor has no say in the host's own routes. */
 static bool check_route(const Agent *agent, const DnRoute *route, GError **error)
 {
-	g_autoptr(GInetAddressMask) nodes =
-		g_inet_address_mask_new_from_string(agent->node_cidr, NULL);
 	uint32_t network = 0;
 
 	if (!dn_address_parse_host_cidr(route->cidr, &network, error))
 		return false;
 	g_autofree char *first = dn_address_of_slot(network, 0);
-	g_autoptr(GInetAddress) address = g_inet_address_new_from_string(first);
-	if (nodes != NULL && g_inet_address_mask_matches(nodes, address))
+	if (dn_address_is_within(agent->node_cidr, first))
 		return true;
 	g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
 		    "route to %s leads out of the cluster's nodes %s", route->cidr,
@@ -359,10 +429,17 @@ static bool obey(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError 
 		return dn_failpoint("agent.order.stamp.before", error) &&
 		       dn_incident_stamp(agent, order->incident, order->stage, error) &&
 		       dn_failpoint("agent.order.stamp.after", error);
+	case DN_ORDER_AUDIT:
+		if (!dn_failpoint("agent.order.audit.before", error))
+			return false;
+		dn_audit_order(agent, order);
+		return true;
 	case DN_ORDER_LOGS:
 		return dn_failpoint("agent.order.logs.before", error) &&
 		       obey_logs(agent, order, answer, error) &&
 		       dn_failpoint("agent.order.logs.after", error);
+	case DN_ORDER_SWEEP:
+		return dn_sweep_obey(agent, order, error);
 	case DN_ORDER_N:
 		break;
 	}
@@ -391,8 +468,12 @@ void dn_agent_order(const DnOrder *order, void *data)
 				dn_order_kind_name(order->kind), error->message);
 	else if (!obey(agent, order, answer, &error))
 		tell_refusal(agent, order, error);
+	else if (order->kind == DN_ORDER_SWEEP)
+		return; /* answered when everything has been looked at */
 	else
 		answer->done = true;
+	if (answer->done && order->kind == DN_ORDER_AUDIT)
+		return; /* a worker looks, and then it is answered */
 	if (!answer->done) {
 		answer->code = error->domain == DN_ERROR ? error->code : 0;
 		answer->error = g_strdup(error->message);

@@ -36,13 +36,17 @@ static int op_replay(void *data, const void *batch, size_t size)
 	return answer;
 }
 
-/* Everything that is marked by now leaves the balancer with this node, whoever marked it. */
+/*
+ * Everything that is marked by now leaves the balancer with this node, whoever marked it; but for
+ * what goes on serving in isolation.
+ */
 static void exclude_marked(Agent *agent, DnFirewallState *state)
 {
 	for (uint32_t slot = 0; slot < DN_SLOTS; slot++) {
 		const Side *side = &agent->side->slots[slot];
 
-		if (side->address[0] == '\0' || !dn_sensor_is_marked(agent->sensor, slot))
+		if (side->address[0] == '\0' || !dn_sensor_is_marked(agent->sensor, slot) ||
+		    dn_sensor_is_isolated(agent->sensor, slot))
 			continue;
 		for (guint i = 0; i < state->guarded->len; i++) {
 			DnGuarded *guarded = g_ptr_array_index(state->guarded, i);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
 #include "main/check.h"
+#include "main/journal.h"
 
 #include <dnode/version.h>
 
 #include "base/clock.h"
 #include "base/text.h"
 #include "core/custody.h"
+#include "wire/records.h"
 
 static void send_fact(Agent *agent, DnFact *fact)
 {
@@ -65,8 +67,9 @@ static void tell_dropped(Agent *agent)
 	if (dropped > 0)
 		dn_report_event(agent, "warning", "events.dropped", NULL, NULL,
 				"%" G_GUINT64_FORMAT
-				" facts were dropped from the full spool of this host while no "
-				"supervisor stored them; they are in the agent's log",
+				" facts of this host or more were dropped before a supervisor had "
+				"stored them: its spool was full, or damaged; they are in the "
+				"agent's log",
 				dropped);
 }
 
@@ -238,8 +241,21 @@ static void remember(Agent *agent, const DnEvent *event)
 
 	copy->id = copy->seq;
 	g_queue_push_tail(&agent->recent, copy);
-	if (agent->recent.length > DN_LOCAL_EVENTS_LIMIT)
+	if (agent->recent.length > DN_EVENTS_KEPT)
 		dn_event_free(g_queue_pop_head(&agent->recent));
+}
+
+void dn_report_suspect(Agent *agent, const char *reason)
+{
+	if (g_strcmp0(agent->suspected, reason) == 0)
+		return;
+	g_free(agent->suspected);
+	agent->suspected = g_strdup(reason);
+	dn_report_event(agent, "critical", DN_EVENT_HOST_SUSPECT, NULL, NULL,
+			"host %s may be tampered with: %s; nothing new is placed here until "
+			"'dnode host uncordon %s'; to keep it so: dnode host cordon %s",
+			agent->instance->name, reason, agent->instance->name,
+			agent->instance->name);
 }
 
 void dn_report_event(Agent *agent, const char *severity, const char *kind, const char *service,

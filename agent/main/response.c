@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/incident.h"
+#include "main/journal.h"
+#include "main/state.h"
 
 #include <string.h>
-#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "core/custody.h"
 #include "core/statement.h"
 #include "seal/trust.h"
 
-/* What people ask for: quarantine by hand, drills, and the end of a quarantined node. */
+/* What people ask for: quarantine by hand, and the end of a quarantined node. */
 
-static Node *find_cuttable(Agent *agent, const char *id, GError **error)
+Node *dn_agent_find_cuttable(Agent *agent, const char *id, GError **error)
 {
 	Node *node = dn_agent_find_node(agent, id);
 
@@ -45,13 +48,30 @@ static bool save_now(Agent *agent, const DnIncident *incident, GError **error)
 	return true;
 }
 
+/* It is evidence already, and still serves: now it is cut like any other. */
+static bool quarantine_isolated(Node *node, const char *reason, GError **error)
+{
+	g_autofree char *why = g_strdup_printf("it was quarantined by hand: %.400s", reason);
+
+	if (node->incident == NULL)
+		dn_incident_open(node->agent, node);
+	dn_isolation_end(node, why);
+	return save_now(node->agent, g_hash_table_lookup(node->agent->incidents, node->incident),
+			error);
+}
+
 bool dn_agent_quarantine(Agent *agent, const char *id, const char *reason, GError **error)
 {
-	Node *node = find_cuttable(agent, id, error);
+	Node *node = dn_agent_find_node(agent, id);
 
+	if (node != NULL && node->built && dn_node_is_isolated(node))
+		return quarantine_isolated(node, reason, error);
+	node = dn_agent_find_cuttable(agent, id, error);
 	if (node == NULL)
 		return false;
-	if (!dn_sensor_mark(agent->sensor, node->slot, DN_SENSOR_MANUAL)) {
+	/* Whatever drift of it would have led to: a person wants it cut. */
+	dn_sensor_set_mode(agent->sensor, node->slot, DN_MODE_CUT);
+	if (!dn_sensor_mark(agent->sensor, node->slot, DN_DRIFT_MANUAL, NULL, 0)) {
 		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT, "node %s is quarantined already",
 			    id);
 		return false;
@@ -65,92 +85,6 @@ bool dn_agent_quarantine(Agent *agent, const char *id, const char *reason, GErro
 	incident->detail = g_strdup_printf("by hand: %s", shown);
 	/* Whoever is told that the node is quarantined may rely on its record. */
 	return save_now(agent, incident, error);
-}
-
-static void on_drill_exit(GPid pid, gint status, gpointer data)
-{
-	Agent *agent = data;
-
-	g_spawn_close_pid(pid);
-	for (unsigned i = 0; i < DN_SLOTS; i++) {
-		Node *node = agent->slots[i];
-
-		if (node == NULL || node->drill != pid)
-			continue;
-		if (!WIFSIGNALED(status))
-			dn_report_event(agent, "warning", "drill.failed", node->manifest->service,
-					node->id, "the drill helper ended with status %d%s", status,
-					node->manifest->drift_exec == DN_ANSWER_QUARANTINE
-						? " and was not killed"
-						: "; this service does not quarantine exec");
-		/* A killed helper has left its mark; the verdict may still be on its way here. */
-		if (!WIFSIGNALED(status))
-			node->drill = 0;
-	}
-}
-
-/*
- * By the count that the signed manifest allows, whatever the supervisor says: drills cut nodes, and
- * their replacements are not charged to respawn. On disk before the helper goes, so that no restart
- * of the agent gives it back.
- */
-static bool spend_drill(Agent *agent, const Node *node, GError **error)
-{
-	Service *service = dn_node_service(node);
-	g_autoptr(GError) refused = NULL;
-	uint64_t now_ns = dn_clock_monotonic_ns();
-
-	if (!dn_budget_allows_drill(&service->drills, node->manifest, now_ns, &refused)) {
-		dn_report_event(agent, "critical", "drill.refused", service->name, node->id, "%s",
-				refused->message);
-		g_propagate_error(error, g_steal_pointer(&refused));
-		return false;
-	}
-	dn_budget_spend_drill(&service->drills, node->manifest, now_ns);
-	dn_agent_journal_budget(agent, "drill.spent", service, node->id);
-	return dn_state_save_service(agent, service, error);
-}
-
-bool dn_agent_drill(Agent *agent, const char *id, const char *class, GError **error)
-{
-	Node *node = find_cuttable(agent, id, error);
-
-	if (node == NULL)
-		return false;
-	if (!g_str_equal(class, "exec")) {
-		g_set_error(error, DN_ERROR, DN_ERROR_UNSUPPORTED,
-			    "there is no drill for class \"%s\" yet; 'dnode drill --list' names "
-			    "those there are",
-			    class);
-		return false;
-	}
-	g_autofree char *helper =
-		g_build_filename(agent->instance->libexec_dir, "dnode-drill", NULL);
-	g_autofree char *procs =
-		g_build_filename(agent->instance->cgroup_root, agent->instance->cgroup_parent, id,
-				 "cgroup.procs", NULL);
-	g_autofree char *uid = g_strdup_printf(
-		"%" G_GINT64_FORMAT, (gint64)agent->instance->uid_base +
-					     (gint64)node->slot * DN_UIDS_PER_NODE + node->run.uid);
-	char *argv[] = {helper, procs, uid, uid, (char *)class, NULL};
-	GPid pid = 0;
-	if (!spend_drill(agent, node, error))
-		return false;
-	/* A drill is not charged to the budget: plan with that before it can happen. */
-	node->drill = -1;
-	dn_balance_apply(agent);
-	if (!dn_failpoint("agent.drill.spawn.before", error) ||
-	    !g_spawn_async(NULL, argv, NULL,
-			   G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL |
-				   G_SPAWN_STDERR_TO_DEV_NULL,
-			   NULL, NULL, &pid, error)) {
-		node->drill = 0;
-		return false;
-	}
-	node->drill = pid;
-	dn_failpoint_pass("agent.drill.spawn.after");
-	g_child_watch_add(pid, on_drill_exit, agent);
-	return true;
 }
 
 static bool take_out(GPtrArray *held, const char *incident)
@@ -170,6 +104,22 @@ static void release_hold(Agent *agent, const DnIncident *incident)
 	if (service != NULL && (take_out(service->held, incident->id) ||
 				take_out(service->held_standby, incident->id)))
 		dn_state_save_service_soon(agent, service);
+}
+
+void dn_incidents_release(Agent *agent)
+{
+	GHashTableIter iter;
+	gpointer value = NULL;
+
+	g_hash_table_iter_init(&iter, agent->services);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		Service *service = value;
+		bool released = dn_custody_release(agent->incidents, agent->unread, service->held);
+
+		if (dn_custody_release(agent->incidents, agent->unread, service->held_standby) ||
+		    released)
+			dn_state_save_service_soon(agent, service);
+	}
 }
 
 bool dn_incident_destroy(Agent *agent, const DnOrder *order, GError **error)
@@ -197,6 +147,12 @@ bool dn_incident_destroy(Agent *agent, const DnOrder *order, GError **error)
 		return false;
 	}
 	Node *node = dn_agent_find_node(agent, incident->node);
+	if (node != NULL && dn_node_is_isolated(node)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "node %s is isolated and still serves; run first: dnode quarantine %s",
+			    incident->node, incident->node);
+		return false;
+	}
 	if (node != NULL && node->busy) {
 		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "node %s is busy, try again",
 			    incident->node);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/incident.h"
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/id.h"
+#include "core/life.h"
+#include "core/share.h"
 
 enum { IMAGE_RETRY_MS = 1000 };
 
@@ -43,6 +47,28 @@ void dn_service_free(Service *self)
 	g_free(self);
 }
 
+bool dn_service_check_share(Agent *agent, const DnAssign *share, GError **error)
+{
+	GHashTableIter iter;
+	gpointer value = NULL;
+
+	if (!dn_share_check(share, agent->node_cidr, agent->vip_cidr, error))
+		return false;
+	g_hash_table_iter_init(&iter, agent->services);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const Service *other = value;
+
+		if (other->assign == NULL || g_str_equal(other->name, share->service) ||
+		    !dn_shares_collide(other->assign, share))
+			continue;
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "share of %s: a port of its VIP %s is service %s's here",
+			    share->service, share->vip, other->name);
+		return false;
+	}
+	return true;
+}
+
 uint32_t dn_service_grant(const Service *service)
 {
 	return service->assign != NULL ? service->assign->respawn_grant : 0;
@@ -75,8 +101,7 @@ static DnNodeState planned_state(const Node *node)
 {
 	if (!node->busy || node->state == DN_NODE_QUARANTINED)
 		return node->state;
-	return node->state == DN_NODE_CREATING || node->state == DN_NODE_CREATED ? DN_NODE_CREATING
-										 : DN_NODE_STOPPING;
+	return dn_node_is_being_made(node) ? DN_NODE_CREATING : DN_NODE_STOPPING;
 }
 
 /* The nodes of @service as the plan sees them; also counts the free slots of the host. */
@@ -102,6 +127,7 @@ static GArray *plan_nodes(Agent *agent, const Service *service, uint64_t now_ns,
 			.state = planned_state(node),
 			.role = node->role,
 			.hopeless = is_hopeless(node, now_ns),
+			.marked = is_marked(node),
 			.drained = node->state == DN_NODE_DRAINING && node->drain_until_ns == 0,
 			.made_ns = node->made_ns,
 		};
@@ -130,6 +156,16 @@ static void create(Agent *agent, Service *service, const DnAct *act)
 	dn_node_build(node);
 }
 
+/* A standby that was not there yet when a node was cut takes its place all the same. */
+static void promote(Service *service, Node *node)
+{
+	if (service->owed->len > 0 && node->replaces == NULL)
+		node->replaces = g_ptr_array_steal_index(service->owed, 0);
+	dn_node_promote(node);
+	if (node->replaces != NULL && node->state == DN_NODE_READY)
+		dn_incident_replaced(node);
+}
+
 static void carry_out(Agent *agent, Service *service, const DnAct *act)
 {
 	Node *node = act->node != NULL ? dn_agent_find_node(agent, act->node) : NULL;
@@ -138,7 +174,8 @@ static void carry_out(Agent *agent, Service *service, const DnAct *act)
 		create(agent, service, act);
 		return;
 	}
-	if (node == NULL || (is_marked(node) && act->kind != DN_ACT_REMOVE))
+	if (node == NULL ||
+	    (is_marked(node) && act->kind != DN_ACT_REMOVE && act->kind != DN_ACT_CUT))
 		return;
 	if (act->kind == DN_ACT_STOP && is_hopeless(node, dn_clock_monotonic_ns())) {
 		bool starting = node->state == DN_NODE_STARTING;
@@ -153,7 +190,7 @@ static void carry_out(Agent *agent, Service *service, const DnAct *act)
 	}
 	switch (act->kind) {
 	case DN_ACT_PROMOTE:
-		dn_node_promote(node);
+		promote(service, node);
 		break;
 	case DN_ACT_DRAIN:
 		dn_node_drain(node);
@@ -164,9 +201,41 @@ static void carry_out(Agent *agent, Service *service, const DnAct *act)
 	case DN_ACT_REMOVE:
 		dn_node_remove(node);
 		break;
+	case DN_ACT_CUT:
+		if (dn_node_is_isolated(node))
+			dn_isolation_end(node, "its service needs it no longer");
+		break;
 	case DN_ACT_CREATE:
 		break;
 	}
+}
+
+/* Nodes that a later manifest would make alike go on under it, whatever they are doing. */
+static void take_over_nodes(Agent *agent, const Service *service)
+{
+	for (unsigned i = 0; i < DN_SLOTS; i++) {
+		Node *node = agent->slots[i];
+
+		if (node == NULL || !g_str_equal(node->manifest->service, service->name) ||
+		    !dn_life_goes_on(node->state) || is_marked(node))
+			continue;
+		DnManifest *manifest =
+			dn_epochs_successor(agent->manifests, service->assign, node->manifest);
+		if (manifest != NULL)
+			dn_node_go_on_under(node, manifest);
+	}
+}
+
+bool dn_service_misses(Agent *agent, const Node *node)
+{
+	uint64_t now_ns = dn_clock_monotonic_ns();
+	const Service *service = dn_node_service(node);
+	DnPlanInput input = {.assign = service->assign};
+	g_autoptr(GArray) nodes = plan_nodes(agent, service, now_ns, &input.free_slots);
+
+	input.nodes = (const DnPlanNode *)(const void *)nodes->data;
+	input.n_nodes = nodes->len;
+	return input.assign != NULL && dn_plan_lacks(&input, node->manifest->digest, node->role);
 }
 
 static gboolean on_retry(gpointer data)
@@ -185,10 +254,11 @@ static void settle_service(Agent *agent, Service *service)
 		.not_before_ns = service->not_before_ns,
 		.now_ns = now_ns,
 	};
-	g_autoptr(GArray) nodes = plan_nodes(agent, service, now_ns, &input.free_slots);
 
 	if (service->assign == NULL)
 		return;
+	take_over_nodes(agent, service);
+	g_autoptr(GArray) nodes = plan_nodes(agent, service, now_ns, &input.free_slots);
 	input.nodes = (const DnPlanNode *)(const void *)nodes->data;
 	input.n_nodes = nodes->len;
 	g_autoptr(GArray) acts = dn_plan(&input);

@@ -1,25 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "main/agent.h"
+#include "main/state.h"
 
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/file.h"
-#include "base/text.h"
 #include "core/address.h"
 #include "core/custody.h"
 #include "manifest/manifest.h"
 #include "manifest/trust-file.h"
 #include "seal/digest.h"
-#include "wire/json.h"
 #include "wire/records.h"
 
 enum { SMALL = 64 * 1024, LARGE = 4 * 1024 * 1024 };
 
-static char *path_of(const Agent *agent, const char *folder, const char *name, const char *suffix)
+char *dn_state_file(const Agent *agent, const char *folder, const char *name, const char *suffix)
 {
 	g_autofree char *file = g_strconcat(name, suffix, NULL);
 
@@ -28,7 +25,7 @@ static char *path_of(const Agent *agent, const char *folder, const char *name, c
 
 char *dn_state_incident_path(const Agent *agent, const char *id)
 {
-	return path_of(agent, "incidents", id, ".json");
+	return dn_state_file(agent, "incidents", id, ".json");
 }
 
 GBytes *dn_state_incident_bytes(const DnIncident *incident)
@@ -39,16 +36,16 @@ GBytes *dn_state_incident_bytes(const DnIncident *incident)
 static bool save_json(const Agent *agent, const char *folder, const char *name, JsonObject *object,
 		      GError **error)
 {
-	g_autofree char *path = path_of(agent, folder, name, ".json");
+	g_autofree char *path = dn_state_file(agent, folder, name, ".json");
 	g_autoptr(GBytes) bytes = dn_json_print(object);
 
 	return dn_file_replace(path, bytes, 0600, error);
 }
 
-static JsonObject *load_json(const Agent *agent, const char *folder, const char *name,
-			     GError **error)
+JsonObject *dn_state_load_json(const Agent *agent, const char *folder, const char *name,
+			       GError **error)
 {
-	g_autofree char *path = path_of(agent, folder, name, ".json");
+	g_autofree char *path = dn_state_file(agent, folder, name, ".json");
 	g_autoptr(GBytes) bytes = dn_file_read(path, LARGE, error);
 	JsonObject *object = bytes == NULL ? NULL : dn_json_parse(bytes, LARGE, error);
 
@@ -57,25 +54,27 @@ static JsonObject *load_json(const Agent *agent, const char *folder, const char 
 	return object;
 }
 
-bool dn_state_save_term(Agent *agent, GError **error)
+bool dn_state_save_term(Agent *agent, uint64_t term, GError **error)
 {
 	if (!dn_failpoint("agent.term.save.before", error))
 		return false;
 	JsonObject *object = json_object_new();
-	json_object_set_int_member(object, "term", (gint64)agent->envelope.term);
+	json_object_set_int_member(object, "term", (gint64)term);
 	return save_json(agent, "", "term", object, error) &&
 	       dn_failpoint("agent.term.save.after", error);
 }
 
-bool dn_state_save_welcome(Agent *agent, GError **error)
+bool dn_state_save_welcome(Agent *agent, const DnWelcome *welcome, GError **error)
 {
 	if (!dn_failpoint("agent.network.save.before", error))
 		return false;
 	JsonObject *object = json_object_new();
-	dn_json_set_string(object, "host_cidr", agent->host_cidr);
-	dn_json_set_string(object, "node_cidr", agent->node_cidr);
-	dn_json_set_string(object, "vip_cidr", agent->vip_cidr);
-	dn_json_set_string(object, "repo", agent->repo);
+	dn_json_set_string(object, "host_cidr", welcome->host_cidr);
+	dn_json_set_string(object, "node_cidr", welcome->node_cidr);
+	dn_json_set_string(object, "vip_cidr", welcome->vip_cidr);
+	dn_json_set_string(object, "repo", welcome->repo);
+	g_autofree char *key = dn_secret_key_public_text(agent->key);
+	dn_json_set_string(object, "key", key);
 	return save_json(agent, "", "network", object, error) &&
 	       dn_failpoint("agent.network.save.after", error);
 }
@@ -104,7 +103,7 @@ bool dn_state_save_epochs(Agent *agent, GError **error)
 
 bool dn_state_save_manifest(Agent *agent, const DnManifest *manifest, GBytes *bytes, GError **error)
 {
-	g_autofree char *path = path_of(agent, "manifests", manifest->digest, ".yaml");
+	g_autofree char *path = dn_state_file(agent, "manifests", manifest->digest, ".yaml");
 
 	return dn_failpoint("agent.manifest.save.before", error) &&
 	       dn_file_replace(path, bytes, 0600, error) &&
@@ -113,79 +112,12 @@ bool dn_state_save_manifest(Agent *agent, const DnManifest *manifest, GBytes *by
 
 bool dn_state_forget_manifest(Agent *agent, const char *digest, GError **error)
 {
-	g_autofree char *path = path_of(agent, "manifests", digest, ".yaml");
+	g_autofree char *path = dn_state_file(agent, "manifests", digest, ".yaml");
 
 	return dn_failpoint("agent.manifest.remove.before", error) && dn_file_remove(path, error);
 }
 
-static JsonArray *strings(const GPtrArray *from)
-{
-	JsonArray *array = json_array_new();
-
-	for (guint i = 0; i < from->len; i++)
-		json_array_add_string_element(array, g_ptr_array_index(from, i));
-	return array;
-}
-
-static JsonArray *times(const DnBudget *budget)
-{
-	JsonArray *array = json_array_new();
-
-	for (guint i = 0; i < budget->spent->len; i++)
-		json_array_add_int_element(array,
-					   (gint64)g_array_index(budget->spent, uint64_t, i));
-	return array;
-}
-
-static GBytes *service_bytes(const Service *service)
-{
-	JsonObject *object = json_object_new();
-
-	if (service->assign != NULL)
-		json_object_set_object_member(object, "assign", dn_assign_to_json(service->assign));
-	json_object_set_array_member(object, "spent", times(&service->budget));
-	json_object_set_array_member(object, "drills", times(&service->drills));
-	dn_json_set_string(object, "boot", dn_clock_boot_id());
-	json_object_set_array_member(object, "held", strings(service->held));
-	json_object_set_array_member(object, "held_standby", strings(service->held_standby));
-	return dn_json_print(object);
-}
-
-bool dn_state_save_service(Agent *agent, const Service *service, GError **error)
-{
-	g_autofree char *path = path_of(agent, "services", service->name, ".json");
-	g_autoptr(GBytes) bytes = service_bytes(service);
-
-	dn_disk_flush(agent, path);
-	return dn_failpoint("agent.share.save.before", error) &&
-	       dn_file_replace(path, bytes, 0600, error) &&
-	       dn_failpoint("agent.share.save.after", error);
-}
-
-static void on_service_saved(Agent *agent, const char *name, const GError *error, uint64_t done_ns)
-{
-	if (error != NULL)
-		g_warning("budget of %s: %s", name, error->message);
-}
-
-void dn_state_save_service_soon(Agent *agent, const Service *service)
-{
-	g_autofree char *path = path_of(agent, "services", service->name, ".json");
-	g_autoptr(GBytes) bytes = service_bytes(service);
-
-	dn_disk_write(agent, path, bytes, service->name, on_service_saved);
-}
-
-bool dn_state_forget_service(Agent *agent, const char *name, GError **error)
-{
-	g_autofree char *path = path_of(agent, "services", name, ".json");
-
-	dn_disk_flush(agent, path);
-	return dn_failpoint("agent.share.remove.before", error) && dn_file_remove(path, error);
-}
-
-/* Names in STATE_DIR/@folder without @suffix. */
-static GPtrArray *list(const Agent *agent, const char *folder, const char *suffix)
+GPtrArray *dn_state_list(const Agent *agent, const char *folder, const char *suffix)
 {
 	g_autofree char *path = g_build_filename(agent->instance->state_dir, folder, NULL);
 	g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
@@ -225,7 +157,7 @@ static bool load_identity(Agent *agent, GError **error)
 static bool load_term(Agent *agent, GError **error)
 {
 	g_autoptr(GError) missing = NULL;
-	g_autoptr(JsonObject) object = load_json(agent, "", "term", &missing);
+	g_autoptr(JsonObject) object = dn_state_load_json(agent, "", "term", &missing);
 
 	if (g_error_matches(missing, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
 		return true;
@@ -243,7 +175,7 @@ static bool load_term(Agent *agent, GError **error)
 static bool load_network(Agent *agent, GError **error)
 {
 	g_autoptr(GError) missing = NULL;
-	g_autoptr(JsonObject) object = load_json(agent, "", "network", &missing);
+	g_autoptr(JsonObject) object = dn_state_load_json(agent, "", "network", &missing);
 	GError *failed = NULL;
 
 	if (g_error_matches(missing, G_IO_ERROR, G_IO_ERROR_NOT_FOUND))
@@ -266,7 +198,7 @@ static bool load_network(Agent *agent, GError **error)
 static bool read_epochs(Agent *agent, GError **error)
 {
 	g_autoptr(GError) missing = NULL;
-	g_autoptr(JsonObject) object = load_json(agent, "", "epochs", &missing);
+	g_autoptr(JsonObject) object = dn_state_load_json(agent, "", "epochs", &missing);
 	g_autoptr(GList) names = object == NULL ? NULL : json_object_get_members(object);
 	GError *failed = NULL;
 
@@ -298,7 +230,7 @@ static bool load_needed(Agent *agent, const char *name, bool (*load)(Agent *, GE
 
 	if (load(agent, &failed))
 		return true;
-	g_autofree char *path = path_of(agent, "", name, ".json");
+	g_autofree char *path = dn_state_file(agent, "", name, ".json");
 	const char *at = g_str_has_prefix(failed->message, path) ? "" : path;
 	g_set_error(error, failed->domain, failed->code,
 		    "%s%s%s; nodes here go on without an agent, and cut ones stay cut: restore "
@@ -315,11 +247,11 @@ bool dn_state_load_epochs(Agent *agent, GError **error)
 /* A manifest on disk is believed because its name is its digest and only root can write here. */
 static void load_manifests(Agent *agent)
 {
-	g_autoptr(GPtrArray) digests = list(agent, "manifests", ".yaml");
+	g_autoptr(GPtrArray) digests = dn_state_list(agent, "manifests", ".yaml");
 
 	for (guint i = 0; i < digests->len; i++) {
 		const char *digest = g_ptr_array_index(digests, i);
-		g_autofree char *path = path_of(agent, "manifests", digest, ".yaml");
+		g_autofree char *path = dn_state_file(agent, "manifests", digest, ".yaml");
 		g_autoptr(GError) error = NULL;
 		g_autoptr(GBytes) bytes = dn_file_read(path, DN_MANIFEST_LIMIT, &error);
 		g_autofree char *found = bytes == NULL ? NULL : dn_digest_bytes(bytes);
@@ -335,93 +267,58 @@ static void load_manifests(Agent *agent)
 	}
 }
 
-static void read_times(JsonObject *object, const char *name, DnBudget *budget, GError **failed)
+static DnIncident *read_incident(const Agent *agent, const char *id, GError **error)
 {
-	JsonArray *array = dn_json_array(object, name, 100000, failed);
+	g_autoptr(JsonObject) object = dn_state_load_json(agent, "incidents", id, error);
+	g_autoptr(DnIncident) incident =
+		object == NULL ? NULL : dn_record_to_incident(object, error);
 
-	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++) {
-		uint64_t when = (uint64_t)json_array_get_int_element(array, i);
-
-		g_array_append_val(budget->spent, when);
-	}
-}
-
-static void read_held(JsonObject *object, const char *name, GPtrArray *held, GError **failed)
-{
-	JsonArray *array = dn_json_array(object, name, 100000, failed);
-
-	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++)
-		g_ptr_array_add(held, g_strdup(dn_json_string_at(array, i, 64, failed)));
-}
-
-/* Files of before there was a boot in them have times of another clock. */
-static void read_budgets(JsonObject *object, Service *service, GError **failed)
-{
-	g_autofree char *boot = json_object_has_member(object, "boot")
-					? dn_json_string(object, "boot", 64, failed)
-					: NULL;
-
-	read_times(object, "spent", &service->budget, failed);
-	if (json_object_has_member(object, "drills"))
-		read_times(object, "drills", &service->drills, failed);
-	if (g_strcmp0(boot, dn_clock_boot_id()) == 0)
-		return;
-	dn_budget_carry_over(&service->budget);
-	dn_budget_carry_over(&service->drills);
-}
-
-static bool read_service(Agent *agent, const char *name, JsonObject *object, GError **error)
-{
-	GError *failed = NULL;
-	Service *service = dn_service_get(agent, name);
-
-	read_budgets(object, service, &failed);
-	read_held(object, "held", service->held, &failed);
-	if (json_object_has_member(object, "held_standby"))
-		read_held(object, "held_standby", service->held_standby, &failed);
-	if (failed == NULL && json_object_has_member(object, "assign"))
-		service->assign =
-			dn_assign_from_json(dn_json_object(object, "assign", &failed), &failed);
-	if (failed != NULL)
-		g_propagate_error(error, failed);
-	return failed == NULL;
-}
-
-static void load_services(Agent *agent)
-{
-	g_autoptr(GPtrArray) names = list(agent, "services", ".json");
-
-	for (guint i = 0; i < names->len; i++) {
-		const char *name = g_ptr_array_index(names, i);
-		g_autoptr(GError) error = NULL;
-		g_autoptr(JsonObject) object = load_json(agent, "services", name, &error);
-
-		if (!dn_text_is_name(name) || object == NULL ||
-		    !read_service(agent, name, object, &error))
-			g_warning("share of service %s cannot be read; it comes again with the "
-				  "next assignment: %s",
-				  name, error != NULL ? error->message : "not a name");
-	}
+	if (incident == NULL || g_str_equal(incident->id, id))
+		return g_steal_pointer(&incident);
+	g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "it is the record of another");
+	return NULL;
 }
 
 static void load_incidents(Agent *agent)
 {
-	g_autoptr(GPtrArray) ids = list(agent, "incidents", ".json");
+	g_autoptr(GPtrArray) ids = dn_state_list(agent, "incidents", ".json");
 
 	for (guint i = 0; i < ids->len; i++) {
 		const char *id = g_ptr_array_index(ids, i);
 		g_autoptr(GError) error = NULL;
-		g_autoptr(JsonObject) object = load_json(agent, "incidents", id, &error);
-		DnIncident *incident =
-			object == NULL ? NULL : dn_record_to_incident(object, &error);
+		DnIncident *incident = read_incident(agent, id, &error);
 
 		if (incident == NULL) {
 			g_warning("incident %s cannot be read: %s", id, error->message);
+			g_hash_table_add(agent->unread, g_strdup(id));
 			continue;
 		}
 		dn_custody_restored(incident);
 		g_hash_table_replace(agent->incidents, g_strdup(id), incident);
 	}
+}
+
+bool dn_state_check_evidence(const DnInstance *instance, GError **error)
+{
+	const Agent agent = {.instance = (DnInstance *)instance};
+	g_autoptr(GPtrArray) ids = dn_state_list(&agent, "incidents", ".json");
+
+	for (guint i = 0; i < ids->len; i++) {
+		const char *id = g_ptr_array_index(ids, i);
+		g_autoptr(GError) unread = NULL;
+		g_autoptr(DnIncident) incident = read_incident(&agent, id, &unread);
+
+		if (incident != NULL && incident->state == DN_INCIDENT_DESTROYED)
+			continue;
+		g_set_error(
+			error, DN_ERROR, DN_ERROR_CONFLICT,
+			"this host holds the evidence of incident %s%s%s; destroy it first: dnode "
+			"incident destroy %s --key K --reason TEXT",
+			id, unread != NULL ? ", whose record cannot be read: " : "",
+			unread != NULL ? unread->message : "", id);
+		return false;
+	}
+	return true;
 }
 
 bool dn_state_load(Agent *agent, GError **error)
@@ -446,7 +343,7 @@ bool dn_state_load(Agent *agent, GError **error)
 	    !dn_state_load_epochs(agent, error) || !dn_floor_load(agent, error))
 		return false;
 	load_manifests(agent);
-	load_services(agent);
+	dn_state_load_services(agent);
 	load_incidents(agent);
 	return true;
 }

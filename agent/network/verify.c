@@ -68,7 +68,7 @@ static bool is_deaf(const char *text, uint16_t port, GError **error)
 	return false;
 }
 
-static bool is_mute(const char *netns, GError **error)
+bool dn_network_verify_mute_now(const char *netns, GError **error)
 {
 	struct sockaddr_in here = address_of(HOST_END, 0);
 	socklen_t length = sizeof(here);
@@ -99,5 +99,5 @@ bool dn_network_verify_cut_now(const char *netns, const char *address, const uin
 	for (size_t i = 0; i < n_ports; i++)
 		if (!is_deaf(address, ports[i], error))
 			return false;
-	return is_deaf(address, UNDECLARED_PORT, error) && is_mute(netns, error);
+	return is_deaf(address, UNDECLARED_PORT, error) && dn_network_verify_mute_now(netns, error);
 }

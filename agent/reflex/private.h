@@ -24,7 +24,7 @@ typedef enum {
 } DnStep;
 
 /*
- * armed to posted belong to the lock. The rest belongs to the thread while it runs the slot,
+ * armed to isolated_ns belong to the lock. The rest belongs to the thread while it runs the slot,
  * and to the lock otherwise. Once taken, group, cut, promote and standby do not change.
  */
 typedef struct {
@@ -34,9 +34,10 @@ typedef struct {
 	bool holds_standby;
 	bool posted; /* report waits for main */
 	uint32_t group;
-	GBytes *cut, *promote; /* owned */
+	GBytes *cut, *promote, *isolate; /* owned */
 	DnStandbyKind standby;
 	uint32_t standby_slot;
+	uint64_t isolated_ns; /* the event that was answered by leaving the node isolated */
 	DnReflexOutcome report;
 
 	DnStep step;
@@ -68,7 +69,10 @@ enum { DN_REFLEX_NOBODY = UINT32_MAX };
 /* When the slot was marked; 0: it is not. */
 uint64_t dn_steps_event_ns(const DnReflex *self, uint32_t slot);
 
-/* (b) and (c): freeze, verdict, balancer. */
+/* Its mark leaves it to serve, and that has been told. Under the lock. */
+bool dn_steps_is_left(const DnReflex *self, uint32_t slot);
+
+/* (b) and (c): freeze, verdict, balancer; of a node that is isolated: verdict and nft's part. */
 void dn_steps_cut(DnReflex *self, uint32_t slot);
 
 /* The fifo of a created standby; only when the balancer of every marked slot was changed. */

@@ -69,7 +69,8 @@ static uint32_t take_marked(DnReflex *self)
 	for (uint32_t i = 0; i < self->source.n_slots; i++) {
 		DnReflexSlot *slot = &self->slots[i];
 
-		if (!slot->armed || slot->taken || dn_steps_event_ns(self, i) == 0)
+		if (!slot->armed || slot->taken || dn_steps_event_ns(self, i) == 0 ||
+		    dn_steps_is_left(self, i))
 			continue;
 		slot->taken = true;
 		slot->step = DN_STEP_FREEZING; /* so that nobody takes it for idle */
@@ -275,6 +276,7 @@ static void clear_plan(DnReflexSlot *slot)
 {
 	g_clear_pointer(&slot->cut, g_bytes_unref);
 	g_clear_pointer(&slot->promote, g_bytes_unref);
+	g_clear_pointer(&slot->isolate, g_bytes_unref);
 }
 
 void dn_reflex_stop(DnReflex *self)
@@ -335,14 +337,17 @@ bool dn_reflex_arm(DnReflex *self, const DnReflexPlan *plan)
 	bool fits = true;
 	g_autoptr(GBytes) cut = keep_batch(plan->cut, &fits);
 	g_autoptr(GBytes) promote = keep_batch(plan->promote, &fits);
+	g_autoptr(GBytes) isolate = keep_batch(plan->isolate, &fits);
 
 	pthread_mutex_lock(&self->lock);
 	wait_until_not_run(self, plan->slot);
 	if (!slot->taken) {
 		old.cut = slot->cut;
 		old.promote = slot->promote;
+		old.isolate = slot->isolate;
 		slot->cut = g_steal_pointer(&cut);
 		slot->promote = g_steal_pointer(&promote);
+		slot->isolate = g_steal_pointer(&isolate);
 		slot->group = plan->group;
 		slot->standby = plan->standby;
 		slot->standby_slot = plan->standby_slot;
@@ -367,6 +372,8 @@ void dn_reflex_disarm(DnReflex *self, uint32_t number)
 	wait_until_not_run(self, number);
 	old.cut = g_steal_pointer(&slot->cut);
 	old.promote = g_steal_pointer(&slot->promote);
+	old.isolate = g_steal_pointer(&slot->isolate);
+	slot->isolated_ns = 0;
 	slot->armed = slot->taken = slot->stale = slot->holds_standby = false;
 	if (slot->step != DN_STEP_LATE || dn_steps_event_ns(self, number) == 0) {
 		slot->step = DN_STEP_IDLE;

@@ -32,6 +32,7 @@ typedef struct {
 	uint32_t group;  /* service number: a cut makes every other plan of the group stale */
 	GBytes *cut;     /* batch: out of the balancer, into quarantine, started standby in */
 	GBytes *promote; /* batch: created standby in; NULL unless standby is created */
+	GBytes *isolate; /* batch: it begins nothing; NULL: that is left to main */
 	DnStandbyKind standby;
 	uint32_t standby_slot; /* when standby is not none */
 } DnReflexPlan;
@@ -68,12 +69,17 @@ typedef struct {
  * What happened, posted to main's context after (f). Nanoseconds of CLOCK_MONOTONIC, 0: not
  * reached. When the node was not frozen by then, a second outcome of the slot follows as soon
  * as it is: the same figures, with frozen and frozen_ns.
+ *
+ * A mark in mode isolate is seen, told once, and nothing else: the node goes on, its slot stays
+ * armed and its group's plans stay good. Once main has ended the isolation and rung, the same mark
+ * is answered like any other.
  */
 typedef struct {
 	uint32_t slot;
 	uint64_t event_ns, verdict_ns, cut_ns, frozen_ns, lb_out_ns, dump_ns, reset_ns, ready_ns;
 	DnStandbyKind standby; /* what was used; none when it could not be */
 	uint32_t standby_slot;
+	bool isolated; /* only seen: event and verdict are all there is */
 	bool replayed; /* the cut, by the prepared batch; false: rebuilt */
 	bool frozen;   /* false: not within 50 ms, being retried */
 	int sockets, resets;

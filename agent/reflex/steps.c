@@ -25,6 +25,17 @@ uint64_t dn_steps_event_ns(const DnReflex *self, uint32_t slot)
 	return __atomic_load_n(&self->source.marks[slot].event_ns, __ATOMIC_ACQUIRE);
 }
 
+static bool is_isolated(const DnReflex *self, uint32_t slot)
+{
+	return __atomic_load_n(&self->source.marks[slot].mode, __ATOMIC_ACQUIRE) == DN_MODE_ISOLATE;
+}
+
+bool dn_steps_is_left(const DnReflex *self, uint32_t slot)
+{
+	return is_isolated(self, slot) &&
+	       self->slots[slot].isolated_ns == dn_steps_event_ns(self, slot);
+}
+
 static bool is_marked(const DnReflex *self, uint32_t slot)
 {
 	return slot < self->source.n_slots && dn_steps_event_ns(self, slot) != 0;
@@ -113,6 +124,28 @@ static void change_balancer(DnReflex *self, uint32_t number)
 	note_entered(self, slot->standby_slot);
 }
 
+/* The kernel has cut all that the node begins; it serves on, and main decides for how long. */
+static void leave_isolated(DnReflex *self, uint32_t number)
+{
+	DnReflexSlot *slot = &self->slots[number];
+
+	slot->outcome = (DnReflexOutcome){
+		.slot = number,
+		.isolated = true,
+		.event_ns = dn_steps_event_ns(self, number),
+		.verdict_ns = dn_clock_monotonic_ns(),
+	};
+	self->ops.verdict(self->ops.data, number);
+	if (slot->isolate != NULL)
+		(void)replay(self, slot->isolate);
+	pthread_mutex_lock(&self->lock);
+	slot->isolated_ns = slot->outcome.event_ns;
+	slot->step = DN_STEP_IDLE;
+	slot->taken = false;
+	pthread_mutex_unlock(&self->lock);
+	dn_reflex_report(self, number);
+}
+
 void dn_steps_cut(DnReflex *self, uint32_t number)
 {
 	DnReflexSlot *slot = &self->slots[number];
@@ -120,6 +153,10 @@ void dn_steps_cut(DnReflex *self, uint32_t number)
 	uint64_t now = dn_clock_monotonic_ns();
 	uint64_t cut = mark->cut_ns;
 
+	if (is_isolated(self, number)) {
+		leave_isolated(self, number);
+		return;
+	}
 	slot->outcome = (DnReflexOutcome){
 		.slot = number,
 		.event_ns = dn_steps_event_ns(self, number),

@@ -27,5 +27,9 @@ bool dn_bundle_write(const DnInstance *instance, const DnContainerSpec *spec,
 /* True when new pid namespaces of this kernel can make memfds non-executable (Linux 6.3). */
 bool dn_memfd_can_be_sealed(void);
 
-/* Set vm.memfd_noexec to 2 in the pid namespace of @pid; the caller's stays as it is. */
-bool dn_memfd_seal_now(pid_t pid, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/*
+ * Set vm.memfd_noexec to 2 in the pid namespace of @pid, whose first process has not run yet; the
+ * caller's stays as it is. *@level is what the namespace has now, read back there: later nobody
+ * can ask without entering a running node, and nobody in it can lower it.
+ */
+bool dn_memfd_seal_now(pid_t pid, int *level, GError **error) G_GNUC_WARN_UNUSED_RESULT;

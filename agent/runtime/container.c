@@ -128,7 +128,8 @@ static bool build(const DnInstance *instance, const DnContainerSpec *spec, DnCon
 	if (setpriority(PRIO_PROCESS, (id_t)pid, 0) < 0)
 		return dn_throw_errno(error, errno, "priority of node %s", spec->node);
 	/* Before its first instruction. A profile with memfd_create relies on it. */
-	if (dn_memfd_can_be_sealed() && !dn_memfd_seal_now(pid, error))
+	container.memfd_noexec = DN_MEMFD_NO_SYSCTL;
+	if (dn_memfd_can_be_sealed() && !dn_memfd_seal_now(pid, &container.memfd_noexec, error))
 		return false;
 	*made = container;
 	return true;

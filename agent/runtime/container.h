@@ -31,7 +31,11 @@ typedef struct {
 	pid_t pid;           /* the node's pid 1 as the host counts */
 	uint64_t start_time; /* field 22 of /proc/PID/stat: with pid it names the process */
 	uint64_t cgroup_id;  /* inode of its v2 cgroup */
+	/* vm.memfd_noexec of its pid namespace as read back when it was made, or one of these. */
+	int memfd_noexec;
 } DnContainer;
+
+enum { DN_MEMFD_NO_SYSCTL = -1, DN_MEMFD_NOT_READ = -2 };
 
 typedef struct {
 	char *version;   /* first line of --version, owned */

@@ -21,16 +21,19 @@ bool dn_memfd_can_be_sealed(void)
 
 typedef struct {
 	int pidfd, sysctl_fd;
+	int level;  /* what the namespace has afterwards */
 	int failed; /* errno of what went wrong, or 0 */
 } Seal;
 
 /* In the node's pid namespace, in the agent's memory; the maker waits until it is gone. */
-static int write_sysctl(void *data)
+static int write_and_read_back(void *data)
 {
 	Seal *seal = data;
+	char digit = 0;
 
-	if (write(seal->sysctl_fd, "2", 1) != 1)
-		seal->failed = errno;
+	if (write(seal->sysctl_fd, "2", 1) != 1 || pread(seal->sysctl_fd, &digit, 1, 0) != 1)
+		seal->failed = errno != 0 ? errno : EIO;
+	seal->level = digit - '0';
 	_exit(0);
 }
 
@@ -49,8 +52,8 @@ static gpointer join_and_write(gpointer data)
 		seal->failed = errno;
 		return NULL;
 	}
-	pid_t child =
-		clone(write_sysctl, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK | SIGCHLD, seal);
+	pid_t child = clone(write_and_read_back, stack + STACK_BYTES,
+			    CLONE_VM | CLONE_VFORK | SIGCHLD, seal);
 	if (child < 0) {
 		seal->failed = errno;
 		return NULL;
@@ -60,10 +63,10 @@ static gpointer join_and_write(gpointer data)
 	return NULL;
 }
 
-bool dn_memfd_seal_now(pid_t pid, GError **error)
+bool dn_memfd_seal_now(pid_t pid, int *level, GError **error)
 {
 	dn_autofd int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	dn_autofd int sysctl_fd = open(sysctl, O_WRONLY | O_CLOEXEC);
+	dn_autofd int sysctl_fd = open(sysctl, O_RDWR | O_CLOEXEC);
 	Seal seal = {.pidfd = pidfd, .sysctl_fd = sysctl_fd};
 
 	if (pidfd < 0)
@@ -74,6 +77,8 @@ bool dn_memfd_seal_now(pid_t pid, GError **error)
 	if (thread == NULL)
 		return false;
 	g_thread_join(thread);
-	return seal.failed == 0 ||
-	       dn_throw_errno(error, seal.failed, "set %s to 2 in the node", sysctl);
+	if (seal.failed != 0)
+		return dn_throw_errno(error, seal.failed, "set %s to 2 in the node", sysctl);
+	*level = seal.level;
+	return true;
 }

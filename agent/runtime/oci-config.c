@@ -12,6 +12,11 @@ enum {
 	UMASK = 022,
 	CPU_PERIOD_US = 100000,
 	BYTES_PER_INODE = 4096,
+	/*
+	 * No core file is that small, and a core_pattern that is a program is not started for it:
+	 * the kernel takes it for the limit of such a program itself. 0 would start it.
+	 */
+	CORE_LIMIT = 1,
 	LEAST_INODES = 64,
 };
 
@@ -130,7 +135,7 @@ static JsonObject *process(const DnContainerSpec *spec)
 	for (size_t i = 0; capability_sets[i] != NULL; i++)
 		json_object_set_array_member(capabilities, capability_sets[i], json_array_new());
 	add_rlimit(limits, "RLIMIT_NOFILE", spec->manifest->files);
-	add_rlimit(limits, "RLIMIT_CORE", 0);
+	add_rlimit(limits, "RLIMIT_CORE", CORE_LIMIT);
 	json_object_set_boolean_member(json, "terminal", FALSE);
 	json_object_set_object_member(json, "user", user(spec->run->uid));
 	json_object_set_array_member(json, "args", strings((const char *const *)spec->run->args));
@@ -186,6 +191,20 @@ static int by_path(gconstpointer a, gconstpointer b)
 	return strcmp((*(const DnWritable *const *)a)->path, (*(const DnWritable *const *)b)->path);
 }
 
+/* A link of /proc to what somebody left open is how a working directory led out (CVE-2024-21626).
+ */
+static bool check_cwd(const DnRun *run, GError **error)
+{
+	for (size_t i = 0; run->cwd != NULL && reserved[i] != NULL; i++)
+		if (is_below(run->cwd, reserved[i])) {
+			g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+				    "run.cwd '%s' is in %s, where no service works", run->cwd,
+				    reserved[i]);
+			return false;
+		}
+	return true;
+}
+
 /* In the order of their paths: a mount comes before what lies below it. */
 static bool add_writables(JsonArray *mounts, const GArray *writable, GError **error)
 {
@@ -210,7 +229,9 @@ static bool add_writables(JsonArray *mounts, const GArray *writable, GError **er
 
 static void add_hosts(JsonArray *mounts, const DnOciInput *input)
 {
-	static const char *const bound[] = {"bind", "ro", "nosuid", "nodev", "noexec", NULL};
+	/* Private: where the host's root is shared, as systemd makes it, a bind would be too. */
+	static const char *const bound[] = {"bind",   "ro",      "nosuid", "nodev",
+					    "noexec", "private", NULL};
 	static const char *const laid_over[] = {"ro", "nosuid", "nodev", NULL};
 
 	if (input->spec->hosts_file == NULL)
@@ -316,7 +337,8 @@ static JsonObject *linux_part(const DnOciInput *input)
 
 JsonObject *dn_oci_config(const DnOciInput *input, GError **error)
 {
-	g_autoptr(JsonArray) list = mounts(input, error);
+	g_autoptr(JsonArray) list =
+		check_cwd(input->spec->run, error) ? mounts(input, error) : NULL;
 
 	if (list == NULL)
 		return NULL;

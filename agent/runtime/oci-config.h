@@ -21,7 +21,7 @@ typedef struct {
 			    */
 } DnOciInput;
 
-/* Fails with DN_ERROR_INVALID when a writable path may not be one. */
+/* Fails with DN_ERROR_INVALID when a writable path or the working directory may not be one. */
 JsonObject *dn_oci_config(const DnOciInput *input, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* True when @path is one of the manifest's writable paths or below one. */

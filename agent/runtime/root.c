@@ -24,14 +24,17 @@
  * What the owner of a user namespace does until it is killed. It shares the agent's memory, since
  * a copy would make every thread fault at its next write; so it only makes system calls, and
  * none that fails, for errno is shared as well. A pipe whose end it waits for would not do: a child
- * that another thread makes meanwhile inherits the other end, and the two wait for each other.
+ * that another thread makes meanwhile inherits the other end, and the two wait for each other. It
+ * keeps nothing open, the agent's lock least of all: an agent that dies before the second call is
+ * survived by it for a moment, and the next one is not to wait.
  */
-static int own(void *unused)
+static int own(void *parent)
 {
+	(void)syscall(SYS_close_range, 0U, ~0U, 0U);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (;;)
+	while (getppid() == (pid_t)(intptr_t)parent)
 		(void)pause();
-	return 0;
+	_exit(0);
 }
 
 /* Born with every signal blocked, it runs no handler of ours and never wakes up. */
@@ -42,7 +45,8 @@ static pid_t clone_owner(void *stack_end)
 
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid_t pid = clone(own, stack_end, CLONE_VM | CLONE_NEWUSER | SIGCHLD, NULL);
+	pid_t pid = clone(own, stack_end, CLONE_VM | CLONE_NEWUSER | SIGCHLD,
+			  (void *)(intptr_t)getpid());
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return pid;
 }
@@ -132,6 +136,9 @@ bool dn_root_mount_now(const char *checkout, const char *target, int owner_fd, G
 	}
 	if (syscall(SYS_move_mount, tree_fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return dn_throw_errno(error, errno, "mount %s", target);
+	/* Once more: put below a shared mount, as systemd makes the root, it became one too. */
+	if (mount(NULL, target, NULL, MS_PRIVATE, NULL) < 0)
+		return dn_throw_errno(error, errno, "make %s private", target);
 	return dn_failpoint("agent.mount.create.after", error);
 }
 

@@ -128,7 +128,7 @@ bool dn_container_find_now(const DnInstance *instance, const char *node, DnConta
 		return false;
 	}
 	g_autoptr(JsonObject) status = read_status(instance, node, &is_crun, error);
-	DnContainer container = {0};
+	DnContainer container = {.memfd_noexec = DN_MEMFD_NOT_READ};
 
 	if (status == NULL || !judge_status(instance, node, status, is_crun, &created, &pid, error))
 		return false;

@@ -3,13 +3,13 @@
 /*
  * Was a refused exec aimed at a regular file outside the image?
  *
- * The path is resolved the way the process would have: within its root, from its working
- * directory or the directory it named, without ever following a link out of that root. Nothing
- * of the node is run or opened for reading (O_PATH), and nothing is believed but what the
- * kernel says of the file found. The image is the mount that the root directory is on: a file
- * of any other mount (a tmpfs, a memfd, a volume) is foreign, one of that mount is not,
- * whatever its mode. What cannot be resolved is no proof: the process may have gone and its
- * directories with it, the file may have been replaced since. Nothing has run in any case.
+ * The path is resolved the way the process would have (resolve.h): within its root, from its
+ * working directory or the directory it named. Nothing of the node is run or opened for reading,
+ * and nothing is believed but what the kernel says of the file found. The image is the mount that
+ * the root directory is on: a file of any other mount (a tmpfs, a memfd, a volume) is foreign, one
+ * of that mount is not, whatever its mode. What cannot be resolved is no proof: the process may
+ * have gone and its directories with it, the file may have been replaced since. Nothing has run in
+ * any case.
  */
 
 #include <bpf/bpf.h>
@@ -22,10 +22,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "sensor/private.h"
+#include "sensor/resolve.h"
 
-enum { PROC_PATH = 64 };
+enum { PROC_PATH = 64, ANY_EXEC = S_IXUSR | S_IXGRP | S_IXOTH };
 
 static int open_proc(uint32_t pid, const char *what)
 {
@@ -45,65 +47,6 @@ static bool same_mount_namespace(uint32_t a, uint32_t b)
 	       x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static int resolve(int root_fd, const char *path, uint32_t flags)
-{
-	struct open_how how = {
-		.flags = O_PATH | O_CLOEXEC |
-			 (flags & AT_SYMLINK_NOFOLLOW ? (uint64_t)O_NOFOLLOW : 0),
-		.resolve = RESOLVE_IN_ROOT,
-	};
-
-	return (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
-}
-
-static bool same_file(int a, int b)
-{
-	struct stat x = {0}, y = {0};
-
-	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev &&
-	       x.st_ino == y.st_ino;
-}
-
-/*
- * A relative path, from the directory /proc/PID/@what leads to. The directory's own path is
- * put before it so that ".." and absolute links stay within the root; that text is believed
- * only if it leads to the same directory.
- */
-static int resolve_below(int root_fd, uint32_t pid, const char *what, const char *path,
-			 uint32_t flags)
-{
-	char link[PROC_PATH], text[PATH_MAX + 1], whole[PATH_MAX + DN_SENSOR_PATH + 2];
-
-	(void)snprintf(link, sizeof(link), "/proc/%u/%s", pid, what);
-	ssize_t length = readlink(link, text, sizeof(text) - 1);
-	if (length <= 0 || text[0] != '/')
-		return -1;
-	text[length] = '\0';
-	dn_autofd int found_fd = resolve(root_fd, text, 0);
-	dn_autofd int real_fd = open_proc(pid, what);
-	if (found_fd < 0 || real_fd < 0 || !same_file(found_fd, real_fd))
-		return -1;
-	(void)snprintf(whole, sizeof(whole), "%s/%s", text, path);
-	return resolve(root_fd, whole, flags);
-}
-
-/* The number in "/proc/self/fd/N" and its other spellings, or -1. */
-static int own_descriptor(const char *path)
-{
-	static const char *const prefixes[] = {"/proc/self/fd/", "/proc/thread-self/fd/",
-					       "/dev/fd/"};
-
-	for (size_t i = 0; i < G_N_ELEMENTS(prefixes); i++) {
-		size_t length = strlen(prefixes[i]);
-		const char *digits = path + length;
-
-		if (strncmp(path, prefixes[i], length) == 0 && *digits != '\0' &&
-		    strlen(digits) < 8 && strspn(digits, "0123456789") == strlen(digits))
-			return atoi(digits);
-	}
-	return -1;
-}
-
 static int open_descriptor(uint32_t pid, int number)
 {
 	char what[32];
@@ -116,64 +59,124 @@ static int open_descriptor(uint32_t pid, int number)
 static int find_file(const struct dn_sensor_observation *seen, const char *path, int root_fd,
 		     bool present)
 {
-	char what[32];
+	dn_autofd int start_fd = -1;
 
-	int number = own_descriptor(path);
-	if (number >= 0)
-		return present ? open_descriptor(seen->pid, number) : -1;
-	if (path[0] == '/')
-		return resolve(root_fd, path, seen->flags);
-	if (!present)
-		return -1;
 	if (path[0] == '\0')
-		return seen->flags & AT_EMPTY_PATH && seen->dirfd >= 0
+		return present && seen->flags & AT_EMPTY_PATH && seen->dirfd >= 0
 			       ? open_descriptor(seen->pid, seen->dirfd)
 			       : -1;
-	if (seen->dirfd == AT_FDCWD)
-		return resolve_below(root_fd, seen->pid, "cwd", path, seen->flags);
-	(void)snprintf(what, sizeof(what), "fd/%d", seen->dirfd);
-	return resolve_below(root_fd, seen->pid, what, path, seen->flags);
+	if (path[0] != '/' && present)
+		start_fd = seen->dirfd == AT_FDCWD ? open_proc(seen->pid, "cwd")
+						   : open_descriptor(seen->pid, seen->dirfd);
+	DnResolve who = {
+		.root_fd = root_fd,
+		.start_fd = start_fd,
+		.pid = present ? seen->pid : 0,
+		.follow = (seen->flags & AT_SYMLINK_NOFOLLOW) == 0,
+	};
+	return dn_resolve_now(&who, path);
 }
 
-static bool is_allowed(DnSensor *self, uint32_t image, int fd)
+/* A shell of the image is nothing foreign, declared or not: class shell is about that. */
+static bool is_program(DnSensor *self, uint32_t image, int fd)
 {
 	struct stat info = {0};
-	uint32_t yes = 0;
 
 	if (fstat(fd, &info) < 0)
 		return false;
 	struct dn_sensor_file key = dn_sensor_file(&info, image);
-	return bpf_map_lookup_elem(self->maps[DN_PIN_ALLOW], &key, &yes) == 0;
+	return (dn_sensor_flags_of(self, image, key.dev, key.ino) &
+		(DN_FILE_EXEC | DN_FILE_SHELL)) != 0;
 }
 
 /* The mount a file is on; false when this kernel does not tell. */
 static bool mount_of(int fd, struct statx *info)
 {
-	return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MNT_ID, info) == 0 &&
+	return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MODE | STATX_MNT_ID, info) == 0 &&
 	       info->stx_mask & STATX_MNT_ID;
+}
+
+/*
+ * Open what an observation names, and tell which mount the node's root is. A path that filled its
+ * buffer was cut off: then @*cut, and what is opened is the directory that is left of it.
+ */
+static int open_named(const struct dn_sensor_observation *seen, uint32_t pid1, struct statx *root,
+		      bool *cut)
+{
+	char path[DN_SENSOR_PATH];
+
+	memcpy(path, seen->path, sizeof(path));
+	path[sizeof(path) - 1] = '\0';
+	*cut = strlen(path) == sizeof(path) - 1;
+	char *slash = strrchr(path, '/');
+	if (*cut && slash == NULL)
+		return -1;
+	if (*cut)
+		slash[slash == path ? 1 : 0] = '\0';
+	/* A pid may have been reused outside the node; a process of the node shares its mounts. */
+	bool present = same_mount_namespace(seen->pid, pid1);
+	dn_autofd int root_fd = present ? open_proc(seen->pid, "root") : -1;
+	/* One that ends just now has its namespaces a little longer than its root. */
+	if (root_fd < 0) {
+		present = false;
+		root_fd = open_proc(pid1, "root");
+	}
+	if (root_fd < 0 || !mount_of(root_fd, root))
+		return -1;
+	return find_file(seen, path, root_fd, present);
 }
 
 bool dn_sensor_refused_is_foreign(DnSensor *self, uint32_t image,
 				  const struct dn_sensor_observation *observation, uint32_t pid1)
 {
-	char path[DN_SENSOR_PATH];
 	struct statx root = {0}, file = {0};
+	bool cut = false;
+	dn_autofd int file_fd = open_named(observation, pid1, &root, &cut);
 
-	memcpy(path, observation->path, sizeof(path));
-	path[sizeof(path) - 1] = '\0';
-	/* A path that filled its buffer was cut off, and names some other file. */
-	if (strlen(path) == sizeof(path) - 1)
+	if (file_fd < 0 || !mount_of(file_fd, &file) || file.stx_mnt_id == root.stx_mnt_id)
 		return false;
-	/* A pid may have been reused outside the node; a process of the node shares its mounts. */
-	bool present = same_mount_namespace(observation->pid, pid1);
-	dn_autofd int root_fd = open_proc(present ? observation->pid : pid1, "root");
+	/* No ordinary program looks for one by such a name in a place that it may write to. */
+	return cut || (S_ISREG(file.stx_mode) && !is_program(self, image, file_fd));
+}
+
+/* A kernel that crosses no mount on the way, and comes to an end of it, has seen the image alone.
+ */
+static bool stays_in_image(const char *path, uint32_t pid1)
+{
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_XDEV};
+	dn_autofd int root_fd = open_proc(pid1, "root");
+
 	if (root_fd < 0)
 		return false;
-	dn_autofd int file_fd = find_file(observation, path, root_fd, present);
-	if (file_fd < 0 || !mount_of(root_fd, &root) || !mount_of(file_fd, &file))
-		return false;
-	return S_ISREG(file.stx_mode) && file.stx_mnt_id != root.stx_mnt_id &&
-	       !is_allowed(self, image, file_fd);
+	dn_autofd int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
+	return fd >= 0 || errno == ENOENT || errno == ENOTDIR;
+}
+
+void dn_sensor_refused_in_vain(DnSensor *self, const struct dn_sensor_observation *observation,
+			       uint32_t pid1)
+{
+	struct dn_sensor_tried key = {.pid1 = pid1};
+	uint64_t value = dn_clock_monotonic_ns() | DN_TRIED_IN_VAIN;
+	size_t length = strnlen((const char *)observation->path, DN_SENSOR_PATH);
+
+	if (length >= DN_SENSOR_PATH - 1 || observation->path[0] != '/')
+		return;
+	memcpy(key.path, observation->path, length);
+	if (stays_in_image((const char *)key.path, pid1))
+		(void)bpf_map_update_elem(self->maps[DN_PIN_TRIED], &key, &value, BPF_ANY);
+}
+
+bool dn_sensor_written_is_file(const struct dn_sensor_observation *observation, uint32_t pid1)
+{
+	struct statx root = {0}, file = {0};
+	bool cut = false;
+	dn_autofd int file_fd = open_named(observation, pid1, &root, &cut);
+
+	/* Who sets a mode says it; a list of who may what is only in the file. */
+	return file_fd >= 0 && !cut && mount_of(file_fd, &file) && S_ISREG(file.stx_mode) &&
+	       file.stx_mnt_id != root.stx_mnt_id &&
+	       ((observation->args[0] | file.stx_mode) & ANY_EXEC) != 0;
 }
 
 bool dn_sensor_runs_foreign(DnSensor *self, uint32_t image, uint32_t pid, char **file)
@@ -182,7 +185,7 @@ bool dn_sensor_runs_foreign(DnSensor *self, uint32_t image, uint32_t pid, char *
 	dn_autofd int file_fd = open_proc(pid, "exe");
 	struct stat info = {0};
 
-	if (file_fd < 0 || fstat(file_fd, &info) < 0 || is_allowed(self, image, file_fd))
+	if (file_fd < 0 || fstat(file_fd, &info) < 0 || is_program(self, image, file_fd))
 		return false;
 	(void)snprintf(link, sizeof(link), "/proc/%u/exe", pid);
 	ssize_t length = readlink(link, text, sizeof(text));

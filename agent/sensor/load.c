@@ -11,6 +11,7 @@
 #include "base/failpoint.h"
 #include "base/fd.h"
 #include "sensor.skel.h"
+#include "sensor/lsm.h"
 
 /* The last warning of libbpf; on its own an errno of the verifier's says nothing. */
 static _Thread_local char last_words[256];
@@ -47,15 +48,20 @@ bool dn_load_throw(GError **error, int errsv, const char *doing, ...)
 	return false;
 }
 
-uint64_t dn_load_checksum(void)
+/* FNV-1a: tells builds apart, no more. */
+static uint64_t add_up(uint64_t sum, const uint8_t *bytes, size_t size)
 {
-	size_t size = 0;
-	const uint8_t *bytes = sensor_bpf__elf_bytes(&size);
-	uint64_t sum = UINT64_C(0xcbf29ce484222325); /* FNV-1a: tells builds apart, no more */
-
 	for (size_t i = 0; i < size; i++)
 		sum = (sum ^ bytes[i]) * UINT64_C(0x100000001b3);
-	return sum | 1;
+	return sum;
+}
+
+uint64_t dn_load_checksum(void)
+{
+	size_t size = 0, size_lsm = 0;
+	const uint8_t *bytes = sensor_bpf__elf_bytes(&size), *lsm = dn_lsm_object(&size_lsm);
+
+	return add_up(add_up(UINT64_C(0xcbf29ce484222325), bytes, size), lsm, size_lsm) | 1;
 }
 
 static bool pin_maps(const DnLoad *load, struct bpf_object *object, GError **error)

@@ -29,7 +29,7 @@ typedef struct {
 /* Load, pin and attach; the abi map is filled in last. On failure some pins may be there. */
 bool dn_load_and_pin(const DnLoad *load, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* Of the embedded object file; tells programs of another build apart. Never 0. */
+/* Of the embedded object files; tells programs of another build apart. Never 0. */
 uint64_t dn_load_checksum(void);
 
 /*

@@ -19,6 +19,13 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, DN_SENSOR_SPACES);
+	__type(key, __u32);
+	__type(value, __u64);
+} space SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, DN_SENSOR_ALLOW);
 	__uint(map_flags, BPF_F_NO_PREALLOC); /* megabytes for what is mostly a dozen files */
 	__type(key, struct dn_sensor_file);
@@ -40,7 +47,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 524288);
 } observations SEC(".maps");
 
 struct {
@@ -49,6 +56,27 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } sequence SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, DN_SENSOR_SLOTS *DN_PACES);
+	__type(key, __u32);
+	__type(value, struct dn_sensor_pace);
+} pace SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, DN_SENSOR_TRIED);
+	__type(key, struct dn_sensor_tried);
+	__type(value, __u64);
+} tried SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} agent SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

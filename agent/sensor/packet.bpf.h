@@ -21,27 +21,17 @@ enum { IP_OFF_TTL = 8, IP_OFF_CHECK = 10, IP_OFF_SADDR = 12, IP6_OFF_HOPS = 7, I
 
 struct segment {
 	__u32 l3, l4; /* offsets into the packet */
+	__u32 end;    /* where the packet ends, as its IP header says */
 	__u32 is_v6;
 	__u32 header_only; /* nothing rides on it */
 	__u16 source;      /* port, host order */
-	__u8 flags;
+	__u16 destination;
+	__u8 protocol;
+	__u8 flags; /* TCP */
 };
 
-/* The TCP header that starts at seg->l4 and ends, with what it carries, at @end. */
-static __always_inline int read_tcp(struct __sk_buff *skb, struct segment *seg, __u32 end)
-{
-	__u8 tcp[14];
-
-	if (bpf_skb_load_bytes(skb, seg->l4, tcp, sizeof(tcp)))
-		return 0;
-	seg->source = tcp[0] << 8 | tcp[1];
-	seg->flags = tcp[13];
-	seg->header_only = seg->l4 + (tcp[12] >> 4) * 4 == end;
-	return 1;
-}
-
-/* False for anything but an unfragmented TCP segment right behind its IP header. */
-static __always_inline int read_segment(struct __sk_buff *skb, __u32 l3, struct segment *seg)
+/* False for anything but a whole packet whose transport header is right behind its IP header. */
+static __always_inline int find_transport(struct __sk_buff *skb, __u32 l3, struct segment *seg)
 {
 	__u8 ip[10];
 
@@ -51,20 +41,50 @@ static __always_inline int read_segment(struct __sk_buff *skb, __u32 l3, struct 
 	if (skb->protocol == bpf_htons(ETH_P_IP) && ip[0] >> 4 == 4) {
 		__u32 header = (ip[0] & 15) * 4;
 
-		if (ip[9] != IPPROTO_TCP || header < 20 || (ip[6] & 0x3f) || ip[7])
+		if (header < 20 || (ip[6] & 0x3f) || ip[7])
 			return 0;
 		seg->is_v6 = 0;
+		seg->protocol = ip[9];
 		seg->l4 = l3 + header;
-		return read_tcp(skb, seg, l3 + (ip[2] << 8 | ip[3]));
+		seg->end = l3 + (ip[2] << 8 | ip[3]);
+		return 1;
 	}
 	if (skb->protocol == bpf_htons(ETH_P_IPV6) && ip[0] >> 4 == 6) {
-		if (ip[6] != IPPROTO_TCP)
-			return 0;
 		seg->is_v6 = 1;
+		seg->protocol = ip[6];
 		seg->l4 = l3 + 40;
-		return read_tcp(skb, seg, l3 + 40 + (ip[4] << 8 | ip[5]));
+		seg->end = l3 + 40 + (ip[4] << 8 | ip[5]);
+		return 1;
 	}
 	return 0;
+}
+
+/* False for anything but an unfragmented TCP segment right behind its IP header. */
+static __always_inline int read_segment(struct __sk_buff *skb, __u32 l3, struct segment *seg)
+{
+	__u8 tcp[14];
+
+	if (!find_transport(skb, l3, seg) || seg->protocol != IPPROTO_TCP ||
+	    bpf_skb_load_bytes(skb, seg->l4, tcp, sizeof(tcp)))
+		return 0;
+	seg->source = tcp[0] << 8 | tcp[1];
+	seg->destination = tcp[2] << 8 | tcp[3];
+	seg->flags = tcp[13];
+	seg->header_only = seg->l4 + (tcp[12] >> 4) * 4 == seg->end;
+	return 1;
+}
+
+/* The same for a datagram. */
+static __always_inline int read_datagram(struct __sk_buff *skb, __u32 l3, struct segment *seg)
+{
+	__u8 ports[4];
+
+	if (!find_transport(skb, l3, seg) || seg->protocol != IPPROTO_UDP ||
+	    bpf_skb_load_bytes(skb, seg->l4, ports, sizeof(ports)))
+		return 0;
+	seg->source = ports[0] << 8 | ports[1];
+	seg->destination = ports[2] << 8 | ports[3];
+	return 1;
 }
 
 static __always_inline int replace2(struct __sk_buff *skb, const struct segment *seg, __u32 offset,

@@ -22,13 +22,19 @@ static const struct {
 	[DN_PIN_NODE] = {"node", BPF_MAP_TYPE_HASH, 8, sizeof(struct dn_sensor_node),
 			 DN_SENSOR_SLOTS},
 	[DN_PIN_LINK] = {"link", BPF_MAP_TYPE_HASH, 4, 4, DN_SENSOR_SLOTS},
+	[DN_PIN_SPACE] = {"space", BPF_MAP_TYPE_HASH, 4, 8, DN_SENSOR_SPACES},
 	[DN_PIN_ALLOW] = {"allow", BPF_MAP_TYPE_HASH, sizeof(struct dn_sensor_file), 4,
 			  DN_SENSOR_ALLOW},
 	[DN_PIN_MARK] = {"mark", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct dn_sensor_mark),
 			 DN_SENSOR_SLOTS},
 	[DN_PIN_VERDICTS] = {"verdicts", BPF_MAP_TYPE_RINGBUF, 0, 0, 4096},
-	[DN_PIN_OBSERVATIONS] = {"observations", BPF_MAP_TYPE_RINGBUF, 0, 0, 65536},
+	[DN_PIN_OBSERVATIONS] = {"observations", BPF_MAP_TYPE_RINGBUF, 0, 0, 524288},
 	[DN_PIN_SEQUENCE] = {"sequence", BPF_MAP_TYPE_ARRAY, 4, 8, DN_SENSOR_SLOTS},
+	[DN_PIN_PACE] = {"pace", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct dn_sensor_pace),
+			 DN_SENSOR_SLOTS *DN_PACES},
+	[DN_PIN_TRIED] = {"tried", BPF_MAP_TYPE_LRU_HASH, sizeof(struct dn_sensor_tried), 8,
+			  DN_SENSOR_TRIED},
+	[DN_PIN_AGENT] = {"agent", BPF_MAP_TYPE_ARRAY, 4, 4, 1},
 	[DN_PIN_LOSS] = {"loss", BPF_MAP_TYPE_ARRAY, 4, 8, DN_LOSSES},
 	[DN_PIN_ABI] = {"abi", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct dn_sensor_abi), 1},
 };
@@ -41,11 +47,30 @@ static const char *const programs[] = {
 _Static_assert(G_N_ELEMENTS(programs) == DN_PIN_N_PROGRAMS, "every program needs a name");
 
 static const DnHook hooks[] = {
-	{"on_exec", "link_exec", false},
-	{"on_sys_exit", "link_sys_exit", false},
-	{"on_cgroup_in", "link_cgroup_in", true},
-	{"on_cgroup_out", "link_cgroup_out", true},
+	[DN_PIN_EXEC] = {"on_exec", "link_exec", false},
+	[DN_PIN_SYS_EXIT] = {"on_sys_exit", "link_sys_exit", false},
+	[DN_PIN_ATTACH] = {"on_attach", "link_attach", false},
+	[DN_PIN_FORK] = {"on_fork", "link_fork", false},
+	[DN_PIN_EXIT] = {"on_exit", "link_exit", false},
+	[DN_PIN_CGROUP_IN] = {"on_cgroup_in", "link_cgroup_in", true},
+	[DN_PIN_CGROUP_OUT] = {"on_cgroup_out", "link_cgroup_out", true},
 };
+_Static_assert(G_N_ELEMENTS(hooks) == DN_PIN_N_HOOKS, "every hook needs a row");
+
+const char *dn_pins_map_name(DnPinnedMap map)
+{
+	return maps[map].name;
+}
+
+const char *dn_pins_program_name(unsigned program)
+{
+	return programs[program];
+}
+
+const char *dn_pins_hook_name(unsigned hook)
+{
+	return hooks[hook].pin;
+}
 
 static int open_pin(const char *dir, const char *name)
 {
@@ -62,6 +87,21 @@ int dn_pins_open_map(const char *dir, DnPinnedMap map)
 int dn_pins_open_program(const char *dir, unsigned program)
 {
 	return open_pin(dir, programs[program]);
+}
+
+int dn_pins_open_hook(const char *dir, unsigned hook)
+{
+	return open_pin(dir, hooks[hook].pin);
+}
+
+int dn_pins_open_hooked(int link_fd)
+{
+	struct bpf_link_info info = {0};
+	uint32_t size = sizeof(info);
+
+	return link_fd < 0 || bpf_obj_get_info_by_fd(link_fd, &info, &size) < 0
+		       ? -1
+		       : bpf_prog_get_fd_by_id(info.prog_id);
 }
 
 /* Is the nearest existing ancestor of @dir, or @dir itself, on a bpf file system? */

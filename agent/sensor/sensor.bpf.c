@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 
 /*
- * The kernel half of the reflex. Two hooks see what a node executes or tries to execute and
- * mark it; four see its packets, and let none on once it is marked. The maps are described in
- * dnode/sensor-abi.h.
+ * The kernel half of the reflex. Five hooks see what a node executes, maps and tries, and who comes
+ * into it, and mark it; four see its packets, and let none on once it is marked. The maps are
+ * described in dnode/sensor-abi.h.
  */
 
 #include <linux/bpf.h>
@@ -19,22 +19,12 @@
 
 #include "sensor/kernel.bpf.h"
 #include "sensor/maps.bpf.h"
-#include "sensor/packet.bpf.h"
 
 /* What the kernel must hear before it lends its GPL-only helpers; the source is dual licensed. */
 char LICENSE[] SEC("license") = "GPL";
 
-/* Depth of a node's cgroup: one below the instance's parent. Set before loading. */
-const volatile __u32 node_level = 0;
-
-#define SIGKILL 9
-#define SIGSTOP 19
-#define EPERM 1
-#define EACCES 13
-#define AT_FDCWD (-100)
-
-/* The values of DnAnswer. */
-enum { ANSWER_OBSERVE, ANSWER_DENY, ANSWER_QUARANTINE };
+#define EROFS 30
+#define ENOSYS 38
 
 /*
  * Put on a SYN that was turned into its own answer, so that the ingress program knows it when
@@ -42,84 +32,15 @@ enum { ANSWER_OBSERVE, ANSWER_DENY, ANSWER_QUARANTINE };
  */
 enum { ANSWERED = 0x646e5253 };
 
-#define READ_ONCE(x_) (*(volatile typeof(x_) *)&(x_))
+#include "sensor/mark.bpf.h"
 
-/* The node of the current task, whatever sub-cgroup it made for itself. */
-static __always_inline struct dn_sensor_node *current_node(void)
-{
-	__u64 id = bpf_get_current_ancestor_cgroup_id(node_level);
-
-	return bpf_map_lookup_elem(&node, &id);
-}
-
-static __always_inline void count_loss(__u32 which)
-{
-	__u64 *lost = bpf_map_lookup_elem(&loss, &which);
-
-	if (lost)
-		__sync_fetch_and_add(lost, 1);
-}
-
-static __always_inline __u64 next_sequence(__u32 slot)
-{
-	__u64 *last = bpf_map_lookup_elem(&sequence, &slot);
-
-	return last ? __sync_fetch_and_add(last, 1) + 1 : 0;
-}
-
-static __always_inline void ring_bell(__u32 slot, __u32 class)
-{
-	struct dn_sensor_verdict verdict = {
-		.slot = slot, .class = class, .seq = next_sequence(slot)};
-
-	if (bpf_ringbuf_output(&verdicts, &verdict, sizeof(verdict), BPF_RB_FORCE_WAKEUP))
-		count_loss(DN_LOSS_VERDICT);
-}
-
-static __always_inline struct dn_sensor_observation *begin_observation(__u32 slot, __u32 class)
-{
-	struct dn_sensor_observation *seen;
-	__u64 seq = next_sequence(slot);
-
-	seen = bpf_ringbuf_reserve(&observations, sizeof(*seen), 0);
-	if (!seen) {
-		count_loss(DN_LOSS_OBSERVATION);
-		return 0;
-	}
-	seen->slot = slot;
-	seen->class = class;
-	seen->seq = seq;
-	seen->time_ns = bpf_ktime_get_ns();
-	seen->dev = 0;
-	seen->ino = 0;
-	seen->result = 0;
-	seen->pid = bpf_get_current_pid_tgid() >> 32;
-	seen->dirfd = AT_FDCWD;
-	seen->flags = 0;
-	seen->path[0] = 0;
-	bpf_get_current_comm(seen->comm, sizeof(seen->comm));
-	return seen;
-}
-
-/*
- * Claim the slot and cut it. The swap comes first: from it on no packet goes on, and the
- * details may take their time. class is last and an exchange, which is a barrier.
- */
-static __always_inline int set_mark(struct dn_sensor_mark *m, const struct dn_sensor_file *file,
-				    const char *filename)
-{
-	if (READ_ONCE(m->event_ns) ||
-	    __sync_val_compare_and_swap(&m->event_ns, 0, bpf_ktime_get_ns()))
-		return 0;
-	m->cut_ns = bpf_ktime_get_ns();
-	m->dev = file->dev;
-	m->ino = file->ino;
-	m->pid = bpf_get_current_pid_tgid() >> 32;
-	bpf_get_current_comm(m->comm, sizeof(m->comm));
-	bpf_probe_read_kernel_str(m->path, sizeof(m->path), filename);
-	__sync_lock_test_and_set(&m->class, DN_SENSOR_EXEC);
-	return 1;
-}
+#include "sensor/calls.bpf.h"
+#include "sensor/exec.bpf.h"
+#include "sensor/memory.bpf.h"
+#include "sensor/names.bpf.h"
+#include "sensor/packet.bpf.h"
+#include "sensor/process.bpf.h"
+#include "sensor/refused.bpf.h"
 
 /*
  * After the point of no return of an exec and before its first instruction: a signal sent
@@ -132,84 +53,159 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct linux_binprm *bprm = (void *)ctx->args[2];
 	struct dn_sensor_node *self = current_node();
 
-	if (!self || self->phase == DN_PHASE_CREATING)
+	if (!is_armed(self))
 		return 0;
-	struct inode *inode = BPF_CORE_READ(bprm, file, f_inode);
-	struct dn_sensor_file file = {
-		.dev = BPF_CORE_READ(inode, i_sb, s_dev),
-		.ino = BPF_CORE_READ(inode, i_ino),
-		.image = self->image,
+	struct drift d = {
+		.file = name_of(BPF_CORE_READ(bprm, file, f_inode), self->image),
+		.stop = STOP_EXEC,
+		.path = BPF_CORE_READ(bprm, filename),
 	};
-	if (bpf_map_lookup_elem(&allow, &file))
-		return 0;
-
-	__u32 slot = self->slot, answer = self->exec;
-	struct dn_sensor_mark *m = bpf_map_lookup_elem(&mark, &slot);
-	const char *filename = BPF_CORE_READ(bprm, filename);
-	int first = 0;
-
-	if (!m)
-		return 0;
-	if (answer == ANSWER_QUARANTINE) {
-		__u32 pid = bpf_get_current_pid_tgid() >> 32;
-
-		first = set_mark(m, &file, filename);
-		bpf_send_signal(pid == self->pid1 ? SIGSTOP : SIGKILL);
-		if (first)
-			ring_bell(slot, DN_SENSOR_EXEC);
-		return 0;
-	}
-	if (answer == ANSWER_DENY)
-		bpf_send_signal(SIGKILL);
-	struct dn_sensor_observation *seen = begin_observation(slot, DN_SENSOR_EXEC);
-	if (!seen)
-		return 0;
-	seen->dev = file.dev;
-	seen->ino = file.ino;
-	bpf_probe_read_kernel_str(seen->path, sizeof(seen->path), filename);
-	bpf_ringbuf_submit(seen, 0);
+	d.class = class_of_exec(flags_of(&d.file));
+	if (d.class != DN_DRIFT_NONE)
+		answer_drift(self, &d);
+	else if (has_gained(self, (struct task_struct *)bpf_get_current_task()))
+		mark_gained(self);
 	return 0;
 }
 
+static __always_inline void on_refused(long nr, struct pt_regs *regs, long result)
+{
+	struct dn_sensor_node *self = current_node();
+
+	if (!is_armed(self) || was_told(self->slot))
+		return;
+	if ((nr == NR_EXECVE || nr == NR_EXECVEAT) && result != -EROFS) {
+		observe_refused_exec(self, nr, regs, result);
+		return;
+	}
+	struct drift d = {
+		.class = result == -EROFS ? DN_DRIFT_WRITE_EXEC
+			 : result == -ENOSYS
+				 ? (nr == NR_CLONE3 ? class_of_clone3(regs) : DN_DRIFT_NONE)
+				 : class_of_refused(nr, regs),
+		.nr = nr,
+		.result = (__s32)result,
+		.args = {CALL_ARG1(regs), CALL_ARG3(regs)},
+		.path_of_user = 1,
+	};
+	if (d.class == DN_DRIFT_NONE)
+		return;
+	int which = path_argument(nr);
+	if (which)
+		d.path = (const char *)(which == 1 ? CALL_ARG1(regs) : CALL_ARG2(regs));
+	/* The root cannot be written to, so nothing was: told, whatever the class is answered with.
+	 */
+	if (result == -EROFS)
+		observe(self->slot, &d);
+	else
+		answer_drift(self, &d);
+}
+
 /*
- * A refused exec reaches no exec hook, and one that seccomp refuses not even the entry of the
- * call; the common exit sees them all. It costs every system call of the host some 40 ns,
- * which a tracepoint of execve's own would too: the slow exit path is what costs.
- * The path is read again from the caller's memory and may have been changed by a sibling
- * meanwhile; that can hide an attempt that failed, never one that succeeded.
+ * What seccomp refuses does not reach the entry of its call; the common exit sees all. It costs
+ * every system call of the host 40 to 130 ns, which a tracepoint of one call's own would too: the
+ * slow exit path is what costs. A path is read again from the caller's memory and may have been
+ * changed by a sibling meanwhile; that can hide an attempt that failed, never one that succeeded.
  */
 SEC("raw_tp/sys_exit")
 int on_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct pt_regs *regs = (void *)ctx->args[0];
-	long result = (long)ctx->args[1];
+	long result = (long)ctx->args[1], nr;
 
-	if (result != -EACCES && result != -EPERM)
+	if (result < 0 && result > -4096) {
+		/* Reading the number costs more than all the rest: most failures are others. */
+		if (result != -EPERM && result != -EACCES && result != -EROFS && result != -ENOSYS)
+			return 0;
+		nr = CALL_NR(regs);
+		if (result != -ENOSYS || nr == NR_CLONE3)
+			on_refused(nr, regs, result);
 		return 0;
-	long nr = CALL_NR(regs);
-	if (nr != NR_EXECVE && nr != NR_EXECVEAT)
-		return 0;
-	struct dn_sensor_node *self = current_node();
-	if (!self || self->phase == DN_PHASE_CREATING)
-		return 0;
-	__u32 slot = self->slot;
-	struct dn_sensor_mark *m = bpf_map_lookup_elem(&mark, &slot);
-	if (!m || READ_ONCE(m->event_ns))
-		return 0;
-
-	struct dn_sensor_observation *seen = begin_observation(slot, DN_SENSOR_EXEC_REFUSED);
-	if (!seen)
-		return 0;
-	unsigned long path = CALL_ARG1(regs);
-	seen->result = (__s32)result;
-	if (nr == NR_EXECVEAT) {
-		seen->dirfd = (__s32)path;
-		path = CALL_ARG2(regs);
-		seen->flags = (__u32)CALL_ARG5(regs);
 	}
-	if (bpf_probe_read_user_str(seen->path, sizeof(seen->path), (const void *)path) < 0)
-		seen->path[0] = 0;
-	bpf_ringbuf_submit(seen, 0);
+	nr = CALL_NR(regs);
+	switch (nr) {
+	case NR_MMAP:
+		on_mapped(regs, (unsigned long)result);
+		break;
+	case NR_MPROTECT:
+	case NR_PKEY_MPROTECT:
+		if (CALL_ARG3(regs) & PROT_EXEC)
+			on_memory_executable(nr, regs, CALL_ARG1(regs));
+		break;
+	case NR_SHMAT:
+		if (CALL_ARG3(regs) & SHM_EXEC)
+			on_memory_executable(nr, regs, (unsigned long)result);
+		break;
+	case NR_OPEN:
+	case NR_OPENAT:
+	case NR_OPENAT2:
+	case NR_CREAT:
+		on_opened(nr, regs, (__u32)result);
+		break;
+	case NR_CHMOD:
+	case NR_FCHMOD:
+	case NR_FCHMODAT:
+	case NR_FCHMODAT2:
+		on_mode_changed(nr, regs);
+		break;
+	case NR_SETXATTR:
+	case NR_LSETXATTR:
+	case NR_FSETXATTR:
+		on_attribute_set(nr, regs);
+		break;
+	case NR_SETNS:
+		on_entered();
+		break;
+	}
+	return 0;
+}
+
+/*
+ * A task was moved into a control group. The runtime does so while it makes a node, before the node
+ * is known here; afterwards nobody does, but for the helper of a drill, which the agent announces.
+ * Here the task is in its new group already, so one that moved itself looks like the node's: its
+ * namespaces tell.
+ */
+SEC("raw_tp/cgroup_attach_task")
+int on_attach(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (void *)ctx->args[2];
+	struct dn_sensor_node *self = node_of_cgroup((void *)ctx->args[0]);
+
+	if (!is_armed(self))
+		return 0;
+	__u32 pid = BPF_CORE_READ(task, tgid);
+	if (pid != self->guest && (current_node() != self || !is_at_home(self, task)))
+		answer_foreign(self, pid);
+	return 0;
+}
+
+/* clone3() can make a task right in another control group; and what has gained anything shows. */
+SEC("raw_tp/sched_process_fork")
+int on_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *child = (void *)ctx->args[1];
+	struct dn_sensor_node *own = current_node(), *self = own;
+
+	if (!own)
+		self = node_of_cgroup(BPF_CORE_READ(child, cgroups, dfl_cgrp));
+	if (!is_armed(self))
+		return 0;
+	if (!own)
+		answer_foreign(self, BPF_CORE_READ(child, tgid));
+	else if (has_gained(self, child))
+		mark_gained(self);
+	return 0;
+}
+
+SEC("raw_tp/sched_process_exit")
+int on_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct dn_sensor_node *self = current_node();
+
+	(void)ctx;
+	if (self)
+		on_ended(self);
 	return 0;
 }
 
@@ -219,6 +215,33 @@ static __always_inline int is_listen_port(const struct dn_sensor_mark *m, __u16 
 		if (i < m->n_ports && m->ports[i] == port)
 			return 1;
 	return 0;
+}
+
+static __always_inline int is_udp_port(const struct dn_sensor_mark *m, __u16 port)
+{
+	for (__u32 i = 0; i < DN_SENSOR_PORTS; i++)
+		if (i < m->n_udp && m->udp[i] == port)
+			return 1;
+	return 0;
+}
+
+/*
+ * Mode isolate: a packet of a connection that a client made to a declared port, or a datagram of
+ * such a port. A node cannot begin a connection from one: its SYN has no ACK.
+ */
+static __always_inline int is_served(struct __sk_buff *skb, const struct dn_sensor_mark *m,
+				     __u32 l3, int from_node)
+{
+	struct segment seg = {};
+
+	if (READ_ONCE(m->mode) != DN_MODE_ISOLATE)
+		return 0;
+	if (read_segment(skb, l3, &seg))
+		return from_node
+			       ? (seg.flags & (TCP_ACK | TCP_RST)) && is_listen_port(m, seg.source)
+			       : is_listen_port(m, seg.destination);
+	return read_datagram(skb, l3, &seg) &&
+	       is_udp_port(m, from_node ? seg.source : seg.destination);
 }
 
 /* A reset that tells a client at once, while the agent destroys the sockets of its service. */
@@ -264,7 +287,7 @@ int on_cgroup_in(struct __sk_buff *skb)
 {
 	struct dn_sensor_mark *m = packet_mark(skb);
 
-	if (!m || !READ_ONCE(m->event_ns))
+	if (!m || !READ_ONCE(m->event_ns) || is_served(skb, m, 0, 0))
 		return 1;
 	count_drop(m, DN_PATH_CGROUP_IN);
 	return 0;
@@ -276,7 +299,7 @@ int on_cgroup_out(struct __sk_buff *skb)
 	struct dn_sensor_mark *m = packet_mark(skb);
 	struct segment seg = {};
 
-	if (!m || !READ_ONCE(m->event_ns))
+	if (!m || !READ_ONCE(m->event_ns) || is_served(skb, m, 0, 1))
 		return 1;
 	if (read_segment(skb, 0, &seg)) {
 		if (is_half_open_answer(m, &seg))
@@ -299,7 +322,7 @@ static __always_inline struct dn_sensor_mark *link_mark(struct __sk_buff *skb)
 }
 
 /* Why a packet of a marked node goes on; anything without a reason is a hole and counted so. */
-enum reason { NO_REASON, EXEMPT_RESET, TURNED };
+enum reason { NO_REASON, EXEMPT_RESET, TURNED, SERVED };
 
 /* The last thing a packet meets: a mark that was set while it was looked at still stops it. */
 static __always_inline int let_on(struct dn_sensor_mark *m, int path, __u64 marked,
@@ -309,6 +332,8 @@ static __always_inline int let_on(struct dn_sensor_mark *m, int path, __u64 mark
 		__sync_fetch_and_add(&m->resets[path], 1);
 	else if (reason == TURNED)
 		__sync_fetch_and_add(&m->synacks_turned, 1);
+	else if (reason == SERVED)
+		__sync_fetch_and_add(&m->served, 1);
 	else if (marked)
 		__sync_fetch_and_add(&m->packets_after_cut, 1);
 	else if (READ_ONCE(m->event_ns)) {
@@ -330,6 +355,8 @@ int tc_to_node(struct __sk_buff *skb)
 	__u64 marked = READ_ONCE(m->event_ns);
 	if (!marked)
 		return let_on(m, DN_PATH_TO_NODE, marked, NO_REASON);
+	if (is_served(skb, m, ETH_HLEN, 0))
+		return let_on(m, DN_PATH_TO_NODE, marked, SERVED);
 	count_drop(m, DN_PATH_TO_NODE);
 	if (!read_segment(skb, ETH_HLEN, &seg) || !seg.header_only ||
 	    (seg.flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN || make_answer(skb, &seg))
@@ -355,6 +382,8 @@ int tc_from_node(struct __sk_buff *skb)
 	__u64 marked = READ_ONCE(m->event_ns);
 	if (!marked)
 		return let_on(m, DN_PATH_FROM_NODE, marked, NO_REASON);
+	if (is_served(skb, m, ETH_HLEN, 1))
+		return let_on(m, DN_PATH_FROM_NODE, marked, SERVED);
 	if (read_segment(skb, ETH_HLEN, &seg)) {
 		if (is_exempt_reset(m, &seg))
 			return let_on(m, DN_PATH_FROM_NODE, marked, EXEMPT_RESET);

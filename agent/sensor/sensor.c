@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "sensor/filters.h"
 #include "sensor/load.h"
 #include "sensor/private.h"
 
@@ -77,6 +78,12 @@ static bool open_pins(DnSensor *self, const char *dir, GError **error)
 		if (self->programs[i] < 0)
 			return dn_throw_errno(error, errno, "sensor: open the programs in %s", dir);
 	}
+	for (unsigned i = 0; i < DN_PIN_N_HOOKS; i++) {
+		self->links[i] = dn_pins_open_hook(dir, i);
+		self->hooked[i] = dn_pins_open_hooked(self->links[i]);
+		if (self->links[i] < 0 || self->hooked[i] < 0)
+			return dn_throw_errno(error, errno, "sensor: open the links in %s", dir);
+	}
 	return true;
 }
 
@@ -97,6 +104,15 @@ static bool map_memory(DnSensor *self, GError **error)
 	       dn_load_throw(error, errno, "map the ring of observations");
 }
 
+/* Who may enter the namespaces of nodes: this process, and no longer the agent before it. */
+static bool enter_own_pid(DnSensor *self, GError **error)
+{
+	uint32_t zero = 0, own = (uint32_t)getpid();
+
+	return bpf_map_update_elem(self->maps[DN_PIN_AGENT], &zero, &own, BPF_ANY) == 0 ||
+	       dn_load_throw(error, errno, "name the agent to the programs");
+}
+
 DnSensor *dn_sensor_open(const DnInstance *instance, unsigned level, GError **error)
 {
 	dn_load_quiet();
@@ -108,8 +124,19 @@ DnSensor *dn_sensor_open(const DnInstance *instance, unsigned level, GError **er
 		self->maps[map] = -1;
 	for (unsigned i = 0; i < DN_PIN_N_PROGRAMS; i++)
 		self->programs[i] = -1;
-	if (!open_pins(self, instance->bpf_dir, error) || !map_memory(self, error))
+	for (unsigned i = 0; i < DN_PIN_N_HOOKS; i++)
+		self->links[i] = self->hooked[i] = -1;
+	for (unsigned i = 0; i < DN_LSM_HOOKS; i++)
+		self->lsm.links[i] = self->lsm.hooked[i] = -1;
+	g_mutex_init(&self->lock);
+	self->images = g_hash_table_new_full(NULL, NULL, NULL, (GDestroyNotify)g_array_unref);
+	self->lent = g_array_new(FALSE, FALSE, sizeof(struct dn_sensor_file));
+	self->guests = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+	if (!open_pins(self, instance->bpf_dir, error) || !map_memory(self, error) ||
+	    !enter_own_pid(self, error))
 		return NULL;
+	dn_lsm_open(&self->lsm, instance, level, self->maps,
+		    dn_pins_programs(instance->bpf_dir) == dn_load_checksum());
 	return g_steal_pointer(&self);
 }
 
@@ -125,6 +152,15 @@ void dn_sensor_close(DnSensor *self)
 		dn_fd_clear(&self->maps[map]);
 	for (unsigned i = 0; i < DN_PIN_N_PROGRAMS; i++)
 		dn_fd_clear(&self->programs[i]);
+	for (unsigned i = 0; i < DN_PIN_N_HOOKS; i++) {
+		dn_fd_clear(&self->links[i]);
+		dn_fd_clear(&self->hooked[i]);
+	}
+	dn_lsm_close(&self->lsm);
+	g_hash_table_unref(self->images);
+	g_array_unref(self->lent);
+	g_hash_table_unref(self->guests);
+	g_mutex_clear(&self->lock);
 	g_free(self);
 }
 
@@ -139,7 +175,7 @@ static void detach_all(const char *dir)
 		programs[i] = dn_pins_open_program(dir, i);
 	for (bool more = links >= 0 && bpf_map_get_next_key(links, NULL, &ifindex) == 0; more;
 	     more = bpf_map_get_next_key(links, &ifindex, &ifindex) == 0)
-		dn_nodes_detach(ifindex, programs);
+		dn_filters_detach(ifindex, programs);
 	for (unsigned i = 0; i < DN_PIN_N_PROGRAMS; i++)
 		dn_fd_clear(&programs[i]);
 }
@@ -149,6 +185,12 @@ bool dn_sensor_remove(const DnInstance *instance, GError **error)
 	dn_load_quiet();
 	detach_all(instance->bpf_dir);
 	return dn_pins_remove(instance->bpf_dir, error);
+}
+
+bool dn_sensor_denies(const DnSensor *self, const char **why)
+{
+	*why = self->lsm.why;
+	return self->lsm.active;
 }
 
 volatile struct dn_sensor_mark *dn_sensor_marks(DnSensor *self)
@@ -161,7 +203,16 @@ bool dn_sensor_is_marked(DnSensor *self, uint32_t slot)
 	return __atomic_load_n(&self->marks[slot].event_ns, __ATOMIC_ACQUIRE) != 0;
 }
 
-bool dn_sensor_mark(DnSensor *self, uint32_t slot, uint32_t class)
+bool dn_sensor_left_marked(const DnInstance *instance, uint32_t slot)
+{
+	dn_autofd int fd = dn_pins_open_map(instance->bpf_dir, DN_PIN_MARK);
+	struct dn_sensor_mark mark = {0};
+
+	return fd >= 0 && bpf_map_lookup_elem(fd, &slot, &mark) == 0 && mark.event_ns != 0;
+}
+
+bool dn_sensor_mark(DnSensor *self, uint32_t slot, enum dn_drift_class drift, const char *what,
+		    uint32_t pid)
 {
 	g_return_val_if_fail(slot < DN_SENSOR_SLOTS, false);
 	volatile struct dn_sensor_mark *mark = &self->marks[slot];
@@ -171,8 +222,79 @@ bool dn_sensor_mark(DnSensor *self, uint32_t slot, uint32_t class)
 					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		return false;
 	mark->cut_ns = dn_clock_monotonic_ns();
-	__atomic_store_n(&mark->class, class, __ATOMIC_RELEASE);
+	mark->pid = pid;
+	for (size_t i = 0; what != NULL && what[i] != '\0' && i < DN_SENSOR_PATH - 1; i++)
+		mark->path[i] = (uint8_t)what[i];
+	__atomic_store_n(&mark->class, (uint32_t)drift, __ATOMIC_RELEASE);
 	return true;
+}
+
+void dn_sensor_set_mode(DnSensor *self, uint32_t slot, enum dn_sensor_mode mode)
+{
+	g_return_if_fail(slot < DN_SENSOR_SLOTS);
+	if (dn_sensor_is_marked(self, slot))
+		return;
+	__atomic_store_n(&self->marks[slot].mode, (uint32_t)mode, __ATOMIC_SEQ_CST);
+	/*
+	 * Marked in between, and maybe cut by then: what is cut is not opened again. Whoever saw it
+	 * isolated for that moment finds that it is not when it looks again.
+	 */
+	if (mode == DN_MODE_ISOLATE && dn_sensor_is_marked(self, slot))
+		dn_sensor_end_isolation(self, slot);
+}
+
+enum dn_sensor_mode dn_sensor_mode(DnSensor *self, uint32_t slot)
+{
+	return (enum dn_sensor_mode)__atomic_load_n(&self->marks[slot].mode, __ATOMIC_ACQUIRE);
+}
+
+bool dn_sensor_is_isolated(DnSensor *self, uint32_t slot)
+{
+	return dn_sensor_is_marked(self, slot) && dn_sensor_mode(self, slot) == DN_MODE_ISOLATE;
+}
+
+void dn_sensor_end_isolation(DnSensor *self, uint32_t slot)
+{
+	g_return_if_fail(slot < DN_SENSOR_SLOTS);
+	__atomic_store_n(&self->marks[slot].mode, (uint32_t)DN_MODE_CUT, __ATOMIC_SEQ_CST);
+}
+
+uint32_t dn_sensor_guest(DnSensor *self, uint64_t cgroup_id)
+{
+	return GPOINTER_TO_UINT(g_hash_table_lookup(self->guests, &cgroup_id));
+}
+
+/* Under the lock as a whole: a look at the map takes another guest for the work of others. */
+bool dn_sensor_expect_guest(DnSensor *self, uint64_t cgroup_id, uint32_t pid, GError **error)
+{
+	g_autoptr(GMutexLocker) locked G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+	struct dn_sensor_node node = {0};
+	int map = self->maps[DN_PIN_NODE];
+
+	if (bpf_map_lookup_elem(map, &cgroup_id, &node) < 0)
+		return dn_load_throw(error, errno, "look for the node");
+	node.guest = pid;
+	if (bpf_map_update_elem(map, &cgroup_id, &node, BPF_EXIST) < 0)
+		return dn_load_throw(error, errno, "let process %u in", pid);
+	if (pid == 0)
+		g_hash_table_remove(self->guests, &cgroup_id);
+	else
+		g_hash_table_insert(self->guests, g_memdup2(&cgroup_id, sizeof(cgroup_id)),
+				    GUINT_TO_POINTER(pid));
+	return true;
+}
+
+uint64_t dn_sensor_swallowed(DnSensor *self, uint32_t slot)
+{
+	uint64_t swallowed = 0;
+
+	for (uint32_t key = slot * DN_PACES; key < (slot + 1) * DN_PACES; key++) {
+		struct dn_sensor_pace pace = {0};
+
+		(void)bpf_map_lookup_elem(self->maps[DN_PIN_PACE], &key, &pace);
+		swallowed += pace.swallowed;
+	}
+	return swallowed;
 }
 
 int dn_sensor_verdict_fd(const DnSensor *self)

@@ -10,11 +10,12 @@
  * Appending does not wait for the disk: a loss of power (not of a process) may take what was
  * appended in the last moments, and nothing older.
  *
- *   DIRECTORY/spool.json   {name, reserved, dropped}
- *   DIRECTORY/NUMBER.seg   records: u32 length, u8[8] of SHA-256, u64 number, payload
+ *   DIRECTORY/spool.json       numbers.h
+ *   DIRECTORY/NUMBER.seg       records: segment.h
+ *   DIRECTORY/NUMBER.seg.bad   what could not be read, set aside
  *
  * Bounded: past DN_SPOOL_LIMIT bytes, or on a full disk, the oldest segment goes and its facts
- * are counted.
+ * are counted. So are those that the disk has damaged, as far as that can be known.
  */
 
 #include <glib.h>
@@ -28,6 +29,7 @@ enum {
 	DN_SPOOL_LIMIT = 8 * 1024 * 1024,
 	DN_SPOOL_RECORD = 64 * 1024, /* largest payload */
 	DN_SPOOL_WINDOW = 64,        /* facts that are sent ahead of their acknowledgement */
+	DN_SPOOL_BAD = 8,            /* segments that are set aside; later ones are removed */
 };
 
 typedef struct DnSpool DnSpool;
@@ -38,7 +40,10 @@ typedef struct {
 	GBytes *payload;   /* owned */
 } DnSpoolEntry;
 
-/* @limit: DN_SPOOL_LIMIT. What was cut short by a crash is left out. */
+/*
+ * @limit: DN_SPOOL_LIMIT. What is damaged is left out and counted; fails only where the directory
+ * cannot be made or read.
+ */
 DnSpool *dn_spool_open(const char *directory, size_t limit,
 		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
 /* What was appended is on disk when it returns. */
@@ -62,7 +67,7 @@ void dn_spool_acknowledge(DnSpool *self, uint64_t number);
 unsigned dn_spool_length(const DnSpool *self);
 unsigned dn_spool_sent(const DnSpool *self);
 
-/* How many facts were dropped since the last call with @forget. */
+/* How many facts, at least, were dropped since the last call with @forget. */
 uint64_t dn_spool_dropped(DnSpool *self, bool forget);
 
 /* Wait until everything appended is on disk. */

@@ -33,7 +33,8 @@ static void keep_first(GError **first, GError *error, DnOutput *output)
 
 static bool cleanup_host(const DnLabPrograms *programs, const DnLabHost *host, GError **error)
 {
-	const char *argv[] = {programs->agent, "--config", host->config, "cleanup", NULL};
+	const char *argv[] = {programs->agent, "--config", host->config,
+			      "cleanup",       "--force",  NULL};
 
 	if (!g_file_test(host->config, G_FILE_TEST_EXISTS) || !dn_lab_wires_has(host->netns))
 		return true;

@@ -104,7 +104,8 @@ static bool configure_host(const DnLab *lab, const DnLabHost *host, const char *
 				     DN_LAB_SUPERVISOR_ADDRESS, DN_LAB_LINK_PORT);
 	g_autoptr(GBytes) bytes = g_bytes_new_take(text, strlen(text));
 
-	return dn_file_make_directory(host->state_dir, PASS_MODE, error) &&
+	/* A key and evidence are in it; what a node sees of it is mounted elsewhere. */
+	return dn_file_make_directory(host->state_dir, 0700, error) &&
 	       dn_file_make_directory(host->run_dir, PASS_MODE, error) &&
 	       dn_file_replace(host->config, bytes, 0644, error);
 }

@@ -66,10 +66,9 @@ static void write_pids(Monitor *self)
 		const char *pid = charge->process != NULL
 					  ? g_subprocess_get_identifier(charge->process)
 					  : NULL;
-		if (pid == NULL)
-			continue;
 		JsonObject *item = json_object_new();
-		json_object_set_int_member(item, "pid", g_ascii_strtoll(pid, NULL, 10));
+		json_object_set_int_member(item, "pid",
+					   pid != NULL ? g_ascii_strtoll(pid, NULL, 10) : 0);
 		json_object_set_int_member(item, "restarts", charge->restarts);
 		json_object_set_object_member(document, charge->daemon->name, item);
 	}

@@ -195,9 +195,9 @@ pid_t dn_lab_pid(const DnLab *lab, const char *name, unsigned *restarts)
 		return 0;
 	pid_t pid = (pid_t)dn_json_u64(item, "pid", G_MAXINT32, &cause);
 	unsigned times = (unsigned)dn_json_u64(item, "restarts", G_MAXUINT32, &cause);
-	if (cause != NULL || pid <= 0 || kill(pid, 0) != 0)
+	if (cause != NULL)
 		return 0;
 	if (restarts != NULL)
 		*restarts = times;
-	return pid;
+	return pid > 0 && kill(pid, 0) == 0 ? pid : 0;
 }

@@ -42,5 +42,8 @@ GPtrArray *dn_lab_daemons_load(const DnLab *lab, GError **error) G_GNUC_WARN_UNU
 bool dn_lab_daemons_save(const DnLab *lab, const GPtrArray *daemons,
 			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* The process id of daemon @name, 0 when it does not run; *@restarts may be NULL. */
+/*
+ * The process id of daemon @name, 0 when it does not run. *@restarts, which may be NULL, is how
+ * often it was started anew, also while it is dead.
+ */
 pid_t dn_lab_pid(const DnLab *lab, const char *name, unsigned *restarts);

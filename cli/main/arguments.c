@@ -100,9 +100,9 @@ static bool store(DnCall *call, const DnOption *option, const char *value, GErro
 		       : strcmp(option->name, "home") == 0     ? &call->home
 		       : strcmp(option->name, "agent") == 0    ? &call->agent
 							       : NULL;
-	bool again = g_hash_table_contains(call->options, option->name);
+	GPtrArray *values = g_hash_table_lookup(call->options, option->name);
 
-	if (again) {
+	if (values != NULL && g_strcmp0(option->name, call->verb->many) != 0) {
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "--%s is given twice", option->name);
 		return false;
 	}
@@ -110,8 +110,11 @@ static bool store(DnCall *call, const DnOption *option, const char *value, GErro
 		call->json = true;
 	if (place != NULL)
 		*place = g_strdup(value != NULL ? value : "");
-	g_hash_table_insert(call->options, g_strdup(option->name),
-			    g_strdup(value != NULL ? value : ""));
+	if (values == NULL) {
+		values = g_ptr_array_new_with_free_func(g_free);
+		g_hash_table_insert(call->options, g_strdup(option->name), values);
+	}
+	g_ptr_array_add(values, g_strdup(value != NULL ? value : ""));
 	return true;
 }
 
@@ -205,7 +208,8 @@ static DnCall *call_new(const DnVerb *verb)
 
 	call->verb = verb;
 	call->operands = g_ptr_array_new_with_free_func(g_free);
-	call->options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	call->options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+					      (GDestroyNotify)g_ptr_array_unref);
 	return call;
 }
 
@@ -220,7 +224,7 @@ static bool check_agent(const DnCall *call, GError **error)
 		    call->supervisor != NULL
 			    ? "%s: --agent and --supervisor are two to ask; leave one out"
 			    : "%s is for the supervisor; with --agent there are nodes, incidents, "
-			      "logs, quarantine, events and hosts",
+			      "logs, audit, quarantine, events and hosts",
 		    call->verb->noun);
 	return false;
 }

@@ -6,7 +6,8 @@
  *
  *     dnode NOUN [VERB] { OPERAND | -x | --name [VALUE] | --name=VALUE } [ -- { OPERAND } ]
  *
- * Options stand anywhere, also before the noun. Each option may be given once.
+ * Options stand anywhere, also before the noun. Each option may be given once, but for
+ * the one that the verb's row says may be given again.
  */
 
 #include "main/table.h"

@@ -111,10 +111,18 @@ bool dn_answer_list(DnCall *call, const char *path, const char *noun, DnShowList
 	JsonArray *list = dn_answer_array(answer, noun);
 	if (list == NULL)
 		return refuse_answer(noun, error);
-	if (call->json)
+	if (call->json) {
 		dn_output_json(call->output, answer);
-	else
-		show(call->output, list);
+		return true;
+	}
+	show(call->output, list);
+	/* Those of which only the store knows more than that there were so many. */
+	int64_t older = dn_answer_number(answer, "older", 0);
+	if (older > 0)
+		dn_output_note(call->output,
+			       "and %" G_GINT64_FORMAT " older %s, whose evidence is destroyed; "
+			       "'show ID' reads each",
+			       older, noun);
 	return true;
 }
 

@@ -50,14 +50,12 @@ static GPtrArray *load_signatures(const char *path, GError **error)
 static bool run(DnCall *call, GError **error)
 {
 	const char *path = dn_call_operand(call, 0);
-	bool sign = dn_call_has(call, "key");
 	g_autoptr(GBytes) bytes = dn_file_read(path, DN_MANIFEST_BYTES_LIMIT, error);
-	g_autoptr(GPtrArray) signatures =
-		bytes != NULL && !sign ? load_signatures(path, error) : NULL;
+	g_autoptr(GPtrArray) signatures = bytes != NULL ? load_signatures(path, error) : NULL;
 
-	if (bytes == NULL || (!sign && signatures == NULL))
+	if (signatures == NULL)
 		return false;
-	if (!sign && signatures->len == 0) {
+	if (signatures->len == 0 && !dn_call_has(call, "key")) {
 		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
 			    "%s is not signed: give --key, or sign it first with 'dnode manifest "
 			    "sign %s --key KEY'",
@@ -73,10 +71,11 @@ const DnVerb dn_verb_apply = {
 	.least = 1,
 	.most = 1,
 	.help = "declare a service by its signed manifest",
-	.more = "Takes the signatures in FILE.minisig and FILE.*.minisig, or signs with --key.\n"
+	.more = "Takes the signatures in FILE.minisig and FILE.*.minisig, and one by each --key.\n"
+		"With --key, those beside FILE that are of another epoch are left out.\n"
 		"Every host verifies them again before it starts anything.",
-	.options = {{"key", "KEY",
-		     "sign with this deploy key: a file, or a name in the home's keys"},
+	.many = "key",
+	.options = {{"key", "KEY", DN_KEYS_HELP("deploy")},
 		    {"plan", NULL, "only show what would change"},
 		    {"wait", NULL, "until every node is ready"}},
 	.run = run,

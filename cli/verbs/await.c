@@ -5,7 +5,8 @@
 
 #include "base/clock.h"
 
-#define AWAIT_NS (300 * DN_NS_PER_S)
+#define REMOVAL_NS (300 * DN_NS_PER_S)
+#define GRACE_NS (2 * DN_NS_PER_S)
 #define POLL_US (50 * 1000)
 
 typedef enum { NOT_YET, DONE, FAILED } Progress;
@@ -65,24 +66,85 @@ static void tell(DnCall *call, JsonObject *service, const DnManifest *manifest)
 static void tell_news(DnCall *call, JsonObject *service, const DnManifest *manifest, char **before)
 {
 	JsonObject *rolling = dn_answer_object(service, "rolling");
-	char *now = g_strdup_printf(
+	g_autofree char *now = g_strdup_printf(
 		"%s %" G_GINT64_FORMAT " %" G_GINT64_FORMAT, dn_answer_word(service, "state"),
 		dn_answer_number(service, "ready", 0), dn_answer_number(rolling, "ready", -1));
 
-	if (g_strcmp0(now, *before) != 0)
-		tell(call, service, manifest);
+	if (g_strcmp0(now, *before) == 0)
+		return;
+	tell(call, service, manifest);
 	g_free(*before);
-	*before = now;
+	*before = g_steal_pointer(&now);
+}
+
+/* More nodes than ever before are ready; one that comes and goes is no step further. */
+static bool is_step(JsonObject *service, int64_t *best)
+{
+	JsonObject *rolling = dn_answer_object(service, "rolling");
+	int64_t ready = dn_answer_number(rolling != NULL ? rolling : service, "ready", 0);
+
+	if (ready <= *best)
+		return false;
+	*best = ready;
+	return true;
+}
+
+static uint64_t patience_ns(const DnManifest *manifest)
+{
+	uint64_t node_ms = MAX(manifest->roll_deadline_ms, manifest->run.start_deadline_ms);
+
+	/* A supervisor that judges a roll itself goes first. */
+	return manifest->removed ? REMOVAL_NS : node_ms * DN_NS_PER_MS + GRACE_NS;
+}
+
+/* "KIND: TEXT" of the last thing that went wrong with @service, or NULL. */
+static char *last_trouble(DnHttp *http, const char *service)
+{
+	g_autoptr(JsonObject) answer = dn_http_get(http, "/v1/events?limit=1000", NULL);
+	JsonArray *events = dn_answer_array(answer, "events");
+
+	for (unsigned i = dn_answer_length(events); i-- > 0;) {
+		JsonObject *event = dn_answer_at(events, i);
+
+		if (g_strcmp0(dn_answer_text(event, "service"), service) == 0 &&
+		    strcmp(dn_answer_word(event, "severity"), "info") != 0 &&
+		    !g_str_has_prefix(dn_answer_word(event, "kind"), "service."))
+			return g_strdup_printf("%s: %s", dn_answer_word(event, "kind"),
+					       dn_answer_word(event, "text"));
+	}
+	return NULL;
+}
+
+static void give_up(DnHttp *http, JsonObject *service, const DnManifest *manifest, GError **error)
+{
+	const char *name = manifest->service;
+	const char *why = dn_answer_text(service, "why");
+	g_autofree char *trouble = last_trouble(http, name);
+
+	if (manifest->removed)
+		g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
+			    "%s is %s and nothing has changed for %d s; see 'dnode nodes %s'", name,
+			    dn_answer_word(service, "state"), (int)(REMOVAL_NS / DN_NS_PER_S),
+			    name);
+	else
+		g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
+			    "%s: %" G_GINT64_FORMAT " of %u nodes are ready, and none more within "
+			    "%" G_GUINT64_FORMAT " s%s%s; last heard: %s; see 'dnode nodes %s' and "
+			    "'dnode logs'",
+			    name, dn_answer_number(service, "ready", 0), manifest->replicas,
+			    patience_ns(manifest) / DN_NS_PER_S, why != NULL ? ": " : "",
+			    why != NULL ? why : "", trouble != NULL ? trouble : "nothing", name);
 }
 
 bool dn_await_service(DnCall *call, DnHttp *http, const DnManifest *manifest, GError **error)
 {
 	g_autofree char *name = dn_http_escape(manifest->service);
 	g_autofree char *path = g_strconcat("/v1/services/", name, NULL);
-	uint64_t deadline = dn_clock_monotonic_ns() + AWAIT_NS;
+	uint64_t step_ns = dn_clock_monotonic_ns();
+	int64_t best = -1;
 	g_autofree char *before = NULL;
 
-	while (dn_clock_monotonic_ns() < deadline) {
+	for (;;) {
 		g_autoptr(GError) cause = NULL;
 		g_autoptr(JsonObject) answer = dn_http_get(http, path, &cause);
 		JsonObject *service = dn_answer_object(answer, "service");
@@ -97,11 +159,12 @@ bool dn_await_service(DnCall *call, DnHttp *http, const DnManifest *manifest, GE
 		if (progress != NOT_YET)
 			return progress == DONE;
 		tell_news(call, service, manifest, &before);
+		if (!manifest->removed && is_step(service, &best))
+			step_ns = dn_clock_monotonic_ns();
+		if (dn_clock_monotonic_ns() - step_ns > patience_ns(manifest)) {
+			give_up(http, service, manifest, error);
+			return false;
+		}
 		g_usleep(POLL_US);
 	}
-	g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
-		    "%s is not as declared after 5 minutes; see 'dnode nodes %s' and 'dnode "
-		    "events'",
-		    manifest->service, manifest->service);
-	return false;
 }

@@ -21,7 +21,9 @@ const char *dn_call_operand(const DnCall *call, unsigned index)
 
 const char *dn_call_option(const DnCall *call, const char *name)
 {
-	return g_hash_table_lookup(call->options, name);
+	const GPtrArray *values = g_hash_table_lookup(call->options, name);
+
+	return values != NULL ? values->pdata[0] : NULL;
 }
 
 bool dn_call_has(const DnCall *call, const char *name)
@@ -123,12 +125,54 @@ char *dn_call_key_path(const DnCall *call, const char *name, GError **error)
 	return g_build_filename(home, "keys", file, NULL);
 }
 
+static DnSecretKey *load_key(const DnCall *call, const char *name, GError **error)
+{
+	g_autofree char *path = dn_call_key_path(call, name, error);
+
+	return path != NULL ? dn_secret_key_load(path, error) : NULL;
+}
+
 DnSecretKey *dn_call_key(const DnCall *call, GError **error)
 {
 	const char *name = dn_call_need(call, "key", error);
 
-	if (name == NULL)
+	return name != NULL ? load_key(call, name, error) : NULL;
+}
+
+/* Whether @key is not among @keys, which @names name. */
+static bool is_another(const DnSecretKey *key, const char *name, const GPtrArray *keys,
+		       const GPtrArray *names, GError **error)
+{
+	uint8_t public[DN_PUBLIC_KEY_BYTES], earlier[DN_PUBLIC_KEY_BYTES];
+
+	dn_secret_key_public(key, public);
+	for (unsigned i = 0; i < keys->len; i++) {
+		dn_secret_key_public(keys->pdata[i], earlier);
+		if (memcmp(public, earlier, sizeof(public)) != 0)
+			continue;
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "--key %s and --key %s are the same key, which counts once; leave one "
+			    "out",
+			    (const char *)names->pdata[i], name);
+		return false;
+	}
+	return true;
+}
+
+GPtrArray *dn_call_keys(const DnCall *call, GError **error)
+{
+	const GPtrArray *names = g_hash_table_lookup(call->options, "key");
+	g_autoptr(GPtrArray) keys =
+		g_ptr_array_new_with_free_func((GDestroyNotify)dn_secret_key_free);
+
+	if (dn_call_need(call, "key", error) == NULL)
 		return NULL;
-	g_autofree char *path = dn_call_key_path(call, name, error);
-	return path != NULL ? dn_secret_key_load(path, error) : NULL;
+	for (unsigned i = 0; i < names->len; i++) {
+		g_autoptr(DnSecretKey) key = load_key(call, names->pdata[i], error);
+
+		if (key == NULL || !is_another(key, names->pdata[i], keys, names, error))
+			return NULL;
+		g_ptr_array_add(keys, g_steal_pointer(&key));
+	}
+	return g_steal_pointer(&keys);
 }

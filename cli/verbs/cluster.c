@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/file.h"
 #include "base/id.h"
 #include "manifest/cluster-file.h"
@@ -33,45 +34,78 @@ static DnCluster *describe(const DnCall *call)
 	return cluster;
 }
 
+/*
+ * A key that is there is that of an init that was killed, or of a cluster whose cluster.yaml was
+ * lost: either way the one to go on with.
+ */
 static bool make_identity(const char *dir, char **fingerprint, GError **error)
 {
-	g_autoptr(DnSecretKey) key = dn_secret_key_generate();
 	g_autofree char *stem = g_build_filename(dir, "supervisor", NULL);
+	g_autofree char *key_path = g_strconcat(stem, ".key", NULL);
+	g_autofree char *public_path = g_strconcat(stem, ".pub", NULL);
+	bool there = access(key_path, F_OK) == 0;
+	g_autoptr(DnSecretKey) key =
+		there ? dn_secret_key_load(key_path, error) : dn_secret_key_generate();
 	uint8_t public[DN_PUBLIC_KEY_BYTES];
 
-	if (!dn_secret_key_save_pair(key, stem, error))
+	if (key == NULL || (!there && !dn_secret_key_save_pair(key, stem, error)))
+		return false;
+	if (access(public_path, F_OK) != 0 && !dn_secret_key_save_public(key, public_path, error))
 		return false;
 	dn_secret_key_public(key, public);
 	*fingerprint = dn_public_key_fingerprint(public);
 	return true;
 }
 
+/* A trust file that is there may name keys already: it stays, and so does its cluster's id. */
+static bool make_trust(const char *path, DnCluster *cluster, GError **error)
+{
+	if (access(path, F_OK) != 0) {
+		g_autoptr(GBytes) text = dn_trust_file_new(cluster->id);
+
+		return dn_file_replace(path, text, 0644, error);
+	}
+	g_autoptr(GBytes) bytes = dn_file_read(path, DN_HOME_FILE_LIMIT, error);
+	g_autoptr(DnTrustPolicy) policy =
+		bytes != NULL ? dn_trust_file_parse(bytes, path, error) : NULL;
+
+	if (policy == NULL)
+		return false;
+	replace(&cluster->id, policy->cluster);
+	return true;
+}
+
+/* What was typed is judged by the same reader as the file. */
+static bool check(const DnCluster *cluster, const char *path, GError **error)
+{
+	g_autoptr(GBytes) text = dn_cluster_file_render(cluster);
+	g_autoptr(DnCluster) parsed = dn_cluster_file_parse(text, path, error);
+
+	return parsed != NULL;
+}
+
 /* cluster.yaml comes last: it is what makes the directory a cluster's. */
-static bool make_files(const DnCall *call, const char *dir, DnCluster *cluster, char **fingerprint,
-		       GError **error)
+static bool make_files(const char *dir, DnCluster *cluster, char **fingerprint, GError **error)
 {
 	g_autofree char *keys = g_build_filename(dir, "keys", NULL);
 	g_autofree char *trust_path = g_build_filename(dir, "trust.yaml", NULL);
 	g_autofree char *cluster_path = g_build_filename(dir, "cluster.yaml", NULL);
-	g_autoptr(GBytes) trust = dn_trust_file_new(cluster->id);
-	g_autoptr(GBytes) text = dn_cluster_file_render(cluster);
 
-	/* What was typed is judged by the same reader as the file. */
-	g_autoptr(DnCluster) parsed = dn_cluster_file_parse(text, cluster_path, error);
-	if (parsed == NULL)
+	if (!check(cluster, cluster_path, error) || !dn_file_make_directory(dir, 0755, error))
+		return false;
+	dn_autofd int lock = dn_home_lock(dir, error);
+	if (lock < 0)
 		return false;
 	if (access(cluster_path, F_OK) == 0) {
 		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
-			    "%s is there already: this is a "
-			    "cluster's directory",
-			    cluster_path);
+			    "%s is there already: this is a cluster's directory", cluster_path);
 		return false;
 	}
-	return dn_file_make_directory(dir, 0755, error) &&
-	       dn_file_make_directory(keys, 0700, error) &&
-	       make_identity(dir, fingerprint, error) &&
-	       dn_file_replace(trust_path, trust, 0644, error) &&
-	       dn_file_replace(cluster_path, text, 0644, error);
+	if (!dn_file_make_directory(keys, 0700, error) || !make_identity(dir, fingerprint, error) ||
+	    !make_trust(trust_path, cluster, error))
+		return false;
+	g_autoptr(GBytes) text = dn_cluster_file_render(cluster);
+	return dn_file_replace(cluster_path, text, 0644, error);
 }
 
 static bool run(DnCall *call, GError **error)
@@ -82,7 +116,7 @@ static bool run(DnCall *call, GError **error)
 
 	if (dir == NULL)
 		dir = call->home != NULL ? call->home : DEFAULT_DIR;
-	if (!make_files(call, dir, cluster, &fingerprint, error))
+	if (!make_files(dir, cluster, &fingerprint, error))
 		return false;
 	if (call->json) {
 		g_autoptr(JsonObject) document = dn_json_document();
@@ -105,6 +139,9 @@ const DnVerb dn_verb_cluster_init = {
 	.noun = "cluster",
 	.verb = "init",
 	.help = "a new cluster: the supervisor's identity, cluster.yaml, trust.yaml",
+	.more = "Where there is no cluster.yaml, which is written last, a supervisor.key and a "
+		"trust.yaml\n"
+		"that are there stay as they are: one that was killed is begun again.",
 	.options = {{"dir", "DIR", "where (" DEFAULT_DIR ")"},
 		    {"listen", "ADDRESS:PORT", "where agents connect to"},
 		    {"advertise", "HOST:PORT", "what host tokens name; default: listen"},

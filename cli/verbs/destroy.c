@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "verbs/destroy.h"
 #include "seal/minisign.h"
 #include "verbs/all.h"
 #include "verbs/incident-show.h"
 #include "verbs/statement.h"
+#include "wire/records.h"
 
 /* The statement about the incident as the supervisor knows it; its host compares every line. */
-static GBytes *write_statement(DnCall *call, DnHttp *http, GError **error)
+static GBytes *write_statement(DnHttp *http, const char *name, const char *reason, GError **error)
 {
-	g_autofree char *id = dn_http_escape(dn_call_operand(call, 0));
+	g_autofree char *id = dn_http_escape(name);
 	g_autofree char *path = g_strconcat("/v1/incidents/", id, NULL);
 	g_autoptr(JsonObject) found = dn_http_get(http, path, error);
 	g_autoptr(JsonObject) cluster =
@@ -22,46 +24,56 @@ static GBytes *write_statement(DnCall *call, DnHttp *http, GError **error)
 			.host = dn_answer_text(incident, "host"),
 			.incident = dn_answer_text(incident, "id"),
 			.evidence = dn_answer_text(incident, "evidence"),
-			.reason = dn_call_option(call, "reason"),
+			.reason = reason,
 		},
 		error);
 }
 
-static JsonObject *sign(const DnSecretKey *key, GBytes *statement, const char *incident,
+static JsonObject *sign(const GPtrArray *keys, GBytes *statement, const char *incident,
 			GError **error)
 {
 	g_autofree char *comment = dn_statement_comment(incident);
-	g_autoptr(GBytes) signature = dn_minisign_sign(key, statement, comment, error);
+	g_autoptr(GPtrArray) signatures =
+		g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
 
-	if (signature == NULL)
-		return NULL;
-	size_t size = 0;
-	const void *data = g_bytes_get_data(signature, &size);
-	g_autofree char *text = g_base64_encode(data, size);
+	for (unsigned i = 0; i < keys->len; i++) {
+		GBytes *signature = dn_minisign_sign(keys->pdata[i], statement, comment, error);
+
+		if (signature == NULL)
+			return NULL;
+		g_ptr_array_add(signatures, signature);
+	}
 	JsonObject *body = json_object_new();
-	JsonArray *signatures = json_array_new();
-	json_array_add_string_element(signatures, text);
 	dn_json_set_base64(body, "statement", statement);
-	json_object_set_array_member(body, "signatures", signatures);
+	dn_record_write_signatures(body, signatures);
 	return body;
+}
+
+JsonObject *dn_incident_destroy(DnHttp *http, const GPtrArray *keys, const char *incident,
+				const char *reason, GError **error)
+{
+	g_autoptr(GBytes) statement = write_statement(http, incident, reason, error);
+	g_autoptr(JsonObject) body =
+		statement != NULL ? sign(keys, statement, incident, error) : NULL;
+
+	if (body == NULL)
+		return NULL;
+	g_autofree char *id = dn_http_escape(incident);
+	g_autofree char *path = g_strdup_printf("/v1/incidents/%s/destroy", id);
+	return dn_http_post(http, path, body, error);
 }
 
 static bool run(DnCall *call, GError **error)
 {
 	const char *incident = dn_call_operand(call, 0);
+	const char *reason = dn_call_need(call, "reason", error);
 
-	if (dn_call_need(call, "reason", error) == NULL)
+	if (reason == NULL)
 		return false;
-	g_autoptr(DnSecretKey) key = dn_call_key(call, error);
-	g_autoptr(DnHttp) http = key != NULL ? dn_call_connect(call, error) : NULL;
-	g_autoptr(GBytes) statement = http != NULL ? write_statement(call, http, error) : NULL;
-	g_autoptr(JsonObject) body =
-		statement != NULL ? sign(key, statement, incident, error) : NULL;
-	if (body == NULL)
-		return false;
-	g_autofree char *id = dn_http_escape(incident);
-	g_autofree char *path = g_strdup_printf("/v1/incidents/%s/destroy", id);
-	g_autoptr(JsonObject) answer = dn_http_post(http, path, body, error);
+	g_autoptr(GPtrArray) keys = dn_call_keys(call, error);
+	g_autoptr(DnHttp) http = keys != NULL ? dn_call_connect(call, error) : NULL;
+	g_autoptr(JsonObject) answer =
+		http != NULL ? dn_incident_destroy(http, keys, incident, reason, error) : NULL;
 	if (answer == NULL)
 		return false;
 	if (call->json)
@@ -81,7 +93,8 @@ const DnVerb dn_verb_incident_destroy = {
 	.more = "The only way out of quarantine. The host does it only for a statement that "
 		"enough\n"
 		"responder keys of its own trust file have signed.",
-	.options = {{"key", "KEY", "the responder key: a file, or a name in the home's keys"},
+	.many = "key",
+	.options = {{"key", "KEY", DN_KEYS_HELP("responder")},
 		    {"reason", "TEXT", "why; it stands in the signed statement"}},
 	.run = run,
 };

@@ -2,9 +2,11 @@
 #include "base/text.h"
 #include "verbs/all.h"
 #include "verbs/answer.h"
+#include "wire/records.h"
 
 #define DEFAULT_COUNT "50"
-#define COUNT_LIMIT 10000
+#define MOST G_STRINGIFY(DN_EVENTS_LIMIT)
+#define KEPT G_STRINGIFY(DN_EVENTS_KEPT)
 
 static void print_event(DnCall *call, JsonObject *event)
 {
@@ -37,7 +39,9 @@ static bool on_event(const char *id, JsonObject *event, gpointer data)
 
 static bool print_last(DnCall *call, DnHttp *http, uint64_t count, int64_t *last, GError **error)
 {
-	g_autofree char *path = g_strdup_printf("/v1/events?limit=%" G_GUINT64_FORMAT, count);
+	/* Whoever follows goes on after the last one, also when none is to be printed. */
+	uint64_t asked = dn_call_has(call, "f") ? MAX(count, 1) : count;
+	g_autofree char *path = g_strdup_printf("/v1/events?limit=%" G_GUINT64_FORMAT, asked);
 	g_autoptr(JsonObject) answer = dn_http_get(http, path, error);
 	JsonArray *events = dn_answer_array(answer, "events");
 
@@ -49,7 +53,7 @@ static bool print_last(DnCall *call, DnHttp *http, uint64_t count, int64_t *last
 		dn_output_json(call->output, answer);
 		return true;
 	}
-	for (unsigned i = 0; i < dn_answer_length(events); i++)
+	for (unsigned i = 0; count > 0 && i < dn_answer_length(events); i++)
 		on_event(NULL, dn_answer_at(events, i), call);
 	return true;
 }
@@ -60,11 +64,13 @@ static bool run(DnCall *call, GError **error)
 	uint64_t count = 0;
 	int64_t last = 0;
 
-	if (!dn_text_parse_u64(wanted != NULL ? wanted : DEFAULT_COUNT, COUNT_LIMIT, &count)) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "-n %s: a number up to %d", wanted,
-			    COUNT_LIMIT);
+	if (!dn_text_parse_u64(wanted != NULL ? wanted : DEFAULT_COUNT, DN_EVENTS_LIMIT, &count)) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "-n %s: a number up to " MOST,
+			    wanted);
 		return false;
 	}
+	if (call->agent != NULL && count > DN_EVENTS_KEPT)
+		dn_output_note(call->output, "an agent keeps its last " KEPT " events");
 	if (call->agent != NULL && dn_call_has(call, "f")) {
 		g_set_error_literal(
 			error, DN_ERROR, DN_ERROR_UNSUPPORTED,
@@ -85,9 +91,11 @@ const DnVerb dn_verb_events = {
 	.noun = "event",
 	.verb = "ls",
 	.help = "what happened in the fleet",
-	.more = "With --json and -f: one JSON object a line.",
+	.more = "With --json and -f: one JSON object a line. An agent has those since it was\n"
+		"started, at most the last " KEPT ".",
 	.options = {{"f", NULL, "go on printing events as they happen"},
-		    {"n", "COUNT", "begin with this many last events (" DEFAULT_COUNT ")"}},
+		    {"n", "COUNT",
+		     "begin with this many last events (" DEFAULT_COUNT "), at most " MOST}},
 	.on_agent = true,
 	.run = run,
 };

@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "verbs/home.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
 #include "base/file.h"
 #include "manifest/trust-file.h"
+
+#define LOCK_PATIENCE_NS (10 * DN_NS_PER_S)
+#define LOCK_LOOK_US (5 * 1000)
 
 char *dn_home_path(const DnCall *call, const char *name, GError **error)
 {
@@ -21,6 +30,29 @@ DnTrustPolicy *dn_home_trust(const DnCall *call, char **path, GError **error)
 	if (policy != NULL && path != NULL)
 		*path = g_steal_pointer(&file);
 	return policy;
+}
+
+int dn_home_lock(const char *directory, GError **error)
+{
+	uint64_t deadline = dn_clock_monotonic_ns() + LOCK_PATIENCE_NS;
+	dn_autofd int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR) {
+			dn_throw_errno(error, errno, "lock %s", directory);
+			return -1;
+		}
+		if (dn_clock_monotonic_ns() > deadline) {
+			g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE,
+				    "%s: another command is at work on its files; try again",
+				    directory);
+			return -1;
+		}
+		g_usleep(LOCK_LOOK_US);
+	}
+	if (fd < 0)
+		dn_throw_errno(error, errno, "open %s", directory);
+	return g_steal_fd(&fd);
 }
 
 char *dn_home_repo(const DnCall *call, GError **error)

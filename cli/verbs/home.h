@@ -15,5 +15,12 @@ char *dn_home_path(const DnCall *call, const char *name, GError **error) G_GNUC_
 DnTrustPolicy *dn_home_trust(const DnCall *call, char **path,
 			     GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/*
+ * One command at a time reads a file of @directory and puts another in its place: a lock that goes
+ * with the descriptor, also when its holder is killed. -1 and DN_ERROR_UNAVAILABLE when another
+ * command keeps it for ten seconds.
+ */
+int dn_home_lock(const char *directory, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* Where images are built: --repo, else HOME/repo. */
 char *dn_home_repo(const DnCall *call, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -35,7 +35,10 @@ static void show(DnOutput *output, JsonArray *hosts)
 		g_autofree char *lacks = lacks_of(capabilities);
 		g_autofree char *seen = dn_answer_age(dn_answer_text(host, "last_seen"));
 		dn_table_add(table, dn_answer_text(host, "name"));
-		dn_table_add_format(table, "%s%s", dn_answer_word(host, "state"),
+		const char *state = dn_answer_word(host, "state");
+		bool more =
+			dn_answer_text(host, "suspect") != NULL && strcmp(state, "suspect") != 0;
+		dn_table_add_format(table, "%s%s%s", state, more ? ", suspect" : "",
 				    dn_answer_bool(host, "cordoned") ? ", cordoned" : "");
 		dn_table_add(table, dn_answer_text(host, "address"));
 		dn_table_add(table, dn_answer_text(host, "cidr"));
@@ -60,6 +63,8 @@ static void show_one(DnOutput *output, JsonObject *host)
 
 	dn_output_line(output, "host %s is %s, seen %s ago", dn_answer_word(host, "name"),
 		       dn_answer_word(host, "state"), seen);
+	if (dn_answer_text(host, "suspect") != NULL)
+		dn_output_line(output, "suspect: %s", dn_answer_text(host, "suspect"));
 	dn_output_line(output, "address %s, nodes in %s, dnode %s, Linux %s",
 		       dn_answer_word(host, "address"), dn_answer_word(host, "cidr"),
 		       dn_answer_word(host, "version"), dn_answer_word(host, "kernel"));
@@ -201,7 +206,9 @@ const DnVerb dn_verb_host_uncordon = {
 	.least = 1,
 	.most = 1,
 	.help = "allow new nodes on a host again",
-	.more = "Nothing that runs elsewhere is moved back; services that found no room are "
-		"completed.",
+	.more = "Nothing that runs elsewhere is moved back; services that found no room are\n"
+		"completed. Of a host that is shown as suspect, because it reported tampering, "
+		"this\n"
+		"says that a person has looked at it and trusts it.",
 	.run = run_uncordon,
 };

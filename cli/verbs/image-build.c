@@ -36,11 +36,14 @@ static DnRecipe *load(DnCall *call, const char *path, GError **error)
 	return g_steal_pointer(&recipe);
 }
 
-static bool sign(const char *repo_path, const char *commit, const DnSecretKey *key, GError **error)
+static bool sign(const char *repo_path, const char *commit, const GPtrArray *keys, GError **error)
 {
 	g_autoptr(DnImageRepo) repo = dn_image_repo_open_now(repo_path, error);
 
-	return repo != NULL && dn_image_sign_now(repo, commit, key, error);
+	for (unsigned i = 0; repo != NULL && i < keys->len; i++)
+		if (!dn_image_sign_now(repo, commit, keys->pdata[i], error))
+			return false;
+	return repo != NULL;
 }
 
 static bool run(DnCall *call, GError **error)
@@ -48,16 +51,16 @@ static bool run(DnCall *call, GError **error)
 	g_autofree char *path = recipe_path(dn_call_operand(call, 0));
 	g_autofree char *directory = g_path_get_dirname(path);
 	g_autofree char *commit = NULL;
-	/* The key first: nothing is built that nobody could sign. */
-	g_autoptr(DnSecretKey) key = dn_call_key(call, error);
-	g_autoptr(DnRecipe) recipe = key != NULL ? load(call, path, error) : NULL;
+	/* The keys first: nothing is built that nobody could sign. */
+	g_autoptr(GPtrArray) keys = dn_call_keys(call, error);
+	g_autoptr(DnRecipe) recipe = keys != NULL ? load(call, path, error) : NULL;
 	g_autofree char *repo = recipe != NULL ? dn_home_repo(call, error) : NULL;
 
 	if (repo == NULL)
 		return false;
 	dn_output_progress(call->output, "building %s", recipe->ref);
 	if (!dn_image_build_now(recipe, directory, repo, &commit, error) ||
-	    !sign(repo, commit, key, error))
+	    !sign(repo, commit, keys, error))
 		return false;
 	if (call->json) {
 		g_autoptr(JsonObject) document = dn_json_document();
@@ -82,7 +85,8 @@ const DnVerb dn_verb_image_build = {
 	.most = 1,
 	.help = "build an image from its recipe, sign it, print its commit",
 	.more = "DIR means DIR/" RECIPE_NAME ". The same recipe and files give the same commit.",
-	.options = {{"key", "KEY", "the release key: a file, or a name in the home's keys"},
+	.many = "key",
+	.options = {{"key", "KEY", DN_KEYS_HELP("release")},
 		    {"ref", "REF", "name the image so, whatever the recipe says"},
 		    {"repo", "DIR", "the repository to build into (HOME/repo)"}},
 	.run = run,

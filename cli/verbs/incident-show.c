@@ -11,6 +11,13 @@
 #define POLL_US (20 * 1000)
 #define SOCKETS_SHOWN 20
 
+bool dn_incident_shows_isolated(JsonObject *incident)
+{
+	JsonObject *isolated = dn_answer_object(incident, "isolated");
+
+	return isolated != NULL && dn_answer_number(isolated, "until", -1) < 0;
+}
+
 static void show_stages(DnOutput *output, JsonObject *incident)
 {
 	static const char *const titles[] = {"STAGE", "AFTER THE EVENT", NULL};
@@ -63,6 +70,24 @@ static void show_sockets(DnOutput *output, JsonObject *incident)
 			       shown - MIN(shown, SOCKETS_SHOWN), over);
 }
 
+static void show_response(DnOutput *output, JsonObject *incident)
+{
+	JsonObject *siblings = dn_answer_object(incident, "siblings");
+	const char *attack = dn_answer_text(incident, "attack");
+
+	if (dn_incident_shows_isolated(incident))
+		dn_output_line(output, "isolated      it serves its declared ports, and can begin "
+				       "nothing");
+	if (siblings != NULL)
+		dn_output_line(output,
+			       "siblings      %" G_GINT64_FORMAT " looked at, %" G_GINT64_FORMAT
+			       " show the same",
+			       dn_answer_number(siblings, "looked", 0),
+			       dn_answer_number(siblings, "found", 0));
+	if (attack != NULL)
+		dn_output_line(output, "attack        one with incident %s", attack);
+}
+
 void dn_incident_show(DnOutput *output, JsonObject *incident)
 {
 	JsonObject *image = dn_answer_object(incident, "image");
@@ -87,6 +112,7 @@ void dn_incident_show(DnOutput *output, JsonObject *incident)
 		       dn_answer_number(incident, "epoch", 0));
 	dn_output_line(output, "event         %s", dn_answer_word(incident, "event_time"));
 	dn_output_line(output, "replaced by   %s", clean->len > 0 ? clean->str : "-");
+	show_response(output, incident);
 	dn_output_line(output, "after the cut %" G_GINT64_FORMAT " packets passed",
 		       dn_answer_number(incident, "packets_after_cut", 0));
 	dn_output_line(output, "%s", "");
@@ -94,8 +120,7 @@ void dn_incident_show(DnOutput *output, JsonObject *incident)
 	show_sockets(output, incident);
 }
 
-/* The newest incident of @answer that is about @node; DN_ERROR never: it may not be there yet. */
-static JsonObject *find(JsonObject *answer, const char *node)
+JsonObject *dn_incident_find(JsonObject *answer, const char *node)
 {
 	JsonArray *incidents = dn_answer_array(answer, "incidents");
 
@@ -107,7 +132,7 @@ static JsonObject *find(JsonObject *answer, const char *node)
 	return NULL;
 }
 
-static bool is_replaced(JsonObject *incident)
+bool dn_incident_is_replaced(JsonObject *incident)
 {
 	JsonObject *stages = dn_answer_object(incident, "stages");
 
@@ -115,7 +140,7 @@ static bool is_replaced(JsonObject *incident)
 	       dn_answer_number(stages, dn_stage_name(DN_STAGE_DURABLE), -1) >= 0;
 }
 
-static void print(DnCall *call, JsonObject *incident)
+void dn_incident_print(DnCall *call, JsonObject *incident)
 {
 	if (!call->json) {
 		dn_incident_show(call->output, incident);
@@ -140,8 +165,8 @@ bool dn_incident_await(DnCall *call, DnHttp *http, const char *node, GError **er
 		answer = dn_http_get(http, path, error);
 		if (answer == NULL)
 			return false;
-		incident = find(answer, node);
-		replaced = incident != NULL && is_replaced(incident);
+		incident = dn_incident_find(answer, node);
+		replaced = incident != NULL && dn_incident_is_replaced(incident);
 		if (!replaced)
 			g_usleep(POLL_US);
 	}
@@ -150,7 +175,7 @@ bool dn_incident_await(DnCall *call, DnHttp *http, const char *node, GError **er
 			    "no incident of %s after 10 s; see 'dnode events'", node);
 		return false;
 	}
-	print(call, incident);
+	dn_incident_print(call, incident);
 	if (!replaced)
 		dn_output_note(call->output, "no replacement after 10 s; see 'dnode events'");
 	return true;

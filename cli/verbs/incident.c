@@ -7,17 +7,20 @@
 
 static void show_list(DnOutput *output, JsonArray *incidents)
 {
-	static const char *const titles[] = {"INCIDENT", "STATE", "CLASS", "SERVICE",
-					     "NODE",     "HOST",  "AGE",   "FROZEN",
-					     "REPLACED", "DRILL", NULL};
+	static const char *const titles[] = {"INCIDENT", "STATE", "CLASS",  "SERVICE",
+					     "NODE",     "HOST",  "AGE",    "FROZEN",
+					     "REPLACED", "DRILL", "ATTACK", NULL};
 	static const DnStage shown[] = {DN_STAGE_FROZEN, DN_STAGE_REPLACEMENT_READY};
-	static const char *const keys[] = {"id", "state", "class", "service", "node", "host"};
+	static const char *const keys[] = {"class", "service", "node", "host"};
 	g_autoptr(DnTable) table = dn_table_new(titles);
 
 	for (unsigned i = 0; i < dn_answer_length(incidents); i++) {
 		JsonObject *incident = dn_answer_at(incidents, i);
 		JsonObject *stages = dn_answer_object(incident, "stages");
 		g_autofree char *age = dn_answer_age(dn_answer_text(incident, "event_time"));
+		dn_table_add(table, dn_answer_text(incident, "id"));
+		dn_table_add_format(table, "%s%s", dn_answer_word(incident, "state"),
+				    dn_incident_shows_isolated(incident) ? ", isolated" : "");
 		for (unsigned k = 0; k < G_N_ELEMENTS(keys); k++)
 			dn_table_add(table, dn_answer_text(incident, keys[k]));
 		dn_table_add(table, age);
@@ -29,6 +32,7 @@ static void show_list(DnOutput *output, JsonArray *incidents)
 				dn_table_add(table, NULL);
 		}
 		dn_table_add(table, dn_answer_bool(incident, "drill") ? "yes" : "no");
+		dn_table_add(table, dn_answer_text(incident, "attack"));
 	}
 	dn_output_table(output, table, "incidents");
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "manifest/trust-file.h"
@@ -18,11 +19,15 @@ static bool needs_pattern(DnKeyRole role)
 static bool trust(DnCall *call, const DnTrustedKey *key, bool *trusted, GError **error)
 {
 	const char *pattern = dn_call_option(call, "for");
-	g_autofree char *path = dn_home_path(call, "trust.yaml", error);
+	g_autofree char *home = dn_call_home(call, error);
+	dn_autofd int lock = home != NULL ? dn_home_lock(home, error) : -1;
 
-	*trusted = path != NULL && access(path, F_OK) == 0;
+	if (lock < 0)
+		return false;
+	g_autofree char *path = g_build_filename(home, "trust.yaml", NULL);
+	*trusted = access(path, F_OK) == 0;
 	if (!*trusted)
-		return path != NULL;
+		return true;
 	g_autoptr(GBytes) old = dn_file_read(path, DN_HOME_FILE_LIMIT, error);
 	g_autoptr(GBytes) text =
 		old != NULL ? dn_trust_file_add_key(old, path, key, pattern, error) : NULL;

@@ -5,21 +5,56 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "image/catalog.h"
 #include "image/objects.h"
 #include "manifest/effective.h"
 #include "seal/trust.h"
 #include "verbs/all.h"
+#include "verbs/current.h"
 #include "verbs/home.h"
 #include "verbs/submit.h"
 
-/* One file: every fault as a line of its own. */
-static bool check(DnCall *call, const char *path, GError **error)
+/* One of "faults": without a place it is about the file as a whole. */
+static void add_fault(JsonArray *found, const char *path, const DnMark *at, const char *text)
 {
-	g_autoptr(GBytes) bytes = dn_file_read(path, DN_MANIFEST_BYTES_LIMIT, error);
+	g_autofree char *file = dn_text_line(path, strlen(path));
+	g_autofree char *line = dn_text_line(text, strlen(text));
+	JsonObject *object = json_object_new();
+
+	json_object_set_string_member(object, "file", file);
+	if (at != NULL) {
+		json_object_set_int_member(object, "line", at->line);
+		json_object_set_int_member(object, "column", at->column);
+	} else {
+		json_object_set_null_member(object, "line");
+		json_object_set_null_member(object, "column");
+	}
+	json_object_set_string_member(object, "text", line);
+	json_array_add_object_element(found, object);
+}
+
+static void list_faults(const char *path, const DnFaults *faults, JsonArray *found)
+{
+	const DnFault *fault = NULL;
+	unsigned n = 0;
+
+	for (; (fault = dn_faults_get(faults, n)) != NULL; n++)
+		add_fault(found, path, &fault->at, fault->text);
+	if (dn_faults_count(faults) == n)
+		return;
+	g_autofree char *more =
+		g_strdup_printf("%u more errors are not shown", dn_faults_count(faults) - n);
+	add_fault(found, path, NULL, more);
+}
+
+/* One file: every fault as a line of its own, and in @found. */
+static bool check(DnCall *call, const char *path, JsonArray *found)
+{
 	g_autoptr(GError) cause = NULL;
-	g_autoptr(DnManifest) manifest =
-		bytes != NULL ? dn_manifest_parse(bytes, path, &cause) : NULL;
+	g_autoptr(GBytes) bytes = dn_file_read(path, DN_MANIFEST_BYTES_LIMIT, &cause);
+	g_autoptr(DnFaults) faults = dn_faults_new(path);
+	g_autoptr(DnManifest) manifest = bytes != NULL ? dn_manifest_read(bytes, faults) : NULL;
 
 	if (manifest != NULL) {
 		if (!call->json)
@@ -29,7 +64,9 @@ static bool check(DnCall *call, const char *path, GError **error)
 		return true;
 	}
 	if (bytes == NULL)
-		return false;
+		add_fault(found, path, NULL, cause->message);
+	else if (!dn_faults_raise(faults, &cause))
+		list_faults(path, faults, found);
 	g_auto(GStrv) lines = g_strsplit(cause->message, "\n", -1);
 	for (unsigned i = 0; lines[i] != NULL; i++)
 		if (lines[i][0] != '\0')
@@ -39,22 +76,17 @@ static bool check(DnCall *call, const char *path, GError **error)
 
 static bool run_check(DnCall *call, GError **error)
 {
+	g_autoptr(JsonObject) document = dn_json_document();
+	JsonArray *found = json_array_new();
 	unsigned bad = 0, n = call->operands->len;
 
-	for (unsigned i = 0; i < n; i++) {
-		g_autoptr(GError) cause = NULL;
-		if (check(call, dn_call_operand(call, i), &cause))
-			continue;
-		if (cause != NULL)
-			dn_output_finding(call->output, cause->message);
-		bad++;
-	}
-	if (call->json) {
-		g_autoptr(JsonObject) document = dn_json_document();
-		json_object_set_int_member(document, "files", n);
-		json_object_set_int_member(document, "bad", bad);
+	for (unsigned i = 0; i < n; i++)
+		bad += !check(call, dn_call_operand(call, i), found);
+	json_object_set_int_member(document, "files", n);
+	json_object_set_int_member(document, "bad", bad);
+	json_object_set_array_member(document, "faults", found);
+	if (call->json)
 		dn_output_json(call->output, document);
-	}
 	if (bad == 0)
 		return true;
 	g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "%u of %u manifest%s cannot be used", bad, n,
@@ -69,6 +101,9 @@ const DnVerb dn_verb_manifest_check = {
 	.least = 1,
 	.most = G_MAXUINT,
 	.help = "everything that is wrong with manifests, with line and column",
+	.more = "With --json: faults[] with file, line, column and text; one that is about a file "
+		"as a\n"
+		"whole has null for its place.",
 	.run = run_check,
 };
 
@@ -128,7 +163,7 @@ static GBytes *load(DnCall *call, const char *operand, GError **error)
 		return dn_file_read(operand, DN_MANIFEST_BYTES_LIMIT, error);
 
 	g_autoptr(DnHttp) http = dn_call_connect(call, error);
-	return http != NULL ? dn_submit_current(http, operand, error) : NULL;
+	return http != NULL ? dn_current_fetch(http, operand, NULL, error) : NULL;
 }
 
 static void show(DnCall *call, const DnManifest *manifest)
@@ -153,6 +188,25 @@ static void show(DnCall *call, const DnManifest *manifest)
 	dn_output_json(call->output, document);
 }
 
+/* The very bytes, which a signature is over; but a terminal obeys some of what a stranger wrote. */
+static bool show_raw(DnCall *call, GBytes *bytes, GError **error)
+{
+	gsize size = 0;
+	const char *data = g_bytes_get_data(bytes, &size);
+
+	if (size == 0) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "%s: the manifest is empty",
+			    dn_call_operand(call, 0));
+		return false;
+	}
+	g_autofree char *text = g_strndup(data, size);
+	if (isatty(STDOUT_FILENO))
+		dn_output_text(call->output, text, strlen(text));
+	else
+		dn_output_verbatim(call->output, text);
+	return true;
+}
+
 static bool run_show(DnCall *call, GError **error)
 {
 	const char *operand = dn_call_operand(call, 0);
@@ -160,12 +214,8 @@ static bool run_show(DnCall *call, GError **error)
 
 	if (bytes == NULL)
 		return false;
-	if (dn_call_has(call, "raw")) {
-		g_autofree char *text =
-			g_strndup(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes));
-		dn_output_verbatim(call->output, text);
-		return true;
-	}
+	if (dn_call_has(call, "raw"))
+		return show_raw(call, bytes, error);
 	g_autoptr(DnManifest) manifest = dn_manifest_parse(bytes, operand, error);
 	if (manifest == NULL)
 		return false;

@@ -3,15 +3,23 @@
 
 #include "base/text.h"
 #include "manifest/edit.h"
+#include "manifest/manifest.h"
 #include "verbs/all.h"
+#include "verbs/current.h"
 #include "verbs/submit.h"
 
 #define COMMIT_DIGITS 64
 #define PREFIX_DIGITS 8
 #define REPLICAS_LIMIT 1000
+#define JUDGED                                                                                     \
+	"The manifest in force has to be signed by who may, says the home's trust.yaml: the\n"     \
+	"supervisor alone is not believed. A plan is signed and sent like the change itself."
 
-/* The commit that --image means: itself, or what the supervisor keeps under a ref or a prefix. */
-static char *find_commit(DnHttp *http, const char *wanted, GError **error)
+/*
+ * The commit that --image means: itself, or what the supervisor keeps under a ref or a prefix. Of a
+ * ref the supervisor chooses among what release keys have signed, so the person is told which.
+ */
+static char *find_commit(DnCall *call, DnHttp *http, const char *wanted, GError **error)
 {
 	if (dn_text_is_hex(wanted, COMMIT_DIGITS))
 		return g_strdup(wanted);
@@ -23,9 +31,13 @@ static char *find_commit(DnHttp *http, const char *wanted, GError **error)
 	for (unsigned i = 0; i < dn_answer_length(images); i++) {
 		JsonObject *image = dn_answer_at(images, i);
 		const char *commit = dn_answer_word(image, "commit");
+		if (!dn_text_is_hex(commit, COMMIT_DIGITS))
+			continue;
 		if (strcmp(dn_answer_word(image, "ref"), wanted) == 0 ||
-		    (strlen(wanted) >= PREFIX_DIGITS && g_str_has_prefix(commit, wanted)))
+		    (strlen(wanted) >= PREFIX_DIGITS && g_str_has_prefix(commit, wanted))) {
+			dn_output_note(call->output, "--image %s is commit %s", wanted, commit);
 			return g_strdup(commit);
+		}
 	}
 	g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
 		    "--image %s: the supervisor has no such image; see 'dnode images', push with "
@@ -34,16 +46,35 @@ static char *find_commit(DnHttp *http, const char *wanted, GError **error)
 	return NULL;
 }
 
-/* The manifest in force, changed as asked, at the next epoch. */
+/* A service that was removed has no nodes that could be fewer, more or other ones. */
+static bool is_there(GBytes *bytes, const char *service, GError **error)
+{
+	g_autoptr(DnManifest) manifest = dn_manifest_parse(bytes, service, error);
+
+	if (manifest == NULL)
+		return false;
+	if (!manifest->removed)
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+		    "%s was removed with epoch %" G_GUINT64_FORMAT
+		    "; 'dnode apply FILE' with a later one brings it back",
+		    service, manifest->epoch);
+	return false;
+}
+
+/* The manifest in force, if it is to be trusted, changed as asked, at the next epoch. */
 static GBytes *edit(DnCall *call, DnManifestEdit *changes, GError **error)
 {
 	const char *service = dn_call_operand(call, 0), *wanted = dn_call_option(call, "image");
 	g_autoptr(DnHttp) http = dn_call_connect(call, error);
-	g_autoptr(GBytes) bytes = http != NULL ? dn_submit_current(http, service, error) : NULL;
+	g_autoptr(GBytes) bytes =
+		http != NULL ? dn_current_trusted(call, http, service, error) : NULL;
 	g_autofree char *commit =
-		bytes != NULL && wanted != NULL ? find_commit(http, wanted, error) : NULL;
+		bytes != NULL && wanted != NULL ? find_commit(call, http, wanted, error) : NULL;
 
 	if (bytes == NULL || (wanted != NULL && commit == NULL))
+		return NULL;
+	if (!is_there(bytes, service, error))
 		return NULL;
 	changes->commit = commit;
 	return dn_manifest_edit(bytes, service, changes, error);
@@ -62,7 +93,7 @@ static bool change(DnCall *call, DnManifestEdit changes, GError **error)
 
 static bool run_roll(DnCall *call, GError **error)
 {
-	return change(call, (DnManifestEdit){.replicas = -1}, error);
+	return change(call, (DnManifestEdit){.replicas = -1, .restart = true}, error);
 }
 
 const DnVerb dn_verb_roll = {
@@ -73,11 +104,11 @@ const DnVerb dn_verb_roll = {
 	.help = "replace all nodes of a service, one after the other, without a dropped request",
 	.more = "Takes the manifest in force, gives it the next epoch and signs it. Without "
 		"--image\n"
-		"the same image is started afresh. 'dnode manifest show SERVICE --raw' prints "
-		"what\n"
-		"was signed, for your own copy.",
+		"the same image is started afresh, by a higher 'restart'.\n" JUDGED
+		"\n'dnode manifest show SERVICE --raw' prints what is in force, for your own copy.",
+	.many = "key",
 	.options = {{"image", "COMMIT", "roll to this image: a commit, its first digits, or a ref"},
-		    {"key", "KEY", "the deploy key: a file, or a name in the home's keys"},
+		    {"key", "KEY", DN_KEYS_HELP("deploy")},
 		    {"plan", NULL, "only show what would change"},
 		    {"wait", NULL, "until every node is replaced and ready"}},
 	.run = run_roll,
@@ -104,12 +135,12 @@ const DnVerb dn_verb_scale = {
 	.help = "run another number of nodes of a service",
 	.more = "Takes the manifest in force, changes its replicas, gives it the next epoch and "
 		"signs\n"
-		"it. Nodes belong to an epoch, so those that run are replaced one after the "
-		"other, as\n"
-		"by 'dnode roll', without a dropped request. '--plan' shows the changes and "
-		"the\n"
-		"hosts first.",
-	.options = {{"key", "KEY", "the deploy key: a file, or a name in the home's keys"},
+		"it. Nodes that run stay, under the new epoch; only what is missing is started, "
+		"and what\n"
+		"is too many drained and stopped. '--plan' shows the changes and the hosts "
+		"first.\n" JUDGED,
+	.many = "key",
+	.options = {{"key", "KEY", DN_KEYS_HELP("deploy")},
 		    {"plan", NULL, "only show what would change"},
 		    {"wait", NULL, "until every node is there and ready"}},
 	.run = run_scale,
@@ -126,9 +157,10 @@ const DnVerb dn_verb_remove = {
 	.least = 1,
 	.most = 1,
 	.help = "stop a service and forget all but its epoch",
-	.more = "A removal is itself a signed manifest with the next epoch. Quarantined nodes "
-		"stay.",
-	.options = {{"key", "KEY", "the deploy key: a file, or a name in the home's keys"},
+	.more = "A removal is itself a signed manifest with the next epoch, made of the one in "
+		"force.\n" JUDGED "\nQuarantined nodes stay.",
+	.many = "key",
+	.options = {{"key", "KEY", DN_KEYS_HELP("deploy")},
 		    {"plan", NULL, "only show what would change"},
 		    {"wait", NULL, "until its nodes are gone"}},
 	.run = run_remove,

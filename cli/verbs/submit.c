@@ -5,16 +5,7 @@
 #include "seal/minisign.h"
 #include "seal/trust.h"
 #include "verbs/await.h"
-
-GBytes *dn_submit_current(DnHttp *http, const char *service, GError **error)
-{
-	g_autofree char *name = dn_http_escape(service);
-	g_autofree char *path = g_strdup_printf("/v1/services/%s/manifest", name);
-	g_autoptr(JsonObject) answer = dn_http_get(http, path, error);
-
-	return answer != NULL ? dn_json_base64(answer, "manifest", DN_MANIFEST_BYTES_LIMIT, error)
-			      : NULL;
-}
+#include "wire/records.h"
 
 GBytes *dn_submit_sign(const DnSecretKey *key, GBytes *bytes, const DnManifest *manifest,
 		       GError **error)
@@ -24,30 +15,56 @@ GBytes *dn_submit_sign(const DnSecretKey *key, GBytes *bytes, const DnManifest *
 	return dn_minisign_sign(key, bytes, comment, error);
 }
 
-/* The array that is sent: the signature of --key, or those that came with the file. */
-static JsonArray *signatures_of(DnCall *call, const DnSubmission *submission,
-				const DnManifest *manifest, GError **error)
+static bool sign_all(DnCall *call, GBytes *bytes, const DnManifest *manifest, GPtrArray *list,
+		     GError **error)
 {
-	g_autoptr(JsonArray) array = json_array_new();
-	g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+	g_autoptr(GPtrArray) keys = dn_call_keys(call, error);
 
-	if (dn_call_has(call, "key")) {
-		g_autoptr(DnSecretKey) key = dn_call_key(call, error);
-		GBytes *made = key != NULL
-				       ? dn_submit_sign(key, submission->manifest, manifest, error)
-				       : NULL;
+	for (unsigned i = 0; keys != NULL && i < keys->len; i++) {
+		GBytes *made = dn_submit_sign(keys->pdata[i], bytes, manifest, error);
+
 		if (made == NULL)
-			return NULL;
+			return false;
 		g_ptr_array_add(list, made);
 	}
-	const GPtrArray *chosen = list->len > 0 ? list : submission->signatures;
-	for (unsigned i = 0; chosen != NULL && i < chosen->len; i++) {
-		size_t size = 0;
-		const void *data = g_bytes_get_data(chosen->pdata[i], &size);
-		g_autofree char *text = g_base64_encode(data, size);
-		json_array_add_string_element(array, text);
-	}
-	return g_steal_pointer(&array);
+	return keys != NULL;
+}
+
+/*
+ * All signatures of a document must say the same, and the file that somebody changes and signs
+ * anew often has its last epoch's signature still beside it.
+ */
+static bool fits(DnCall *call, const char *name, GBytes *signature, const char *comment)
+{
+	g_autoptr(GError) cause = NULL;
+	g_autofree char *found = dn_minisign_peek(signature, &cause);
+
+	if (g_strcmp0(found, comment) == 0)
+		return true;
+	if (found != NULL)
+		dn_output_note(call->output, "%s: left out a signature beside it, of '%s'", name,
+			       found);
+	else
+		dn_output_note(call->output, "%s: left out a signature beside it: %s", name,
+			       cause->message);
+	return false;
+}
+
+/* What is sent: those that came with the file, and one by each --key. */
+static GPtrArray *signatures_of(DnCall *call, const DnSubmission *submission,
+				const DnManifest *manifest, GError **error)
+{
+	g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+	g_autofree char *comment = dn_trust_manifest_comment(manifest->service, manifest->epoch);
+	const GPtrArray *beside = submission->signatures;
+	bool sign = dn_call_has(call, "key");
+
+	if (sign && !sign_all(call, submission->manifest, manifest, list, error))
+		return NULL;
+	for (unsigned i = 0; beside != NULL && i < beside->len; i++)
+		if (!sign || fits(call, submission->name, beside->pdata[i], comment))
+			g_ptr_array_add(list, g_bytes_ref(beside->pdata[i]));
+	return g_steal_pointer(&list);
 }
 
 static void show_changes(DnOutput *output, JsonObject *answer)
@@ -93,14 +110,14 @@ bool dn_submit(DnCall *call, const DnSubmission *submission, GError **error)
 {
 	g_autoptr(DnManifest) manifest =
 		dn_manifest_parse(submission->manifest, submission->name, error);
-	JsonArray *signatures =
+	g_autoptr(GPtrArray) signatures =
 		manifest != NULL ? signatures_of(call, submission, manifest, error) : NULL;
 
 	if (signatures == NULL)
 		return false;
 	g_autoptr(JsonObject) body = json_object_new();
 	dn_json_set_base64(body, "manifest", submission->manifest);
-	json_object_set_array_member(body, "signatures", signatures);
+	dn_record_write_signatures(body, signatures);
 	json_object_set_boolean_member(body, "plan", dn_call_has(call, "plan"));
 	g_autoptr(DnHttp) http = dn_call_connect(call, error);
 	g_autoptr(JsonObject) answer =

@@ -12,19 +12,15 @@
 typedef struct {
 	GBytes *manifest;      /* exact bytes; borrowed */
 	const char *name;      /* for messages; borrowed */
-	GPtrArray *signatures; /* of GBytes; borrowed. With --key: ignored, one is made */
+	GPtrArray *signatures; /* of GBytes; borrowed; NULL: none. Each --key adds one */
 } DnSubmission;
 
 /*
- * Parse, sign if --key was given, send. Prints the differences and where nodes would go with
+ * Parse, sign with each --key, send. Prints the differences and where nodes would go with
  * --plan; with --wait goes on until the service is as declared, at most its deadline.
  */
 bool dn_submit(DnCall *call, const DnSubmission *submission,
 	       GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
-/* The manifest in force of @service, exact bytes. */
-GBytes *dn_submit_current(DnHttp *http, const char *service,
-			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* A minisign signature over @manifest with its trusted comment. */
 GBytes *dn_submit_sign(const DnSecretKey *key, GBytes *bytes, const DnManifest *manifest,

@@ -18,6 +18,10 @@
 
 #define DN_OPTIONS_LIMIT 8
 
+/* What the help says of a --key that dn_call_keys() reads. */
+#define DN_KEYS_HELP(role)                                                                         \
+	"a " role " key: a file, or a name in the home's keys; may be given again"
+
 typedef struct {
 	const char *name;  /* "reason" for --reason, "f" for -f */
 	const char *value; /* what the help calls its value; NULL: a switch */
@@ -35,6 +39,7 @@ typedef struct {
 	bool hidden;          /* not in the help */
 	bool on_agent;        /* --agent: a host's agent can answer it too */
 	const char *more;     /* NULL, or what else the help of this verb says */
+	const char *many;     /* NULL, or the option that may be given again, for another value */
 	DnOption options[DN_OPTIONS_LIMIT];
 	bool (*run)(DnCall *call, GError **error);
 } DnVerb;
@@ -47,13 +52,13 @@ struct DnCall {
 	char *home;          /* owned; NULL: look for it */
 	char *agent;         /* owned; NULL: ask the supervisor; "": the agent of this machine */
 	GPtrArray *operands; /* owned, of char * */
-	GHashTable *options; /* owned: char * → char *, "" for a switch */
+	GHashTable *options; /* owned: char * → GPtrArray of char *, one "" for a switch */
 };
 
 /* Operand @index, or NULL. */
 const char *dn_call_operand(const DnCall *call, unsigned index);
 
-/* The value of an option, or NULL when it was not given. */
+/* The value of an option, the first one if there are more, or NULL when it was not given. */
 const char *dn_call_option(const DnCall *call, const char *name);
 bool dn_call_has(const DnCall *call, const char *name);
 
@@ -72,6 +77,12 @@ char *dn_call_home(const DnCall *call, GError **error) G_GNUC_WARN_UNUSED_RESULT
 /* The secret key that --key names: a path, or a name in the home's keys. */
 DnSecretKey *dn_call_key(const DnCall *call, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* The same for a name or path that does not come from --key. */
+/*
+ * The same where --key may be given again: an array of at least one DnSecretKey. One key under two
+ * names is DN_ERROR_INVALID, for it would count once.
+ */
+GPtrArray *dn_call_keys(const DnCall *call, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The path of a key, for a name or path that does not come from --key. */
 char *dn_call_key_path(const DnCall *call, const char *name,
 		       GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -312,6 +312,7 @@ DnJournal *dn_journal_open(const DnJournalConfig *config, GError **error)
 	self->trouble = config->trouble;
 	self->data = config->data;
 	self->patient = config->patient;
+	self->gap = config->missing;
 	self->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!dn_segments_open(&self->files, config, error))
 		return NULL;
@@ -403,6 +404,20 @@ GError *dn_journal_trouble(DnJournal *self)
 	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
 
 	return self->stop != NULL ? g_error_copy(self->stop) : NULL;
+}
+
+bool dn_journal_has_failed(DnJournal *self)
+{
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+
+	return self->failed;
+}
+
+uint64_t dn_journal_gap(DnJournal *self)
+{
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+
+	return self->gap;
 }
 
 DnJournalCounts dn_journal_counts(DnJournal *self)

@@ -13,8 +13,10 @@
  *   no space    the reserve is given up and the batch tried again; if that does not help the
  *               batch is dropped and counted, its callbacks fail with DN_ERROR_UNAVAILABLE. The
  *               next batch is tried anew and says first how many entries are missing. A patient
- *               journal drops nothing: it tries the same batch again until there is space. A file
+ *               journal drops no batch: it tries the same one again until there is space. A file
  *               system that has become read-only is no space.
+ *   too slow    more than DN_JOURNAL_QUEUE_LIMIT entries wait, also behind a patient one: further
+ *               ones are dropped and counted, and only their own callbacks fail.
  *   fsync, I/O  what the kernel holds may be lost and no later fsync would tell: everything from
  *               that batch on is dropped and counted in the same way until it is opened again.
  *
@@ -58,6 +60,8 @@ typedef struct {
 	void *data;
 	/* No space: its owner waits rather than go on without an entry. */
 	bool patient;
+	/* Entries that an earlier one had to drop: the first batch says how many are missing. */
+	uint64_t missing;
 	/* Told every entry of the last segment while that is opened. May be NULL. */
 	const DnJournalVisitor *visitor;
 	void *visitor_data;
@@ -95,6 +99,12 @@ DnJournalHead dn_journal_head(DnJournal *self);
 
 /* What an acknowledgement would fail with now, or NULL. The caller frees it. */
 GError *dn_journal_trouble(DnJournal *self) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Whether it writes nothing more until it is closed and opened again. */
+bool dn_journal_has_failed(DnJournal *self);
+
+/* Entries that were dropped and that no batch has told of yet. */
+uint64_t dn_journal_gap(DnJournal *self);
 
 typedef struct {
 	uint64_t entries, batches; /* written since it was opened */

@@ -52,12 +52,14 @@ void dn_check_writable_item(const DnYamlNode *node, void *item, DnFaults *faults
 	if (g_str_equal(writable->path, "/"))
 		dn_faults_add(faults, path->at,
 			      "\"/\" cannot be writable; name the directories that must be");
+	/* Shared memory and semaphores of POSIX are files there, by the C library's choice. */
+	if (g_str_equal(writable->path, "/dev/shm"))
+		return;
 	for (size_t i = 0; i < G_N_ELEMENTS(kept); i++)
 		if (dn_grammar_is_below(writable->path, kept[i]))
 			dn_faults_add(faults, path->at,
-				      "%s cannot be writable, nothing below it "
-				      "either",
-				      kept[i]);
+				      "%s cannot be writable, nothing below it either%s", kept[i],
+				      g_str_equal(kept[i], "/dev") ? " but /dev/shm" : "");
 }
 
 void dn_check_listen(const DnYamlNode *node, void *manifest, DnFaults *faults)
@@ -171,6 +173,7 @@ static void check_health(const DnYamlNode *root, DnManifest *manifest, DnFaults 
 	const DnYamlNode *http = dn_yaml_get(health, "http");
 	const DnYamlNode *tcp = dn_yaml_get(health, "tcp");
 	const DnYamlNode *port = dn_yaml_get(health, "port");
+	const DnYamlNode *said = tcp != NULL ? tcp : port;
 	DnHealthPolicy *policy = &manifest->health;
 
 	if (tcp != NULL && (http != NULL || port != NULL))
@@ -179,11 +182,11 @@ static void check_health(const DnYamlNode *root, DnManifest *manifest, DnFaults 
 	else if (port != NULL && http == NULL)
 		dn_faults_add(faults, port->at,
 			      "\"port\" goes with \"http: PATH\"; for a tcp probe write tcp: PORT");
-	if (policy->port == 0)
+	if (said == NULL || policy->port == 0)
 		policy->port = first_port(manifest);
 	else if (!listens_on(manifest, policy->port))
-		dn_faults_add(faults, (tcp != NULL ? tcp : port)->at,
-			      "port %u is probed but not in \"listen\" as tcp", policy->port);
+		dn_faults_add(faults, said->at, "port %u is probed but not in \"listen\" as tcp",
+			      policy->port);
 	if (is_on_udp_alone(manifest))
 		dn_faults_add(faults, dn_yaml_get(root, "listen")->at,
 			      "a service on udp alone cannot be probed: add a tcp port to "

@@ -41,6 +41,13 @@ static bool set_commit(DnPatch *patch, const DnYamlNode *root, const char *commi
 	return true;
 }
 
+/* Another image replaces every node by itself. */
+static bool must_say_restart(const DnManifest *before, const DnManifestEdit *edit)
+{
+	return edit->restart &&
+	       (edit->commit == NULL || g_strcmp0(edit->commit, before->image_commit) == 0);
+}
+
 /* Whether @after is what @edit makes of @before, as far as it was to change. */
 static bool is_edited(const DnManifest *before, const DnManifestEdit *edit, uint64_t epoch,
 		      const DnManifest *after)
@@ -51,6 +58,7 @@ static bool is_edited(const DnManifest *before, const DnManifestEdit *edit, uint
 
 	return g_str_equal(after->service, before->service) && after->epoch == epoch &&
 	       after->removed == removed && after->replicas == replicas &&
+	       after->restart == before->restart + (must_say_restart(before, edit) ? 1 : 0) &&
 	       (removed || g_strcmp0(after->image_commit, commit) == 0);
 }
 
@@ -67,11 +75,14 @@ GBytes *dn_manifest_edit(GBytes *bytes, const char *name, const DnManifestEdit *
 	g_autoptr(DnPatch) patch = dn_patch_new(bytes);
 	g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, epoch);
 	g_autofree char *replicas = g_strdup_printf("%" G_GINT64_FORMAT, edit->replicas);
+	g_autofree char *restart = g_strdup_printf("%" G_GUINT64_FORMAT, before->restart + 1);
 	set_key(patch, root, "epoch", number);
 	if (edit->state_removed)
 		set_key(patch, root, "state", "removed");
 	if (edit->replicas >= 0)
 		set_key(patch, root, "replicas", replicas);
+	if (must_say_restart(before, edit))
+		set_key(patch, root, "restart", restart);
 	if (edit->commit != NULL && !set_commit(patch, root, edit->commit, name, error))
 		return NULL;
 

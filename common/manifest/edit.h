@@ -17,6 +17,7 @@ typedef struct {
 	bool state_removed; /* false: state stays */
 	const char *commit; /* of the image, or NULL: it stays */
 	int64_t replicas;   /* -1: they stay */
+	bool restart;       /* every node is to be replaced, also if @commit is what it was */
 } DnManifestEdit;
 
 /* The result parses, and differs in nothing but what was asked for. */

@@ -7,20 +7,15 @@
 
 enum { QUOTE_LIMIT = 60 };
 
-typedef struct {
-	DnMark at;
-	char *text; /* owned */
-} Fault;
-
 struct DnFaults {
 	char *file;    /* owned, printable */
-	GArray *shown; /* owned, of Fault */
+	GArray *shown; /* owned, of DnFault, sorted by place */
 	unsigned count;
 };
 
 static void clear_fault(gpointer fault)
 {
-	g_free(((Fault *)fault)->text);
+	g_free(((DnFault *)fault)->text);
 }
 
 DnFaults *dn_faults_new(const char *file)
@@ -28,7 +23,7 @@ DnFaults *dn_faults_new(const char *file)
 	DnFaults *self = g_new0(DnFaults, 1);
 
 	self->file = dn_text_printable(file, strlen(file));
-	self->shown = g_array_new(FALSE, FALSE, sizeof(Fault));
+	self->shown = g_array_new(FALSE, FALSE, sizeof(DnFault));
 	g_array_set_clear_func(self->shown, clear_fault);
 	return self;
 }
@@ -42,17 +37,25 @@ void dn_faults_free(DnFaults *self)
 	g_free(self);
 }
 
+static bool is_before(DnMark a, DnMark b)
+{
+	return a.line != b.line ? a.line < b.line : a.column < b.column;
+}
+
 void dn_faults_add(DnFaults *self, DnMark at, const char *format, ...)
 {
+	unsigned place = self->shown->len;
 	va_list arguments;
 
 	self->count++;
 	if (self->shown->len >= DN_FAULTS_SHOWN)
 		return;
 	va_start(arguments, format);
-	Fault fault = {at, g_strdup_vprintf(format, arguments)};
+	DnFault fault = {at, g_strdup_vprintf(format, arguments)};
 	va_end(arguments);
-	g_array_append_val(self->shown, fault);
+	while (place > 0 && is_before(at, g_array_index(self->shown, DnFault, place - 1).at))
+		place--;
+	g_array_insert_val(self->shown, place, fault);
 }
 
 unsigned dn_faults_count(const DnFaults *self)
@@ -60,15 +63,9 @@ unsigned dn_faults_count(const DnFaults *self)
 	return self->count;
 }
 
-static int compare(gconstpointer left, gconstpointer right)
+const DnFault *dn_faults_get(const DnFaults *self, unsigned index)
 {
-	const Fault *a = left, *b = right;
-
-	if (a->at.line != b->at.line)
-		return a->at.line < b->at.line ? -1 : 1;
-	if (a->at.column != b->at.column)
-		return a->at.column < b->at.column ? -1 : 1;
-	return 0;
+	return index < self->shown->len ? &g_array_index(self->shown, DnFault, index) : NULL;
 }
 
 bool dn_faults_raise(DnFaults *self, GError **error)
@@ -77,9 +74,8 @@ bool dn_faults_raise(DnFaults *self, GError **error)
 
 	if (self->count == 0)
 		return true;
-	g_array_sort(self->shown, compare);
 	for (guint i = 0; i < self->shown->len; i++) {
-		const Fault *fault = &g_array_index(self->shown, Fault, i);
+		const DnFault *fault = dn_faults_get(self, i);
 
 		g_string_append_printf(lines, "%s%s:%u:%u: %s", i > 0 ? "\n" : "", self->file,
 				       fault->at.line, fault->at.column, fault->text);

@@ -23,6 +23,11 @@ typedef struct {
 	uint32_t line, column;
 } DnMark;
 
+typedef struct {
+	DnMark at;
+	char *text; /* one line, without its place */
+} DnFault;
+
 typedef struct DnFaults DnFaults;
 
 /* @file is the name that every line begins with. */
@@ -36,6 +41,9 @@ void dn_faults_add(DnFaults *self, DnMark at, const char *format, ...) G_GNUC_PR
 
 /* How many were added, also those that are not shown. */
 unsigned dn_faults_count(const DnFaults *self);
+
+/* Fault @index of those that are kept, sorted by place; NULL past the last. Borrowed. */
+const DnFault *dn_faults_get(const DnFaults *self, unsigned index);
 
 /*
  * True when nothing was added. Otherwise false, and @error is DN_ERROR_INVALID with one line a

@@ -65,8 +65,9 @@ char *dn_field_describe(const DnField *field)
 		[DN_FIELD_PATH] = "an absolute path without . or .. or a slash at its end",
 		[DN_FIELD_RELATIVE] = "a relative path without . or .. that stays in its directory",
 		[DN_FIELD_REF] = "the name of an image such as apps/hello",
-		[DN_FIELD_CIDR] = "a network such as 192.0.2.0/24 or 2001:db8::/32, "
-				  "zero behind the prefix",
+		[DN_FIELD_CIDR] =
+			("a network such as 192.0.2.0/24 or 2001:db8::/32, zero behind the "
+			 "prefix"),
 		[DN_FIELD_CIDR4] = "an IPv4 network such as 10.77.0.0/16, zero behind the prefix",
 		[DN_FIELD_ADDRESS] = "ADDRESS:PORT, IPv6 in brackets",
 		[DN_FIELD_ENDPOINT] = "HOST:PORT or ADDRESS:PORT",

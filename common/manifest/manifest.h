@@ -21,5 +21,8 @@
 DnManifest *dn_manifest_parse(GBytes *bytes, const char *name,
 			      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* The same for who wants the faults one by one: NULL, and at least one in @faults, which is new. */
+DnManifest *dn_manifest_read(GBytes *bytes, DnFaults *faults) G_GNUC_WARN_UNUSED_RESULT;
+
 /* The whole schema: every key, honoured or reserved. Offsets are into DnManifest. */
 const DnField *dn_manifest_fields(void);

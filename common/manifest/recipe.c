@@ -162,7 +162,8 @@ DnRecipe *dn_recipe_parse(GBytes *bytes, const char *name, GError **error)
 
 	if (root != NULL)
 		dn_fields_read(root, recipe_fields, recipe, faults);
-	if (dn_faults_count(faults) == 0 && recipe->root == NULL && recipe->files->len == 0)
+	if (root != NULL && dn_faults_count(faults) == 0 && recipe->root == NULL &&
+	    recipe->files->len == 0)
 		dn_faults_add(faults, root->at,
 			      "nothing to build from: give \"root\", \"files\" or both");
 	return dn_faults_raise(faults, error) ? g_steal_pointer(&recipe) : NULL;

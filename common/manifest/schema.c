@@ -19,6 +19,7 @@ static const char *const states[] = {"running", "removed", NULL};
 static const char *const protocols[] = {"tcp", "udp", NULL};
 static const char *const publishing[] = {"vip", "host", NULL};
 static const char *const answers[] = {"observe", "deny", "quarantine", NULL};
+static const char *const past_budget[] = {"hold", "isolate", NULL};
 static const char *const spreading[] = {"none", "host", NULL};
 
 static const DnField image_fields[] = {
@@ -43,7 +44,7 @@ static const DnField run_fields[] = {
 	{"cwd", DN_FIELD_PATH, 0, DN_MEMBER(DnManifest, run.cwd)},
 	{"may_exec", DN_FIELD_TEXTS, 0, DN_MEMBER(DnManifest, run.may_exec), .item = DN_FIELD_PATH,
 	 .max = 256},
-	{"jit", DN_FIELD_BOOL, DN_FIELD_RESERVED, .neutral = "false"},
+	{"jit", DN_FIELD_BOOL, 0, DN_MEMBER(DnManifest, run.jit), .fallback = "false"},
 	{"stop", DN_FIELD_MAP, .fields = stop_fields},
 	{"start_deadline", DN_FIELD_DURATION, 0, DN_MEMBER(DnManifest, run.start_deadline_ms),
 	 .min = 100, .max = HOUR, .fallback = "10s"},
@@ -115,6 +116,17 @@ static const DnField health_fields[] = {
 	{0},
 };
 
+/* A class of either tier that is watched, with what is done by default; one that is not yet. */
+#define PROOF(name_, class_)                                                                       \
+	{                                                                                          \
+		name_, DN_FIELD_WORD, 0, DN_MEMBER(DnManifest, drift[class_]),                     \
+			.words = answers, .fallback = "quarantine"                                 \
+	}
+#define SIGNAL(name_, class_)                                                                      \
+	{                                                                                          \
+		name_, DN_FIELD_WORD, 0, DN_MEMBER(DnManifest, drift[class_]), .words = answers,   \
+									       .fallback = "deny"  \
+	}
 #define RESERVED_CLASS(name_)                                                                      \
 	{                                                                                          \
 		name_, DN_FIELD_WORD, DN_FIELD_RESERVED, .words = answers                          \
@@ -122,29 +134,28 @@ static const DnField health_fields[] = {
 
 /* docs/drift.md tells what each class is. */
 static const DnField drift_fields[] = {
-	{"exec", DN_FIELD_WORD, 0, DN_MEMBER(DnManifest, drift_exec), .words = answers,
-	 .fallback = "quarantine"},
-	RESERVED_CLASS("exec-memory"),
-	RESERVED_CLASS("text"),
-	RESERVED_CLASS("library"),
-	RESERVED_CLASS("mount"),
-	RESERVED_CLASS("image"),
-	RESERVED_CLASS("process-foreign"),
-	RESERVED_CLASS("ptrace"),
-	RESERVED_CLASS("bpf"),
-	RESERVED_CLASS("module"),
-	RESERVED_CLASS("namespace"),
-	RESERVED_CLASS("sensor"),
-	RESERVED_CLASS("agent"),
-	RESERVED_CLASS("shell"),
-	RESERVED_CLASS("write-exec"),
+	PROOF("exec", DN_DRIFT_EXEC),
+	PROOF("exec-memory", DN_DRIFT_EXEC_MEMORY),
+	PROOF("text", DN_DRIFT_TEXT),
+	PROOF("library", DN_DRIFT_LIBRARY),
+	PROOF("mount", DN_DRIFT_MOUNT),
+	PROOF("image", DN_DRIFT_IMAGE),
+	PROOF("process-foreign", DN_DRIFT_PROCESS_FOREIGN),
+	PROOF("ptrace", DN_DRIFT_PTRACE),
+	PROOF("bpf", DN_DRIFT_BPF),
+	PROOF("module", DN_DRIFT_MODULE),
+	PROOF("namespace", DN_DRIFT_NAMESPACE),
+	PROOF("sensor", DN_DRIFT_SENSOR),
+	PROOF("agent", DN_DRIFT_AGENT),
+	SIGNAL("shell", DN_DRIFT_SHELL),
+	SIGNAL("write-exec", DN_DRIFT_WRITE_EXEC),
+	SIGNAL("uid", DN_DRIFT_UID),
 	RESERVED_CLASS("listen"),
 	RESERVED_CLASS("egress"),
 	RESERVED_CLASS("raw-socket"),
 	RESERVED_CLASS("socket-family"),
 	RESERVED_CLASS("syscall"),
 	RESERVED_CLASS("capability"),
-	RESERVED_CLASS("uid"),
 	RESERVED_CLASS("keyring"),
 	RESERVED_CLASS("io_uring"),
 	RESERVED_CLASS("process-count"),
@@ -159,7 +170,8 @@ static const DnField respawn_fields[] = {
 	 .fallback = "5"},
 	{"within", DN_FIELD_DURATION, 0, DN_MEMBER(DnManifest, respawn_within_ms), .min = SECOND,
 	 .max = 24 * HOUR, .fallback = "10m"},
-	{"past", DN_FIELD_TEXT, DN_FIELD_RESERVED, .neutral = "hold"},
+	{"past", DN_FIELD_WORD, 0, DN_MEMBER(DnManifest, respawn_isolates), .words = past_budget,
+	 .fallback = "hold"},
 	{0},
 };
 
@@ -205,6 +217,8 @@ static const DnField manifest_fields[] = {
 	 .fallback = "running"},
 	{"valid_until", DN_FIELD_TIME, DN_FIELD_OPEN, DN_MEMBER(DnManifest, valid_until_ns)},
 	{"image", DN_FIELD_MAP, .fields = image_fields},
+	{"restart", DN_FIELD_UINT, 0, DN_MEMBER(DnManifest, restart), .max = DN_EPOCH_LIMIT,
+	 .fallback = "0"},
 	{"run", DN_FIELD_MAP, .fields = run_fields},
 	{"replicas", DN_FIELD_UINT, 0, DN_MEMBER(DnManifest, replicas), .max = 1000,
 	 .fallback = "1"},

@@ -51,6 +51,12 @@ typedef struct {
 	char *text;                             /* one printable line */
 } DnEvent;
 
+/*
+ * The kind by which a host says that something on it was changed which no node could have changed.
+ * The supervisor places nothing new on it until a person uncordons it.
+ */
+#define DN_EVENT_HOST_SUSPECT "host.suspect"
+
 DnEvent *dn_event_new(const char *kind, const char *severity, const char *text);
 DnEvent *dn_event_copy(const DnEvent *self);
 void dn_event_free(DnEvent *self);
@@ -117,6 +123,8 @@ typedef enum {
 	DN_ORDER_DESTROY, /* a quarantined node, with a responder's statement */
 	DN_ORDER_STAMP,   /* a remote stage of an incident was reached now */
 	DN_ORDER_LOGS,    /* answer with the last lines of a node's log */
+	DN_ORDER_AUDIT,   /* answer with the audit of a node, or of the host */
+	DN_ORDER_SWEEP,   /* look at all nodes of an image for what an incident left behind */
 	DN_ORDER_N
 } DnOrderKind;
 
@@ -171,7 +179,7 @@ typedef struct {
 	DnAssign *assign;      /* ASSIGN */
 	GPtrArray *routes;     /* ROUTES: of DnRoute */
 	char *service;         /* FORGET */
-	char *node;            /* QUARANTINE, DRILL, LOGS */
+	char *node;            /* QUARANTINE, DRILL, LOGS; AUDIT: NULL is the host itself */
 	char *reason;          /* QUARANTINE */
 	char *class;           /* DRILL */
 	char *incident;        /* DESTROY, STAMP */
@@ -179,6 +187,9 @@ typedef struct {
 	DnStage stage;         /* STAMP */
 	uint32_t lines;        /* LOGS */
 	uint64_t offset;       /* LOGS */
+	char *commit;          /* SWEEP; also class, incident and: */
+	char *path, *comm;     /* SWEEP: the indicator, printable, or NULL */
+	bool drill;            /* SWEEP: told, never answered with a cut */
 } DnOrder;
 
 DnOrder *dn_order_new(DnOrderKind kind);
@@ -202,10 +213,11 @@ void dn_route_free(DnRoute *self);
 typedef struct {
 	uint64_t sequence;
 	bool done;
-	int code;        /* DnErrorCode when not done */
-	char *error;     /* one line, or NULL */
-	char *text;      /* LOGS: the lines */
-	uint64_t offset; /* LOGS: where to go on */
+	int code;               /* DnErrorCode when not done */
+	char *error;            /* one line, or NULL */
+	char *text;             /* LOGS: the lines; AUDIT: JSON, docs/formats/api.md */
+	uint64_t offset;        /* LOGS: where to go on */
+	uint32_t looked, found; /* SWEEP: nodes */
 } DnAnswerTo;
 
 DnAnswerTo *dn_answer_to_new(uint64_t sequence);

@@ -96,6 +96,12 @@ static void free_socket(gpointer socket)
 	dn_socket_record_free(socket);
 }
 
+bool dn_incident_is_isolated(const DnIncident *self)
+{
+	return self->isolated_us >= 0 && self->stages_us[DN_STAGE_CUT] < 0 &&
+	       self->state != DN_INCIDENT_DESTROYED;
+}
+
 DnIncident *dn_incident_new(void)
 {
 	DnIncident *self = g_new0(DnIncident, 1);
@@ -104,6 +110,8 @@ DnIncident *dn_incident_new(void)
 	self->sockets = g_ptr_array_new_with_free_func(free_socket);
 	self->conntrack = g_ptr_array_new_with_free_func(g_free);
 	self->first_drop_us = -1;
+	self->isolated_us = self->isolated_verified_us = -1;
+	self->here.time_us = self->elsewhere.time_us = -1;
 	for (unsigned i = 0; i < DN_STAGE_N; i++)
 		self->stages_us[i] = -1;
 	return self;
@@ -142,6 +150,9 @@ DnIncident *dn_incident_copy(const DnIncident *self)
 	copy->detail = g_strdup(self->detail);
 	copy->image_ref = g_strdup(self->image_ref);
 	copy->image_commit = g_strdup(self->image_commit);
+	copy->indicator_path = g_strdup(self->indicator_path);
+	copy->indicator_comm = g_strdup(self->indicator_comm);
+	copy->attack = g_strdup(self->attack);
 	copy->replacements = g_ptr_array_copy(self->replacements, copy_string, NULL);
 	copy->sockets = g_ptr_array_copy(self->sockets, copy_socket, NULL);
 	copy->conntrack = g_ptr_array_copy(self->conntrack, copy_string, NULL);
@@ -165,6 +176,9 @@ void dn_incident_free(DnIncident *self)
 	g_free(self->detail);
 	g_free(self->image_ref);
 	g_free(self->image_commit);
+	g_free(self->indicator_path);
+	g_free(self->indicator_comm);
+	g_free(self->attack);
 	g_ptr_array_unref(self->replacements);
 	g_ptr_array_unref(self->sockets);
 	g_ptr_array_unref(self->conntrack);

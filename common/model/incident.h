@@ -53,6 +53,14 @@ typedef struct {
 	uint32_t rtt_us;
 } DnSocketRecord;
 
+/* Nodes of the same image that were looked at for what an incident left behind. */
+enum { DN_SIBLINGS_LIMIT = 4096 }; /* of one host */
+
+typedef struct {
+	int64_t time_us; /* until the last was; -1: none was yet */
+	uint32_t looked, found;
+} DnSiblings;
+
 typedef struct {
 	char *id;      /* 16 hexadecimal digits */
 	char *service; /* owned, like every pointer here */
@@ -78,9 +86,22 @@ typedef struct {
 	int64_t stages_us[DN_STAGE_N];
 	int64_t first_drop_us; /* -1 when no packet came */
 	uint64_t packets_after_cut;
+	/*
+	 * respawn.past: isolate. From when on its declared ports alone were served, and when it
+	 * was verified that nothing else leaves it; -1: it never was. It ends with DN_STAGE_CUT.
+	 */
+	int64_t isolated_us, isolated_verified_us;
+	/* What to look for in siblings, printable; NULL: nothing that can be looked for. */
+	char *indicator_path, *indicator_comm;
+	DnSiblings here;      /* on its own host */
+	DnSiblings elsewhere; /* on all others; the supervisor's alone */
+	char *attack;         /* the supervisor's alone: id of the first of its attack, or NULL */
 	GPtrArray *sockets;   /* of DnSocketRecord */
 	GPtrArray *conntrack; /* of char *: one line a connection, as conntrack(8) prints it */
 } DnIncident;
+
+/* Does its node still serve, though all that it begins is cut? */
+bool dn_incident_is_isolated(const DnIncident *self);
 
 DnIncident *dn_incident_new(void);
 DnIncident *dn_incident_copy(const DnIncident *self);

@@ -2,6 +2,7 @@
 #include "model/manifest.h"
 
 #include <signal.h>
+#include <string.h>
 
 static void clear_egress(gpointer data)
 {
@@ -58,7 +59,8 @@ DnManifest *dn_manifest_new(void)
 		.fall = 2,
 		.replace_after_ms = 10000,
 	};
-	self->drift_exec = DN_ANSWER_QUARANTINE;
+	for (unsigned i = 0; i < DN_DRIFT_LIMIT; i++)
+		self->drift[i] = dn_drift_default((enum dn_drift_class)i);
 	self->respawn_count = 5;
 	self->respawn_within_ms = 600000;
 	self->roll_surge = 1;
@@ -101,4 +103,86 @@ bool dn_protocol_parse(const char *name, DnProtocol *protocol)
 		return false;
 	*protocol = name[0] == 'u' ? DN_PROTOCOL_UDP : DN_PROTOCOL_TCP;
 	return true;
+}
+
+/* ---- what a node is ---- */
+
+static bool are_same_texts(char *const *a, char *const *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return g_strv_equal((const char *const *)a, (const char *const *)b);
+}
+
+static bool is_same_run(const DnRun *a, const DnRun *b)
+{
+	return are_same_texts(a->args, b->args) && are_same_texts(a->env, b->env) &&
+	       g_strcmp0(a->cwd, b->cwd) == 0 && a->uid == b->uid &&
+	       are_same_texts(a->may_exec, b->may_exec) && a->jit == b->jit &&
+	       a->stop_signal == b->stop_signal && a->stop_grace_ms == b->stop_grace_ms &&
+	       a->start_deadline_ms == b->start_deadline_ms;
+}
+
+static bool is_same_listen(const void *a, const void *b)
+{
+	const DnListen *x = a, *y = b;
+
+	return x->port == y->port && x->protocol == y->protocol && x->expose == y->expose &&
+	       x->publish_host == y->publish_host;
+}
+
+static bool is_same_egress(const void *a, const void *b)
+{
+	const DnEgress *x = a, *y = b;
+
+	return g_strcmp0(x->service, y->service) == 0 && g_strcmp0(x->cidr, y->cidr) == 0 &&
+	       x->port == y->port && x->protocol == y->protocol;
+}
+
+static bool is_same_writable(const void *a, const void *b)
+{
+	const DnWritable *x = a, *y = b;
+
+	return g_strcmp0(x->path, y->path) == 0 && x->size_bytes == y->size_bytes;
+}
+
+static bool are_same_items(const GArray *a, const GArray *b,
+			   bool (*is_same)(const void *, const void *))
+{
+	size_t size = g_array_get_element_size((GArray *)a);
+
+	if (a->len != b->len)
+		return false;
+	for (guint i = 0; i < a->len; i++)
+		if (!is_same(a->data + i * size, b->data + i * size))
+			return false;
+	return true;
+}
+
+static bool is_same_health(const DnHealthPolicy *a, const DnHealthPolicy *b)
+{
+	return a->kind == b->kind && g_strcmp0(a->path, b->path) == 0 && a->port == b->port &&
+	       a->every_ms == b->every_ms && a->timeout_ms == b->timeout_ms && a->rise == b->rise &&
+	       a->fall == b->fall && a->replace_after_ms == b->replace_after_ms;
+}
+
+bool dn_manifest_is_expired(const DnManifest *self, uint64_t realtime_ns)
+{
+	return !self->removed && self->valid_until_ns != 0 && self->valid_until_ns <= realtime_ns;
+}
+
+bool dn_manifest_makes_same_nodes(const DnManifest *a, const DnManifest *b)
+{
+	if (a->removed || b->removed || g_strcmp0(a->service, b->service) != 0)
+		return false;
+	return g_strcmp0(a->image_ref, b->image_ref) == 0 &&
+	       g_strcmp0(a->image_commit, b->image_commit) == 0 && a->restart == b->restart &&
+	       is_same_run(&a->run, &b->run) && a->standby_started == b->standby_started &&
+	       are_same_items(a->listen, b->listen, is_same_listen) &&
+	       are_same_items(a->egress, b->egress, is_same_egress) &&
+	       are_same_items(a->writable, b->writable, is_same_writable) &&
+	       a->memory_bytes == b->memory_bytes && a->cpu_milli == b->cpu_milli &&
+	       a->pids == b->pids && a->files == b->files &&
+	       is_same_health(&a->health, &b->health) &&
+	       memcmp(a->drift, b->drift, sizeof(a->drift)) == 0;
 }

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "model/drift.h"
+
 #define DN_EPOCH_LIMIT ((UINT64_C(1) << 53) - 1) /* what a JSON number holds exactly */
 #define DN_EPOCH_STEP UINT64_C(1000000)          /* how far one manifest may move the epoch */
 
@@ -38,8 +40,6 @@ typedef struct {
 	char *path; /* absolute, plain */
 	uint64_t size_bytes;
 } DnWritable;
-
-typedef enum { DN_ANSWER_OBSERVE, DN_ANSWER_DENY, DN_ANSWER_QUARANTINE } DnAnswer;
 
 typedef enum { DN_PROBE_NONE, DN_PROBE_HTTP, DN_PROBE_TCP } DnProbeKind;
 
@@ -81,6 +81,7 @@ typedef struct {
 	bool removed;                   /* state: removed */
 	uint64_t valid_until_ns;        /* CLOCK_REALTIME; 0: without end */
 	char *image_ref, *image_commit; /* NULL when removed */
+	uint64_t restart;               /* raised to have nodes replaced that are as before */
 
 	DnRun run;
 	uint32_t replicas;
@@ -93,9 +94,10 @@ typedef struct {
 	uint32_t pids, files;
 	GArray *writable; /* of DnWritable */
 	DnHealthPolicy health;
-	DnAnswer drift_exec;
+	DnAnswer drift[DN_DRIFT_LIMIT]; /* by enum dn_drift_class */
 	uint32_t respawn_count;
 	uint32_t respawn_within_ms;
+	bool respawn_isolates; /* past: isolate; else hold */
 	uint32_t roll_surge;
 	uint32_t roll_drain_ms;
 	uint32_t roll_deadline_ms;
@@ -106,3 +108,15 @@ DnManifest *dn_manifest_new(void); /* every default of docs/formats/manifest.md 
 DnManifest *dn_manifest_ref(DnManifest *self);
 void dn_manifest_unref(DnManifest *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnManifest, dn_manifest_unref)
+
+/*
+ * Whether it is past its valid_until when the time is @realtime_ns. A removal never is: it places
+ * nothing, and what has expired must still be possible to end.
+ */
+bool dn_manifest_is_expired(const DnManifest *self, uint64_t realtime_ns);
+
+/*
+ * Whether a node of @a is what a node of @b would be, so that it may go on under @b: they differ at
+ * most in how many there are, where, until when, and how they are rolled and replaced.
+ */
+bool dn_manifest_makes_same_nodes(const DnManifest *a, const DnManifest *b);

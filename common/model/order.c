@@ -11,6 +11,8 @@ static const char *const kind_names[] = {
 	[DN_ORDER_DESTROY] = "destroy",
 	[DN_ORDER_STAMP] = "stamp",
 	[DN_ORDER_LOGS] = "logs",
+	[DN_ORDER_AUDIT] = "audit",
+	[DN_ORDER_SWEEP] = "sweep",
 };
 _Static_assert(G_N_ELEMENTS(kind_names) == DN_ORDER_N, "every kind needs a name");
 
@@ -220,6 +222,9 @@ void dn_order_free(DnOrder *self)
 	g_free(self->class);
 	g_free(self->incident);
 	g_clear_pointer(&self->statement, g_bytes_unref);
+	g_free(self->commit);
+	g_free(self->path);
+	g_free(self->comm);
 	g_free(self);
 }
 

@@ -243,16 +243,22 @@ bool dn_secret_key_save(const DnSecretKey *self, const char *path, GError **erro
 	return write_new(path, text, 0600, error);
 }
 
+bool dn_secret_key_save_public(const DnSecretKey *self, const char *path, GError **error)
+{
+	g_autofree char *line = dn_secret_key_public_text(self);
+	g_autofree char *text = g_strconcat(comment_prefix, "dnode public key\n", line, "\n", NULL);
+
+	return write_new(path, text, 0644, error);
+}
+
 bool dn_secret_key_save_pair(const DnSecretKey *self, const char *stem, GError **error)
 {
 	g_autofree char *secret_path = g_strconcat(stem, ".key", NULL);
 	g_autofree char *public_path = g_strconcat(stem, ".pub", NULL);
-	g_autofree char *line = dn_secret_key_public_text(self);
-	g_autofree char *text = g_strconcat(comment_prefix, "dnode public key\n", line, "\n", NULL);
 
 	if (!dn_secret_key_save(self, secret_path, error))
 		return false;
-	if (!write_new(public_path, text, 0644, error)) {
+	if (!dn_secret_key_save_public(self, public_path, error)) {
 		(void)unlink(secret_path);
 		return false;
 	}

@@ -43,6 +43,10 @@ bool dn_secret_key_save(const DnSecretKey *self, const char *path,
 bool dn_secret_key_save_pair(const DnSecretKey *self, const char *stem,
 			     GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* Write only the public half, to the new file @path. */
+bool dn_secret_key_save_public(const DnSecretKey *self, const char *path,
+			       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 void dn_secret_key_public(const DnSecretKey *self, uint8_t key[static DN_PUBLIC_KEY_BYTES]);
 
 /* The line of a minisign public key file that `minisign -V -P` takes: "RW...". */

@@ -2,6 +2,7 @@
 #include "wire/codec-parts.h"
 
 #include "base/error.h"
+#include "base/text.h"
 #include "wire/json.h"
 #include "wire/records.h"
 
@@ -39,6 +40,9 @@ void dn_codec_read_epochs(JsonObject *object, const char *name, GHashTable *epoc
 	for (GList *i = services; i != NULL; i = i->next) {
 		uint64_t epoch = dn_json_u64(from, i->data, DN_EPOCH_LIMIT, error);
 
+		if (*error == NULL && !dn_text_is_name(i->data))
+			g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+				    "\"%s\" has a member that is no service's name", name);
 		g_hash_table_insert(epochs, g_strdup(i->data), g_memdup2(&epoch, sizeof(epoch)));
 	}
 }
@@ -54,7 +58,7 @@ static JsonObject *write_report(const DnHostReport *report)
 
 	g_hash_table_iter_init(&iter, report->capabilities);
 	while (g_hash_table_iter_next(&iter, &name, &value))
-		dn_json_set_string(capabilities, name, value);
+		dn_json_set_text(capabilities, name, value, TEXT_LIMIT);
 	for (guint i = 0; i < report->nodes->len; i++)
 		json_array_add_object_element(
 			nodes, dn_record_from_node(g_ptr_array_index(report->nodes, i)));

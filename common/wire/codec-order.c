@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "wire/codec.h"
 #include "wire/json.h"
+#include "wire/records.h"
 
 enum {
 	NAME_LIMIT = 64,
@@ -123,7 +124,7 @@ static void read_endpoints(JsonObject *object, DnAssign *assign, GError **error)
 DnAssign *dn_assign_from_json(JsonObject *object, GError **error)
 {
 	GError *failed = NULL;
-	g_autofree char *service = dn_json_string(object, "service", NAME_LIMIT, &failed);
+	g_autofree char *service = dn_json_name(object, "service", &failed);
 	g_autofree char *vip = dn_json_string(object, "vip", NAME_LIMIT, &failed);
 	g_autoptr(DnAssign) assign = dn_assign_new(service, vip);
 
@@ -137,20 +138,6 @@ DnAssign *dn_assign_from_json(JsonObject *object, GError **error)
 		return NULL;
 	}
 	return g_steal_pointer(&assign);
-}
-
-void dn_codec_write_signatures(JsonObject *object, const GPtrArray *signatures)
-{
-	JsonArray *array = json_array_new();
-
-	for (guint i = 0; i < signatures->len; i++) {
-		gsize length = 0;
-		const guchar *data = g_bytes_get_data(g_ptr_array_index(signatures, i), &length);
-		g_autofree char *text = g_base64_encode(data, length);
-
-		json_array_add_string_element(array, text);
-	}
-	json_object_set_array_member(object, "signatures", array);
 }
 
 static void write_routes(JsonObject *object, const GPtrArray *routes)
@@ -173,7 +160,7 @@ static void write_body(JsonObject *object, const DnOrder *order)
 	switch (order->kind) {
 	case DN_ORDER_MANIFEST:
 		dn_json_set_base64(object, "manifest", order->manifest);
-		dn_codec_write_signatures(object, order->signatures);
+		dn_record_write_signatures(object, order->signatures);
 		break;
 	case DN_ORDER_ASSIGN:
 		json_object_set_object_member(object, "assign", dn_assign_to_json(order->assign));
@@ -186,7 +173,7 @@ static void write_body(JsonObject *object, const DnOrder *order)
 		break;
 	case DN_ORDER_QUARANTINE:
 		dn_json_set_string(object, "node", order->node);
-		dn_json_set_string(object, "reason", order->reason);
+		dn_json_set_text(object, "reason", order->reason, TEXT_LIMIT);
 		break;
 	case DN_ORDER_DRILL:
 		dn_json_set_string(object, "node", order->node);
@@ -195,7 +182,7 @@ static void write_body(JsonObject *object, const DnOrder *order)
 	case DN_ORDER_DESTROY:
 		dn_json_set_string(object, "incident", order->incident);
 		dn_json_set_base64(object, "statement", order->statement);
-		dn_codec_write_signatures(object, order->signatures);
+		dn_record_write_signatures(object, order->signatures);
 		break;
 	case DN_ORDER_STAMP:
 		dn_json_set_string(object, "incident", order->incident);
@@ -205,6 +192,17 @@ static void write_body(JsonObject *object, const DnOrder *order)
 		dn_json_set_string(object, "node", order->node);
 		json_object_set_int_member(object, "lines", order->lines);
 		json_object_set_int_member(object, "offset", (gint64)order->offset);
+		break;
+	case DN_ORDER_AUDIT:
+		dn_json_set_string(object, "node", order->node);
+		break;
+	case DN_ORDER_SWEEP:
+		dn_json_set_string(object, "incident", order->incident);
+		dn_json_set_string(object, "commit", order->commit);
+		dn_json_set_text(object, "class", order->class, NAME_LIMIT);
+		dn_json_set_text(object, "path", order->path, TEXT_LIMIT);
+		dn_json_set_text(object, "comm", order->comm, NAME_LIMIT);
+		json_object_set_boolean_member(object, "drill", order->drill);
 		break;
 	case DN_ORDER_N:
 		g_assert_not_reached();
@@ -224,18 +222,6 @@ JsonObject *dn_codec_write_order(const DnOrder *order)
 	dn_codec_write_head(object, &order->head);
 	write_body(object, order);
 	return object;
-}
-
-void dn_codec_read_signatures(JsonObject *object, GPtrArray *signatures, GError **error)
-{
-	JsonArray *array = dn_json_array(object, "signatures", DN_SIGNATURES_LIMIT, error);
-
-	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++) {
-		GBytes *bytes = dn_json_base64_at(array, i, DN_SIGNATURE_LIMIT, error);
-
-		if (bytes != NULL)
-			g_ptr_array_add(signatures, bytes);
-	}
 }
 
 static void read_routes(JsonObject *object, GPtrArray *routes, GError **error)
@@ -268,7 +254,7 @@ static void read_body(JsonObject *object, DnOrder *order, GError **error)
 	switch (order->kind) {
 	case DN_ORDER_MANIFEST:
 		order->manifest = dn_json_base64(object, "manifest", DN_MANIFEST_LIMIT, error);
-		dn_codec_read_signatures(object, order->signatures, error);
+		dn_record_read_signatures(object, order->signatures, error);
 		break;
 	case DN_ORDER_ASSIGN: {
 		JsonObject *assign = dn_json_object(object, "assign", error);
@@ -278,7 +264,7 @@ static void read_body(JsonObject *object, DnOrder *order, GError **error)
 		break;
 	}
 	case DN_ORDER_FORGET:
-		order->service = dn_json_string(object, "service", NAME_LIMIT, error);
+		order->service = dn_json_name(object, "service", error);
 		break;
 	case DN_ORDER_ROUTES:
 		read_routes(object, order->routes, error);
@@ -294,7 +280,7 @@ static void read_body(JsonObject *object, DnOrder *order, GError **error)
 	case DN_ORDER_DESTROY:
 		order->incident = dn_json_string(object, "incident", NAME_LIMIT, error);
 		order->statement = dn_json_base64(object, "statement", 4096, error);
-		dn_codec_read_signatures(object, order->signatures, error);
+		dn_record_read_signatures(object, order->signatures, error);
 		break;
 	case DN_ORDER_STAMP:
 		order->incident = dn_json_string(object, "incident", NAME_LIMIT, error);
@@ -304,6 +290,17 @@ static void read_body(JsonObject *object, DnOrder *order, GError **error)
 		order->node = dn_json_string(object, "node", NAME_LIMIT, error);
 		order->lines = (uint32_t)dn_json_u64(object, "lines", 10000, error);
 		order->offset = dn_json_u64(object, "offset", G_MAXINT64, error);
+		break;
+	case DN_ORDER_AUDIT:
+		order->node = dn_json_string_or_null(object, "node", NAME_LIMIT, error);
+		break;
+	case DN_ORDER_SWEEP:
+		order->incident = dn_json_string(object, "incident", NAME_LIMIT, error);
+		order->commit = dn_json_string(object, "commit", NAME_LIMIT, error);
+		order->class = dn_json_string(object, "class", NAME_LIMIT, error);
+		order->path = dn_json_string_or_null(object, "path", TEXT_LIMIT, error);
+		order->comm = dn_json_string_or_null(object, "comm", NAME_LIMIT, error);
+		order->drill = dn_json_bool(object, "drill", error);
 		break;
 	case DN_ORDER_N:
 		g_assert_not_reached();

@@ -13,8 +13,6 @@ JsonObject *dn_codec_write_fact(const DnFact *fact);
 DnFact *dn_codec_read_fact(JsonObject *object, GError **error);
 
 /* Sticky like wire/json.h. */
-void dn_codec_write_signatures(JsonObject *object, const GPtrArray *signatures);
-void dn_codec_read_signatures(JsonObject *object, GPtrArray *signatures, GError **error);
 JsonObject *dn_codec_write_epochs(GHashTable *epochs);
 void dn_codec_read_epochs(JsonObject *object, const char *name, GHashTable *epochs, GError **error);
 

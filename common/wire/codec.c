@@ -8,7 +8,7 @@
 #include "wire/codec-parts.h"
 #include "wire/json.h"
 
-enum { NAME_LIMIT = 64, TEXT_LIMIT = 1024, SECRET_BYTES = 32, TRUST_LIMIT = 256 * 1024 };
+enum { NAME_LIMIT = 64, ERROR_LIMIT = 4096, SECRET_BYTES = 32, TRUST_LIMIT = 256 * 1024 };
 
 static const char *const type_names[] = {
 	[DN_FRAME_ENROL] = "enrol",     [DN_FRAME_ENROLLED] = "enrolled",
@@ -132,9 +132,11 @@ static JsonObject *write_answer(const DnAnswerTo *answer)
 	json_object_set_int_member(object, "sequence", (gint64)answer->sequence);
 	json_object_set_boolean_member(object, "done", answer->done);
 	json_object_set_int_member(object, "code", answer->code);
-	dn_json_set_string(object, "error", answer->error);
+	dn_json_set_text(object, "error", answer->error, ERROR_LIMIT);
 	dn_json_set_string(object, "text", answer->text);
 	json_object_set_int_member(object, "offset", (gint64)answer->offset);
+	json_object_set_int_member(object, "looked", answer->looked);
+	json_object_set_int_member(object, "found", answer->found);
 	return object;
 }
 
@@ -167,7 +169,7 @@ static void write_link(JsonObject *object, const DnFrame *frame)
 		dn_json_set_string(object, "spool", frame->spool);
 		json_object_set_int_member(object, "number", (gint64)frame->stored);
 	} else {
-		dn_json_set_string(object, "refused", frame->refused);
+		dn_json_set_text(object, "refused", frame->refused, ERROR_LIMIT);
 		json_object_set_int_member(object, "code", frame->refused_code);
 	}
 }
@@ -207,9 +209,13 @@ static DnAnswerTo *read_answer(JsonObject *object, GError **error)
 
 	answer->done = dn_json_bool(object, "done", error);
 	answer->code = (int)dn_json_i64_or(object, "code", 0, error);
-	answer->error = dn_json_string_or_null(object, "error", 4 * TEXT_LIMIT, error);
+	answer->error = dn_json_string_or_null(object, "error", ERROR_LIMIT, error);
 	answer->text = dn_json_string_or_null(object, "text", DN_FRAME_LIMIT, error);
 	answer->offset = (uint64_t)dn_json_i64_or(object, "offset", 0, error);
+	answer->looked =
+		(uint32_t)CLAMP(dn_json_i64_or(object, "looked", 0, error), 0, DN_SIBLINGS_LIMIT);
+	answer->found =
+		(uint32_t)CLAMP(dn_json_i64_or(object, "found", 0, error), 0, answer->looked);
 	return answer;
 }
 
@@ -241,12 +247,20 @@ static void read_welcome(JsonObject *object, DnWelcome *welcome, GError **error)
 	dn_codec_read_head(object, &welcome->head, error);
 }
 
+static void read_enrol(JsonObject *object, DnEnrol *enrol, GError **error)
+{
+	enrol->host = dn_json_string(object, "host", NAME_LIMIT, error);
+	enrol->secret = dn_json_base64(object, "secret", SECRET_BYTES, error);
+	if (*error == NULL && g_bytes_get_size(enrol->secret) != SECRET_BYTES)
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "\"secret\": not %d bytes",
+			    SECRET_BYTES);
+}
+
 static void read_frame(JsonObject *object, DnFrame *frame, GError **error)
 {
 	switch (frame->type) {
 	case DN_FRAME_ENROL:
-		frame->enrol->host = dn_json_string(object, "host", NAME_LIMIT, error);
-		frame->enrol->secret = dn_json_base64(object, "secret", SECRET_BYTES, error);
+		read_enrol(object, frame->enrol, error);
 		break;
 	case DN_FRAME_ENROLLED:
 		read_enrolled(object, frame->enrolled, error);
@@ -271,7 +285,7 @@ static void read_frame(JsonObject *object, DnFrame *frame, GError **error)
 		frame->stored = dn_json_u64(object, "number", G_MAXINT64, error);
 		break;
 	case DN_FRAME_REFUSED:
-		frame->refused = dn_json_string(object, "refused", 4 * TEXT_LIMIT, error);
+		frame->refused = dn_json_string(object, "refused", ERROR_LIMIT, error);
 		frame->refused_code = (int)dn_json_i64_or(object, "code", 0, error);
 		break;
 	case DN_FRAME_N:

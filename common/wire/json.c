@@ -199,6 +199,19 @@ char *dn_json_string(JsonObject *object, const char *name, size_t limit, GError 
 	return g_strdup(text);
 }
 
+char *dn_json_name(JsonObject *object, const char *name, GError **error)
+{
+	const char *text = string_of(member(object, name), G_MAXSIZE);
+
+	if (is_set(error))
+		return NULL;
+	if (text == NULL || !dn_text_is_name(text)) {
+		refuse(error, name, "a name: 1 to 40 of a-z, 0-9 and '-', a letter first");
+		return NULL;
+	}
+	return g_strdup(text);
+}
+
 char *dn_json_string_or_null(JsonObject *object, const char *name, size_t limit, GError **error)
 {
 	return member(object, name) == NULL ? NULL : dn_json_string(object, name, limit, error);
@@ -339,6 +352,18 @@ void dn_json_set_string(JsonObject *object, const char *name, const char *text)
 		json_object_set_null_member(object, name);
 	else
 		json_object_set_string_member(object, name, text);
+}
+
+void dn_json_set_text(JsonObject *object, const char *name, const char *text, size_t limit)
+{
+	g_autofree char *valid = text == NULL ? NULL : g_utf8_make_valid(text, -1);
+	const char *end = NULL;
+
+	if (valid != NULL && strlen(valid) > limit) {
+		(void)g_utf8_validate(valid, (gssize)limit, &end);
+		valid[end - valid] = '\0';
+	}
+	dn_json_set_string(object, name, valid);
 }
 
 void dn_json_set_base64(JsonObject *object, const char *name, GBytes *bytes)

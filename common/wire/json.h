@@ -24,6 +24,7 @@ JsonObject *dn_json_document(void) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Members that must be there. Strings are copies of at most @limit bytes. */
 char *dn_json_string(JsonObject *object, const char *name, size_t limit, GError **error);
+char *dn_json_name(JsonObject *object, const char *name, GError **error); /* dn_text_is_name() */
 uint64_t dn_json_u64(JsonObject *object, const char *name, uint64_t limit, GError **error);
 bool dn_json_bool(JsonObject *object, const char *name, GError **error);
 JsonObject *dn_json_object(JsonObject *object, const char *name, GError **error); /* borrowed */
@@ -43,6 +44,11 @@ GBytes *dn_json_base64_at(JsonArray *array, unsigned index, size_t limit, GError
 
 /* Writing what json-glib has no word for. NULL becomes null. */
 void dn_json_set_string(JsonObject *object, const char *name, const char *text);
+/*
+ * Free text, that it is read with @limit: valid UTF-8 of at most so many bytes, cut between
+ * characters.
+ */
+void dn_json_set_text(JsonObject *object, const char *name, const char *text, size_t limit);
 void dn_json_set_base64(JsonObject *object, const char *name, GBytes *bytes);
 void dn_json_set_time(JsonObject *object, const char *name, uint64_t realtime_ns); /* 0: null */
 uint64_t dn_json_time_or_zero(JsonObject *object, const char *name, GError **error);

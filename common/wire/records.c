@@ -2,11 +2,13 @@
 #include "wire/records.h"
 
 #include "base/error.h"
+#include "wire/codec.h"
 #include "wire/json.h"
 
 enum {
 	NAME_LIMIT = 64,
 	TEXT_LIMIT = 1024,
+	EVENT_LIMIT = 4096,
 	SOCKET_LIMIT = 4096,
 };
 
@@ -116,6 +118,66 @@ static JsonArray *from_sockets(const GPtrArray *sockets)
 	return array;
 }
 
+static void set_or_null(JsonObject *object, const char *name, int64_t value)
+{
+	if (value >= 0)
+		json_object_set_int_member(object, name, value);
+	else
+		json_object_set_null_member(object, name);
+}
+
+static void from_isolation(JsonObject *object, const DnIncident *incident)
+{
+	if (incident->isolated_us < 0) {
+		json_object_set_null_member(object, "isolated");
+		return;
+	}
+	JsonObject *isolated = json_object_new();
+	json_object_set_int_member(isolated, "since", incident->isolated_us);
+	set_or_null(isolated, "verified", incident->isolated_verified_us);
+	set_or_null(isolated, "until", incident->stages_us[DN_STAGE_CUT]);
+	json_object_set_object_member(object, "isolated", isolated);
+}
+
+static void from_indicator(JsonObject *object, const DnIncident *incident)
+{
+	if (incident->indicator_path == NULL && incident->indicator_comm == NULL) {
+		json_object_set_null_member(object, "indicator");
+		return;
+	}
+	JsonObject *indicator = json_object_new();
+	dn_json_set_text(indicator, "path", incident->indicator_path, TEXT_LIMIT);
+	dn_json_set_text(indicator, "comm", incident->indicator_comm, NAME_LIMIT);
+	json_object_set_object_member(object, "indicator", indicator);
+}
+
+static JsonObject *from_count(const DnSiblings *siblings)
+{
+	JsonObject *object = json_object_new();
+
+	json_object_set_int_member(object, "looked", siblings->looked);
+	json_object_set_int_member(object, "found", siblings->found);
+	set_or_null(object, "time_us", siblings->time_us);
+	return object;
+}
+
+/* What people want to know is the sum; where it comes from stands beside it. */
+static void from_siblings(JsonObject *object, const DnIncident *incident)
+{
+	const DnSiblings *here = &incident->here, *elsewhere = &incident->elsewhere;
+
+	if (here->time_us < 0 && elsewhere->time_us < 0) {
+		json_object_set_null_member(object, "siblings");
+		return;
+	}
+	DnSiblings all = {MAX(here->time_us, elsewhere->time_us), here->looked + elsewhere->looked,
+			  here->found + elsewhere->found};
+	JsonObject *siblings = from_count(&all);
+	json_object_set_object_member(siblings, "here", from_count(here));
+	json_object_set_object_member(siblings, "elsewhere", from_count(elsewhere));
+	json_object_set_object_member(object, "siblings", siblings);
+}
+
 JsonObject *dn_record_from_incident(const DnIncident *incident)
 {
 	JsonObject *object = json_object_new();
@@ -126,8 +188,8 @@ JsonObject *dn_record_from_incident(const DnIncident *incident)
 	dn_json_set_string(object, "host", incident->host);
 	dn_json_set_string(object, "address", incident->address);
 	dn_json_set_string(object, "digest", incident->digest);
-	dn_json_set_string(object, "class", incident->class);
-	dn_json_set_string(object, "detail", incident->detail);
+	dn_json_set_text(object, "class", incident->class, NAME_LIMIT);
+	dn_json_set_text(object, "detail", incident->detail, TEXT_LIMIT);
 	json_object_set_boolean_member(object, "drill", incident->drill);
 	set_image(object, incident->image_ref, incident->image_commit);
 	json_object_set_int_member(object, "epoch", (gint64)incident->epoch);
@@ -141,6 +203,10 @@ JsonObject *dn_record_from_incident(const DnIncident *incident)
 		json_object_set_null_member(object, "first_drop");
 	json_object_set_int_member(object, "packets_after_cut",
 				   (gint64)incident->packets_after_cut);
+	from_isolation(object, incident);
+	from_indicator(object, incident);
+	from_siblings(object, incident);
+	dn_json_set_string(object, "attack", incident->attack);
 	json_object_set_array_member(object, "sockets", from_sockets(incident->sockets));
 	json_object_set_array_member(object, "conntrack", from_strings(incident->conntrack));
 	json_object_set_int_member(object, "event_monotonic", (gint64)incident->event_monotonic_ns);
@@ -189,6 +255,50 @@ static void to_stages(JsonObject *object, DnIncident *incident, GError **error)
 			dn_json_i64_or(stages, dn_stage_name((DnStage)i), -1, error);
 }
 
+/* A member that records of before there was such a thing lack. */
+static JsonObject *object_or_null(JsonObject *object, const char *name, GError **error)
+{
+	JsonNode *node = object == NULL ? NULL : json_object_get_member(object, name);
+
+	return node == NULL || JSON_NODE_HOLDS_NULL(node) ? NULL
+							  : dn_json_object(object, name, error);
+}
+
+static void to_count(JsonObject *object, const char *name, DnSiblings *siblings, GError **error)
+{
+	JsonObject *from = dn_json_object(object, name, error);
+
+	if (from == NULL)
+		return;
+	siblings->looked = (uint32_t)dn_json_u64(from, "looked", G_MAXUINT32, error);
+	siblings->found = (uint32_t)dn_json_u64(from, "found", G_MAXUINT32, error);
+	siblings->time_us = dn_json_i64_or(from, "time_us", -1, error);
+}
+
+static void to_response(JsonObject *object, DnIncident *incident, GError **error)
+{
+	JsonObject *isolated = object_or_null(object, "isolated", error);
+	JsonObject *indicator = object_or_null(object, "indicator", error);
+	JsonObject *siblings = object_or_null(object, "siblings", error);
+
+	if (isolated != NULL) {
+		incident->isolated_us = dn_json_i64_or(isolated, "since", -1, error);
+		incident->isolated_verified_us = dn_json_i64_or(isolated, "verified", -1, error);
+	}
+	if (indicator != NULL) {
+		incident->indicator_path =
+			dn_json_string_or_null(indicator, "path", TEXT_LIMIT, error);
+		incident->indicator_comm =
+			dn_json_string_or_null(indicator, "comm", NAME_LIMIT, error);
+	}
+	if (siblings != NULL) {
+		to_count(siblings, "here", &incident->here, error);
+		to_count(siblings, "elsewhere", &incident->elsewhere, error);
+	}
+	if (object != NULL && json_object_has_member(object, "attack"))
+		incident->attack = dn_json_string_or_null(object, "attack", NAME_LIMIT, error);
+}
+
 DnIncident *dn_record_to_incident(JsonObject *object, GError **error)
 {
 	g_autoptr(DnIncident) incident = dn_incident_new();
@@ -211,6 +321,7 @@ DnIncident *dn_record_to_incident(JsonObject *object, GError **error)
 	to_stages(object, incident, &failed);
 	incident->first_drop_us = dn_json_i64_or(object, "first_drop", -1, &failed);
 	incident->packets_after_cut = dn_json_u64(object, "packets_after_cut", G_MAXINT64, &failed);
+	to_response(object, incident, &failed);
 	to_sockets(object, incident->sockets, &failed);
 	to_strings(object, "conntrack", SOCKET_LIMIT, incident->conntrack, &failed);
 	incident->event_monotonic_ns =
@@ -237,7 +348,7 @@ JsonObject *dn_record_from_event(const DnEvent *event)
 	dn_json_set_string(object, "service", event->service);
 	dn_json_set_string(object, "node", event->node);
 	dn_json_set_string(object, "incident", event->incident);
-	dn_json_set_string(object, "text", event->text);
+	dn_json_set_text(object, "text", event->text, EVENT_LIMIT);
 	return object;
 }
 
@@ -255,10 +366,36 @@ DnEvent *dn_record_to_event(JsonObject *object, GError **error)
 	event->service = dn_json_string_or_null(object, "service", NAME_LIMIT, &failed);
 	event->node = dn_json_string_or_null(object, "node", NAME_LIMIT, &failed);
 	event->incident = dn_json_string_or_null(object, "incident", NAME_LIMIT, &failed);
-	event->text = dn_json_string(object, "text", 4 * TEXT_LIMIT, &failed);
+	event->text = dn_json_string(object, "text", EVENT_LIMIT, &failed);
 	if (failed != NULL) {
 		g_propagate_prefixed_error(error, failed, "event record: ");
 		return NULL;
 	}
 	return g_steal_pointer(&event);
+}
+
+void dn_record_write_signatures(JsonObject *object, const GPtrArray *signatures)
+{
+	JsonArray *array = json_array_new();
+
+	for (guint i = 0; i < signatures->len; i++) {
+		gsize length = 0;
+		const guchar *data = g_bytes_get_data(g_ptr_array_index(signatures, i), &length);
+		g_autofree char *text = g_base64_encode(data, length);
+
+		json_array_add_string_element(array, text);
+	}
+	json_object_set_array_member(object, "signatures", array);
+}
+
+void dn_record_read_signatures(JsonObject *object, GPtrArray *signatures, GError **error)
+{
+	JsonArray *array = dn_json_array(object, "signatures", DN_SIGNATURES_LIMIT, error);
+
+	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++) {
+		GBytes *bytes = dn_json_base64_at(array, i, DN_SIGNATURE_LIMIT, error);
+
+		if (bytes != NULL)
+			g_ptr_array_add(signatures, bytes);
+	}
 }

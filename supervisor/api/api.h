@@ -19,8 +19,7 @@
 #include "wire/json.h"
 
 enum {
-	DN_API_EVENTS_LIMIT = 1000, /* of one answer */
-	DN_API_STREAMS_LIMIT = 64,  /* followers of the event stream */
+	DN_API_STREAMS_LIMIT = 64, /* followers of the event stream */
 };
 
 typedef struct DnApi DnApi;
@@ -47,8 +46,12 @@ typedef struct {
 	void (*drill)(const char *class, const char *service, DnApiReply *reply, void *data);
 	void (*destroy)(const char *incident, GBytes *statement, GPtrArray *signatures,
 			DnApiReply *reply, void *data);
+	/* One that dn_fleet_core_is_past(). */
+	void (*incident)(const char *id, DnApiReply *reply, void *data);
 	void (*logs)(const char *node, uint32_t lines, uint64_t offset, DnApiReply *reply,
 		     void *data);
+	/* Of @node, or of @host when that is NULL. */
+	void (*audit)(const char *node, const char *host, DnApiReply *reply, void *data);
 
 	void (*images)(DnApiReply *reply, void *data);
 	/* @objects: of char *, "CHECKSUM.TYPE", not looked at yet. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/internal.h"
+#include "base/text.h"
 #include "http/failpoints.h"
 #include "wire/codec.h"
 #include "wire/json.h"
@@ -125,9 +126,22 @@ static void list_nodes(DnApiRequest *request)
 /* False when it has been answered: there is no such node. */
 static bool names_node(DnApiRequest *request)
 {
-	if (dn_fleet_core_has_node(dn_api_of(request)->core, request->argument))
+	const DnFleetCore *core = dn_api_of(request)->core;
+	const char *silent = dn_fleet_core_silent_host(core);
+
+	if (dn_fleet_core_has_node(core, request->argument))
 		return true;
-	dn_http_not_found(request, "node", request->argument, "dnode nodes");
+	if (silent == NULL) {
+		dn_http_not_found(request, "node", request->argument, "dnode nodes");
+		return false;
+	}
+	g_autofree char *shown = dn_text_printable(request->argument, strlen(request->argument));
+	g_autoptr(GError) error = g_error_new(
+		DN_ERROR, DN_ERROR_UNAVAILABLE,
+		"no node \"%.64s\" is known yet: %s has not told of its nodes since this "
+		"supervisor started; try again, see dnode hosts",
+		shown, silent);
+	dn_http_answer_error(request, error);
 	return false;
 }
 
@@ -144,6 +158,13 @@ static void get_logs(DnApiRequest *request)
 					     dn_http_defer(request), dn_api_of(request)->data);
 	else
 		dn_http_answer_error(request, error);
+}
+
+static void audit_node(DnApiRequest *request)
+{
+	if (names_node(request))
+		dn_api_of(request)->ops.audit(request->argument, NULL, dn_http_defer(request),
+					      dn_api_of(request)->data);
 }
 
 static void post_quarantine(DnApiRequest *request)
@@ -173,6 +194,15 @@ static void list_hosts(DnApiRequest *request)
 	for (guint i = 0; i < views->len; i++)
 		json_array_add_object_element(array, dn_json_of_host(g_ptr_array_index(views, i)));
 	dn_http_answer_list(request, "hosts", array);
+}
+
+static void audit_host(DnApiRequest *request)
+{
+	if (dn_fleet_core_host_cidr(dn_api_of(request)->core, request->argument) == NULL)
+		dn_http_not_found(request, "host", request->argument, "dnode hosts");
+	else
+		dn_api_of(request)->ops.audit(NULL, request->argument, dn_http_defer(request),
+					      dn_api_of(request)->data);
 }
 
 static void post_token(DnApiRequest *request)
@@ -212,11 +242,15 @@ static void post_uncordon(DnApiRequest *request)
 static void list_drills(DnApiRequest *request)
 {
 	JsonArray *array = json_array_new();
-	JsonObject *exec = json_object_new();
 
-	dn_json_set_string(exec, "name", "exec");
-	dn_json_set_string(exec, "tier", "proof");
-	json_array_add_object_element(array, exec);
+	for (enum dn_drift_class drift = DN_DRIFT_EXEC; drift < DN_DRIFT_N; drift++) {
+		if (!dn_drift_is_watched(drift))
+			continue;
+		JsonObject *class = json_object_new();
+		dn_json_set_string(class, "name", dn_drift_name(drift));
+		dn_json_set_string(class, "tier", dn_tier_name(dn_drift_tier(drift)));
+		json_array_add_object_element(array, class);
+	}
 	dn_http_answer_list(request, "classes", array);
 }
 
@@ -248,7 +282,13 @@ static void list_incidents(DnApiRequest *request)
 	for (guint i = 0; i < incidents->len; i++)
 		json_array_add_object_element(
 			array, dn_record_from_incident(g_ptr_array_index(incidents, i)));
-	dn_http_answer_list(request, "incidents", array);
+	JsonObject *document = json_object_new();
+	json_object_set_array_member(document, "incidents", array);
+	json_object_set_int_member(document, "older",
+				   dn_fleet_core_past_incidents(dn_api_of(request)->core,
+								dn_http_query(request, "service"),
+								dn_http_query(request, "node")));
+	dn_http_answer(request, document);
 }
 
 static void get_incident(DnApiRequest *request)
@@ -256,7 +296,10 @@ static void get_incident(DnApiRequest *request)
 	const DnIncident *incident =
 		dn_fleet_core_incident(dn_api_of(request)->core, request->argument);
 
-	if (incident == NULL)
+	if (incident == NULL && dn_fleet_core_is_past(dn_api_of(request)->core, request->argument))
+		dn_api_of(request)->ops.incident(request->argument, dn_http_defer(request),
+						 dn_api_of(request)->data);
+	else if (incident == NULL)
 		dn_http_not_found(request, "incident", request->argument, "dnode incidents");
 	else
 		dn_http_answer_one(request, "incident", dn_record_from_incident(incident));
@@ -273,7 +316,8 @@ static void post_destroy(DnApiRequest *request)
 
 	if (error != NULL)
 		dn_http_answer_error(request, error);
-	else if (dn_fleet_core_incident(dn_api_of(request)->core, request->argument) == NULL)
+	else if (dn_fleet_core_incident(dn_api_of(request)->core, request->argument) == NULL &&
+		 !dn_fleet_core_is_past(dn_api_of(request)->core, request->argument))
 		dn_http_not_found(request, "incident", request->argument, "dnode incidents");
 	else
 		dn_api_of(request)->ops.destroy(request->argument, statement, signatures,
@@ -300,7 +344,7 @@ static void list_events(DnApiRequest *request)
 		return;
 	}
 	if (!dn_http_query_u64(request, "since", DN_EPOCH_LIMIT, &since, &error) ||
-	    !dn_http_query_u64(request, "limit", DN_API_EVENTS_LIMIT, &limit, &error)) {
+	    !dn_http_query_u64(request, "limit", DN_EVENTS_LIMIT, &limit, &error)) {
 		dn_http_answer_error(request, error);
 		return;
 	}
@@ -366,9 +410,11 @@ const DnHttpRoute dn_api_routes[] = {
 	{"GET", "/v1/services/*/manifest", DN_BODY_NONE, get_manifest},
 	{"POST", "/v1/manifests", DN_BODY_JSON, post_manifest},
 	{"GET", "/v1/nodes", DN_BODY_NONE, list_nodes},
+	{"GET", "/v1/nodes/*/audit", DN_BODY_NONE, audit_node},
 	{"GET", "/v1/nodes/*/logs", DN_BODY_NONE, get_logs},
 	{"POST", "/v1/nodes/*/quarantine", DN_BODY_JSON, post_quarantine},
 	{"GET", "/v1/hosts", DN_BODY_NONE, list_hosts},
+	{"GET", "/v1/hosts/*/audit", DN_BODY_NONE, audit_host},
 	{"POST", "/v1/hosts/tokens", DN_BODY_JSON, post_token},
 	{"POST", "/v1/hosts/*/cordon", DN_BODY_JSON, post_cordon},
 	{"POST", "/v1/hosts/*/uncordon", DN_BODY_JSON, post_uncordon},

@@ -124,10 +124,10 @@ static void replay(DnEventStream *stream, uint64_t since)
 
 	while (going_on) {
 		g_autoptr(GPtrArray) events =
-			stream->api->ops.events(since, DN_API_EVENTS_LIMIT, stream->api->data);
+			stream->api->ops.events(since, DN_EVENTS_LIMIT, stream->api->data);
 
 		/* since 0 is "the last ones" to events(), and so its only batch. */
-		going_on = since != 0 && events->len == DN_API_EVENTS_LIMIT;
+		going_on = since != 0 && events->len == DN_EVENTS_LIMIT;
 		for (guint i = 0; i < events->len; i++) {
 			const DnEvent *event = g_ptr_array_index(events, i);
 

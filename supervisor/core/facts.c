@@ -9,6 +9,8 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "core/facts.h"
+#include "core/incidents.h"
 #include "core/lifecycle.h"
 #include "core/reconcile.h"
 #include "core/response.h"
@@ -19,12 +21,10 @@ enum {
 	CHANGES_PER_S = 50,
 	TEXT_LIMIT = 1000,
 	KIND_LIMIT = 64,
-	REPLACEMENTS_LIMIT = 16,
 	SPOOL_DIGITS = 16,
 };
 
-/* At most TEXT_LIMIT bytes that are safe on a terminal. */
-static char *printable(const char *text)
+char *dn_fact_printable(const char *text)
 {
 	const char *end = NULL;
 
@@ -45,8 +45,7 @@ static char *printable(const char *text)
 static const DnBucketRate event_rate = {.burst = 200, .per_s = EVENTS_PER_S};
 static const DnBucketRate change_rate = {.burst = 4096, .per_s = CHANGES_PER_S};
 
-/* Take one for an event; says once that there is none. */
-static bool may_speak(DnHost *host, DnNow now, DnActs *acts)
+bool dn_fact_may_speak(DnHost *host, DnNow now, DnActs *acts)
 {
 	if (dn_bucket_take(&host->events, &event_rate, now.monotonic_ns)) {
 		host->events_dropped = false;
@@ -78,9 +77,9 @@ static bool may_tell_change(DnHost *host, DnNow now, DnActs *acts)
 	return false;
 }
 
-static void refuse(DnHost *host, DnNow now, DnActs *acts, const GError *why)
+void dn_fact_refuse(DnHost *host, DnNow now, DnActs *acts, const GError *why)
 {
-	if (!may_speak(host, now, acts))
+	if (!dn_fact_may_speak(host, now, acts))
 		return;
 	dn_acts_event(acts, now.realtime_ns, "fact.refused", "critical",
 		      "%s was not believed: %s; if it is not misconfigured, treat it as taken over",
@@ -100,7 +99,7 @@ static DnEvent *speak(DnActs *acts, DnNow now, const char *kind, const char *sev
 	return event;
 }
 
-static void touch(DnFleetCore *core, const char *service)
+void dn_fact_touch(DnFleetCore *core, const char *service)
 {
 	DnService *known = service == NULL ? NULL : dn_state_service(core, service);
 
@@ -108,8 +107,7 @@ static void touch(DnFleetCore *core, const char *service)
 		known->touched = true;
 }
 
-/* SERVICE-xxxxxxxx */
-static bool is_node_id(const char *id, const char *service)
+bool dn_fact_names_node(const char *id, const char *service)
 {
 	size_t length = strlen(service);
 
@@ -125,7 +123,8 @@ static bool check_node(const DnFleetCore *core, const DnHost *host, const DnNode
 	DnHost *owner = NULL;
 	uint32_t address = 0;
 
-	if (node->id == NULL || node->service == NULL || !is_node_id(node->id, node->service)) {
+	if (node->id == NULL || node->service == NULL ||
+	    !dn_fact_names_node(node->id, node->service)) {
 		g_autofree char *shown = dn_text_printable(node->id == NULL ? "" : node->id,
 							   node->id == NULL ? 0 : strlen(node->id));
 
@@ -196,13 +195,13 @@ static void take_node(DnFleetCore *core, DnHost *host, const DnNodeRecord *node,
 		node->id == NULL ? NULL : g_hash_table_lookup(host->nodes, node->id);
 
 	if (!check_node(core, host, node, is_news, &error)) {
-		refuse(host, now, acts, error);
+		dn_fact_refuse(host, now, acts, error);
 		return;
 	}
 	if (before == NULL && g_hash_table_size(host->nodes) >= DN_FLEET_HOST_NODES) {
 		g_set_error(&error, DN_ERROR, DN_ERROR_EXHAUSTED, "it named more than %d nodes",
 			    DN_FLEET_HOST_NODES);
-		refuse(host, now, acts, error);
+		dn_fact_refuse(host, now, acts, error);
 		return;
 	}
 	tell_change(host, before, node, now, acts);
@@ -211,7 +210,7 @@ static void take_node(DnFleetCore *core, DnHost *host, const DnNodeRecord *node,
 		g_clear_pointer(&copy->address, g_free);
 	g_hash_table_replace(host->nodes, copy->id, copy);
 	watch_incident_of(core, copy);
-	touch(core, copy->service);
+	dn_fact_touch(core, copy->service);
 }
 
 /* Evidence that is gone without a destruction is an incident of its own. */
@@ -228,172 +227,8 @@ static void take_gone(DnFleetCore *core, DnHost *host, const char *id, DnNow now
 
 		speak(acts, now, "node.vanished", "critical", node, text);
 	}
-	touch(core, node->service);
+	dn_fact_touch(core, node->service);
 	g_hash_table_remove(host->nodes, id);
-}
-
-static bool check_incident(const DnFleetCore *core, const DnHost *host, const DnIncident *incident,
-			   GError **error)
-{
-	const DnIncident *known = NULL;
-	DnNodeRecord *node = NULL;
-
-	if (incident->id == NULL || !dn_text_is_hex(incident->id, 16) || incident->node == NULL ||
-	    incident->service == NULL || !is_node_id(incident->node, incident->service)) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-			    "it sent an incident without a proper id, node or service");
-		return false;
-	}
-	known = g_hash_table_lookup(core->incidents, incident->id);
-	DnHost *owner = dn_state_host_of_node(core, incident->node, &node);
-	if (g_strcmp0(incident->host, host->name) != 0 || (owner != NULL && owner != host) ||
-	    (known != NULL && !g_str_equal(known->host, host->name))) {
-		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
-			    "it spoke of incident %s as another host's", incident->id);
-		return false;
-	}
-	if (known != NULL &&
-	    (incident->state < known->state || !g_str_equal(known->node, incident->node))) {
-		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
-			    "it turned incident %s back from %s to %s", incident->id,
-			    dn_incident_state_name(known->state),
-			    dn_incident_state_name(incident->state));
-		return false;
-	}
-	return true;
-}
-
-/* What @host has told of incidents other than @but. */
-typedef struct {
-	unsigned incidents;
-	unsigned rows;      /* sockets and flows of them */
-	const char *oldest; /* id of the first that was destroyed, or NULL */
-} Told;
-
-static unsigned rows_of(const DnIncident *incident)
-{
-	return incident->sockets->len + incident->conntrack->len;
-}
-
-static Told count_told(const DnFleetCore *core, const DnHost *host, const char *but)
-{
-	const DnIncident *first = NULL;
-	GHashTableIter iter;
-	gpointer value;
-	Told told = {0};
-
-	g_hash_table_iter_init(&iter, core->incidents);
-	while (g_hash_table_iter_next(&iter, NULL, &value)) {
-		const DnIncident *one = value;
-
-		if (!g_str_equal(one->host, host->name) || g_str_equal(one->id, but))
-			continue;
-		told.incidents++;
-		told.rows += rows_of(one);
-		if (one->state == DN_INCIDENT_DESTROYED &&
-		    (first == NULL || one->event_time_ns < first->event_time_ns))
-			first = one;
-	}
-	told.oldest = first == NULL ? NULL : first->id;
-	return told;
-}
-
-/* Past the limit an incident whose node was destroyed makes room; one in force never does. */
-static bool make_room(DnFleetCore *core, const Told *told, DnActs *acts)
-{
-	if (told->incidents < DN_FLEET_HOST_INCIDENTS)
-		return true;
-	if (told->oldest == NULL)
-		return false;
-	dn_acts_record(acts, DN_RECORD_INCIDENT, told->oldest);
-	g_hash_table_remove(core->incidents, told->oldest);
-	return true;
-}
-
-/* Keep so many sockets and flows as there is room for, sockets first. */
-static void cut_rows(DnIncident *incident, const Told *told)
-{
-	guint left = told->rows >= DN_FLEET_HOST_ROWS ? 0 : DN_FLEET_HOST_ROWS - told->rows;
-	guint sockets = MIN(incident->sockets->len, MIN(left, DN_FLEET_INCIDENT_ROWS));
-
-	left = MIN(left, DN_FLEET_INCIDENT_ROWS) - sockets;
-	if (incident->replacements->len > REPLACEMENTS_LIMIT)
-		g_ptr_array_set_size(incident->replacements, REPLACEMENTS_LIMIT);
-	g_ptr_array_set_size(incident->sockets, (gint)sockets);
-	g_ptr_array_set_size(incident->conntrack, (gint)MIN(incident->conntrack->len, left));
-}
-
-static void tell_incident(const DnIncident *known, const DnIncident *incident, DnNow now,
-			  DnActs *acts)
-{
-	bool opened = known == NULL;
-
-	if (!opened && known->state == incident->state)
-		return;
-	g_autofree char *kind = g_strdup_printf(
-		"incident.%s", opened ? "opened" : dn_incident_state_name(incident->state));
-	DnEvent *event = dn_acts_event(
-		acts, now.realtime_ns, kind, opened && !incident->drill ? "critical" : "warning",
-		"%s%s on %s: %s%s%s", incident->drill ? "drill: " : "", incident->node,
-		incident->host, incident->class == NULL ? "" : incident->class,
-		incident->detail == NULL ? "" : ": ",
-		incident->detail == NULL ? "" : incident->detail);
-
-	event->host = g_strdup(incident->host);
-	event->service = g_strdup(incident->service);
-	event->node = g_strdup(incident->node);
-	event->incident = g_strdup(incident->id);
-}
-
-static void stamp_reported(DnFleetCore *core, const DnIncident *incident, DnActs *acts)
-{
-	DnOrder *order = dn_order_new(DN_ORDER_STAMP);
-
-	order->incident = g_strdup(incident->id);
-	order->stage = DN_STAGE_REPORTED;
-	dn_acts_dispatch(acts, incident->host, order, dn_state_tag(core), true);
-}
-
-/* What the host quotes from a node goes to people's terminals. */
-static void make_printable(char **text)
-{
-	char *shown = printable(*text);
-
-	g_free(*text);
-	*text = shown;
-}
-
-static void take_incident(DnFleetCore *core, DnHost *host, const DnIncident *incident, DnNow now,
-			  DnActs *acts)
-{
-	const DnIncident *known =
-		incident->id == NULL ? NULL : g_hash_table_lookup(core->incidents, incident->id);
-	g_autoptr(GError) error = NULL;
-
-	if (!check_incident(core, host, incident, &error)) {
-		refuse(host, now, acts, error);
-		return;
-	}
-	Told told = count_told(core, host, incident->id);
-	if (known == NULL && !make_room(core, &told, acts)) {
-		g_set_error(&error, DN_ERROR, DN_ERROR_EXHAUSTED,
-			    "it sent more than %d incidents that are not destroyed",
-			    DN_FLEET_HOST_INCIDENTS);
-		refuse(host, now, acts, error);
-		return;
-	}
-	DnIncident *copy = dn_incident_copy(incident);
-	make_printable(&copy->class);
-	make_printable(&copy->detail);
-	cut_rows(copy, &told);
-	tell_incident(known, copy, now, acts);
-	g_hash_table_replace(core->incidents, copy->id, copy);
-	dn_acts_record(acts, DN_RECORD_INCIDENT, copy->id);
-	dn_response_note(core, copy);
-	if (copy->stages_us[DN_STAGE_REPORTED] < 0)
-		stamp_reported(core, copy, acts);
-	dn_response_watch(core, copy);
-	touch(core, copy->service);
 }
 
 static void take_properties(DnHost *host, const DnHostReport *report)
@@ -403,13 +238,14 @@ static void take_properties(DnHost *host, const DnHostReport *report)
 
 	g_free(host->version);
 	g_free(host->kernel);
-	host->version = printable(report->version);
-	host->kernel = printable(report->kernel);
+	host->version = dn_fact_printable(report->version);
+	host->kernel = dn_fact_printable(report->kernel);
 	host->slots = report->slots;
 	g_hash_table_remove_all(host->capabilities);
 	g_hash_table_iter_init(&iter, report->capabilities);
 	while (g_hash_table_iter_next(&iter, &key, &value))
-		g_hash_table_insert(host->capabilities, printable(key), printable(value));
+		g_hash_table_insert(host->capabilities, dn_fact_printable(key),
+				    dn_fact_printable(value));
 	g_hash_table_remove_all(host->epochs);
 	g_hash_table_iter_init(&iter, report->epochs);
 	while (g_hash_table_iter_next(&iter, &key, &value))
@@ -449,8 +285,8 @@ static void take_report(DnFleetCore *core, DnHost *host, const DnHostReport *rep
 	for (guint i = 0; i < report->nodes->len; i++)
 		take_node(core, host, g_ptr_array_index(report->nodes, i), false, now, acts);
 	for (guint i = 0; i < report->incidents->len; i++)
-		take_incident(core, host, g_ptr_array_index(report->incidents, i), now, acts);
-	host->reported = true;
+		dn_incidents_take(core, host, g_ptr_array_index(report->incidents, i), now, acts);
+	host->reported = host->known = true;
 	dn_reconcile_touch_all(core);
 }
 
@@ -472,9 +308,18 @@ static bool is_kind(const char *kind)
 	return true;
 }
 
+/* A host that does not trust itself is not trusted with anything new; the first reason stays. */
+static void suspect(DnHost *host, const char *why, DnActs *acts)
+{
+	if (host->suspect != NULL)
+		return;
+	host->suspect = dn_fact_printable(why);
+	dn_acts_record(acts, DN_RECORD_HOST, host->name);
+}
+
 static void take_event(DnHost *host, const DnEvent *event, DnNow now, DnActs *acts)
 {
-	if (!may_speak(host, now, acts))
+	if (!dn_fact_may_speak(host, now, acts))
 		return;
 	const char *text = event->text == NULL ? "" : event->text;
 	g_autofree char *line = dn_text_printable(text, strnlen(text, TEXT_LIMIT));
@@ -483,11 +328,14 @@ static void take_event(DnHost *host, const DnEvent *event, DnNow now, DnActs *ac
 				      is_severity(event->severity) ? event->severity : "warning",
 				      "%s", line);
 
+	if (g_str_equal(copy->kind, DN_EVENT_HOST_SUSPECT))
+		suspect(host, line, acts);
 	copy->seq = event->seq;
 	copy->host = g_strdup(host->name);
 	if (event->service != NULL && dn_text_is_name(event->service))
 		copy->service = g_strdup(event->service);
-	if (event->node != NULL && copy->service != NULL && is_node_id(event->node, copy->service))
+	if (event->node != NULL && copy->service != NULL &&
+	    dn_fact_names_node(event->node, copy->service))
 		copy->node = g_strdup(event->node);
 	if (event->incident != NULL && dn_text_is_hex(event->incident, 16))
 		copy->incident = g_strdup(event->incident);
@@ -556,7 +404,7 @@ void dn_fleet_core_fact(DnFleetCore *self, const char *name, const DnFact *fact,
 		take_gone(self, host, fact->id, now, acts);
 		break;
 	case DN_FACT_INCIDENT:
-		take_incident(self, host, fact->incident, now, acts);
+		dn_incidents_take(self, host, fact->incident, now, acts);
 		break;
 	case DN_FACT_EVENT:
 		take_event(host, fact->event, now, acts);

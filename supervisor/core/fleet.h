@@ -28,6 +28,7 @@ enum {
 	DN_FLEET_TICK_MS = 500,          /* how often dn_fleet_core_tick() wants to be called */
 	DN_FLEET_HOST_NODES = 1024,      /* nodes one host may name */
 	DN_FLEET_HOST_INCIDENTS = 1024,  /* incidents one host may hold */
+	DN_FLEET_HOST_PAST = 64, /* destroyed ones of a host that are listed; the store has all */
 	DN_FLEET_INCIDENT_ROWS = 512, /* sockets and flows kept of an incident; its host has all */
 	DN_FLEET_HOST_ROWS = 16384,   /* … and of all incidents of one host */
 	DN_FLEET_HOSTS = 4096,
@@ -60,6 +61,8 @@ DnServiceRecord *dn_fleet_core_service_record(const DnFleetCore *self, const cha
 DnHostRecord *dn_fleet_core_host_record(const DnFleetCore *self, const char *name);
 DnTokenRecord *dn_fleet_core_token_record(const DnFleetCore *self, const char *hash);
 const DnIncident *dn_fleet_core_incident(const DnFleetCore *self, const char *id);
+/* Whether @id was destroyed so long ago that the store alone has it. */
+bool dn_fleet_core_is_past(const DnFleetCore *self, const char *id);
 
 /* ---- membership ---- */
 
@@ -90,14 +93,15 @@ void dn_fleet_core_answered(DnFleetCore *self, const char *host, uint64_t tag,
  * present one. To be told to the host once everything decided so far is stored.
  */
 uint64_t dn_fleet_core_stored(const DnFleetCore *self, const char *host, const char *spool);
+/* Not between a step and the taking of its records: what is past is left to the store here. */
 void dn_fleet_core_tick(DnFleetCore *self, DnNow now, DnActs *acts);
 
 /* ---- requests of people ---- */
 
 /*
  * Place nothing new on @host, or allow it again. What it carries stays, and its agent goes on
- * replacing cut nodes there. Asking for what is so already changes nothing and tells nobody.
- * DN_ERROR_INVALID: no such host.
+ * replacing cut nodes there. Allowing it again also clears a suspicion. Asking for what is so
+ * already changes nothing and tells nobody. DN_ERROR_INVALID: no such host.
  */
 bool dn_fleet_core_cordon(DnFleetCore *self, const char *host, bool cordon, DnNow now, DnActs *acts,
 			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -124,8 +128,13 @@ bool dn_fleet_core_quarantine(DnFleetCore *self, const char *node, const char *r
 bool dn_fleet_core_drill(DnFleetCore *self, const char *class, const char *service, DnNow now,
 			 DnActs *acts, uint64_t *tag, char **node,
 			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* What the manifest of @node says about drift of @class. */
+DnAnswer dn_fleet_core_answer(const DnFleetCore *self, const char *node, const char *class);
 bool dn_fleet_core_destroy(DnFleetCore *self, const char *incident, GBytes *statement,
 			   GPtrArray *signatures, DnActs *acts, uint64_t *tag,
 			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_fleet_core_logs(DnFleetCore *self, const char *node, uint32_t lines, uint64_t offset,
 			DnActs *acts, uint64_t *tag, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Of @node or, when that is NULL, of @host. */
+bool dn_fleet_core_audit(DnFleetCore *self, const char *node, const char *host, DnActs *acts,
+			 uint64_t *tag, GError **error) G_GNUC_WARN_UNUSED_RESULT;

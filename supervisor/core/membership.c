@@ -6,8 +6,10 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "core/incidents.h"
 #include "core/reconcile.h"
 #include "core/response.h"
+#include "core/sweep.h"
 #include "core/trouble.h"
 
 enum { HOST_PREFIX = 24, TOKENS_LIMIT = 256 };
@@ -120,8 +122,9 @@ static bool may_have_name(const DnEnrolment *enrolment, const DnHost *known, con
 	if (owner != NULL && !g_str_equal(owner, enrolment->host)) {
 		g_set_error(
 			error, DN_ERROR, DN_ERROR_CONFLICT,
-			"this machine's key belongs to host %s already; to rename it, enrol with "
-			"an empty state directory, so that it makes a new key",
+			"this machine's key belongs to host %s already; to rename it, move "
+			"agent.key and enrol.key out of its state directory, so that it makes a "
+			"new one, and leave the rest there",
 			owner);
 		return false;
 	}
@@ -150,7 +153,9 @@ static bool join(DnFleetCore *core, const DnEnrolment *enrolment, DnNow now, DnA
 	g_autofree char *cidr = g_strdup_printf("%s/%d", base, HOST_PREFIX);
 	g_autoptr(DnHostRecord) record =
 		dn_host_record_new(enrolment->host, enrolment->key, cidr, NULL);
-	dn_state_add_host(core, record, range)->seen_ns = now.monotonic_ns;
+	DnHost *host = dn_state_add_host(core, record, range);
+	host->seen_ns = now.monotonic_ns;
+	host->known = true; /* to have no nodes */
 	dn_acts_record(acts, DN_RECORD_HOST, enrolment->host);
 	dn_acts_event(acts, now.realtime_ns, "host.enrolled", "info", "%s has enrolled with %s",
 		      enrolment->host, cidr)
@@ -209,16 +214,26 @@ GHashTable *dn_fleet_core_epochs(const DnFleetCore *self)
 	return epochs;
 }
 
-/* Orders that were under way say nothing about the next link. */
-static void drop_pending(DnFleetCore *core, const char *host)
+/* Orders that were under way say nothing about the next link; a sweep waits for this host no more.
+ */
+static void drop_pending(DnFleetCore *core, const DnHost *host, DnNow now, DnActs *acts)
 {
 	GHashTableIter iter;
 	gpointer value;
 
 	g_hash_table_iter_init(&iter, core->pending);
-	while (g_hash_table_iter_next(&iter, NULL, &value))
-		if (g_str_equal(((const DnPending *)value)->host, host))
-			g_hash_table_iter_remove(&iter);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnPending *pending = value;
+
+		if (!g_str_equal(pending->host, host->name))
+			continue;
+		if (pending->kind == DN_ORDER_SWEEP) {
+			g_autoptr(DnAnswerTo) none = dn_answer_to_new(0);
+
+			dn_sweep_answered(core, host, pending->subject, none, now, acts);
+		}
+		g_hash_table_iter_remove(&iter);
+	}
 }
 
 void dn_fleet_core_connected(DnFleetCore *self, const char *name, const char *address, DnNow now,
@@ -229,7 +244,7 @@ void dn_fleet_core_connected(DnFleetCore *self, const char *name, const char *ad
 
 	g_return_if_fail(host != NULL);
 	dn_reconcile_begin(self, now);
-	drop_pending(self, name);
+	drop_pending(self, host, now, acts);
 	dn_host_forget_told(host);
 	dn_response_reconnected(self, name);
 	host->connected = true;
@@ -255,7 +270,7 @@ void dn_fleet_core_disconnected(DnFleetCore *self, const char *name, DnNow now, 
 	g_return_if_fail(host != NULL);
 	dn_reconcile_begin(self, now);
 	host->connected = false;
-	drop_pending(self, name);
+	drop_pending(self, host, now, acts);
 	dn_acts_event(acts, now.realtime_ns, "host.disconnected", "warning",
 		      "%s has disconnected; its nodes stay in the balancers", name)
 		->host = g_strdup(name);
@@ -267,6 +282,7 @@ void dn_fleet_core_tick(DnFleetCore *self, DnNow now, DnActs *acts)
 	g_autoptr(GList) hosts = dn_state_sorted(self->hosts);
 
 	dn_reconcile_begin(self, now);
+	dn_incidents_retire(self);
 	for (GList *at = hosts; at != NULL; at = at->next) {
 		DnHost *host = dn_state_host(self, at->data);
 
@@ -294,10 +310,13 @@ bool dn_fleet_core_cordon(DnFleetCore *self, const char *name, bool cordon, DnNo
 			    "no host is called so; 'dnode hosts' lists them");
 		return false;
 	}
-	if (host->cordoned == cordon)
+	if (host->cordoned == cordon && (cordon || host->suspect == NULL))
 		return true;
 	dn_reconcile_begin(self, now);
 	host->cordoned = cordon;
+	/* Whoever lets new nodes on it again trusts it again. */
+	if (!cordon)
+		g_clear_pointer(&host->suspect, g_free);
 	dn_acts_record(acts, DN_RECORD_HOST, name);
 	dn_acts_event(acts, now.realtime_ns, cordon ? "host.cordoned" : "host.uncordoned", "info",
 		      cordon ? "nothing new is placed on %s; its nodes stay"
@@ -340,6 +359,7 @@ DnHostRecord *dn_fleet_core_host_record(const DnFleetCore *self, const char *nam
 		return NULL;
 	DnHostRecord *record = dn_host_record_new(host->name, host->key, host->cidr, host->address);
 	record->cordoned = host->cordoned;
+	record->suspect = g_strdup(host->suspect);
 	record->spool = g_strdup(host->spool);
 	record->stored = host->stored;
 	return record;

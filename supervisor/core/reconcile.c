@@ -8,7 +8,10 @@
 #include "core/rollout.h"
 #include "core/view.h"
 
-enum { ENDPOINTS_PER_NODE = 2 }; /* a share may show twice its nodes while they change over */
+enum {
+	ENDPOINTS_PER_NODE = 2, /* a share may show twice its nodes while they change over */
+	ASKED_BYTES = 1024 * 1024,
+};
 
 /* A ready node's port, and whose it is. */
 typedef struct {
@@ -69,7 +72,7 @@ static void add_host(const DnFleetCore *core, const DnService *service, const Dn
 
 			if (!dn_node_serves(node) || node->address == NULL ||
 			    g_strcmp0(node->service, service->name) != 0 ||
-			    g_strcmp0(node->digest, release->declaration->manifest->digest) != 0 ||
+			    !dn_release_covers(service, release, host->name, node->digest) ||
 			    dn_response_is_cut(core, node->id))
 				continue;
 			add_ports(serving, host, node, release->declaration->manifest);
@@ -156,6 +159,28 @@ static DnAssign *make_assign(const DnService *service, const DnHost *host, const
 	return assign;
 }
 
+/* A link holds 4 MiB that are unsent: a host is not sent more manifests at once than it takes. */
+static bool may_ask(DnHost *host, const DnDeclaration *declaration)
+{
+	uint64_t bytes = host->asked_bytes + g_bytes_get_size(declaration->bytes);
+
+	if (host->asked_bytes > 0 && bytes > ASKED_BYTES) {
+		host->asked_waits = true;
+		return false;
+	}
+	host->asked_bytes = bytes;
+	return true;
+}
+
+void dn_reconcile_manifest_answered(DnFleetCore *core, DnHost *host, uint64_t bytes)
+{
+	host->asked_bytes -= MIN(bytes, host->asked_bytes);
+	if (!host->asked_waits || host->asked_bytes > ASKED_BYTES / 2)
+		return;
+	host->asked_waits = false;
+	dn_reconcile_touch_all(core);
+}
+
 /*
  * Give @host the manifest of @release once a link. A host that holds a later epoch has had this
  * one before, or must never have it; one that runs nodes of it has it, even past its valid_until.
@@ -177,13 +202,17 @@ static bool give_manifest(DnFleetCore *core, DnHost *host, const DnRelease *rele
 				    GINT_TO_POINTER(DN_HELD_ACCEPTED));
 		return false;
 	}
+	if (!may_ask(host, declaration))
+		return true;
 	DnOrder *order = dn_order_new(DN_ORDER_MANIFEST);
 	order->manifest = g_bytes_ref(declaration->bytes);
 	for (guint i = 0; i < declaration->signatures->len; i++)
 		g_ptr_array_add(order->signatures,
 				g_bytes_ref(g_ptr_array_index(declaration->signatures, i)));
 	dn_acts_dispatch(acts, host->name, order,
-			 dn_state_pending(core, host->name, DN_ORDER_MANIFEST, digest, 0), true);
+			 dn_state_pending(core, host->name, DN_ORDER_MANIFEST, digest,
+					  g_bytes_get_size(declaration->bytes)),
+			 true);
 	g_hash_table_insert(host->manifests, g_strdup(digest), GINT_TO_POINTER(DN_HELD_ASKED));
 	return true;
 }
@@ -256,7 +285,8 @@ static void tell_host(DnFleetCore *core, DnService *service, DnHost *host, const
 	DnTold *told = dn_host_told(host, service->name);
 
 	if (told->forgotten || now.monotonic_ns < told->retry_ns ||
-	    give_manifests(core, service, host, acts) || forget(core, service, host, told, acts))
+	    give_manifests(core, service, host, acts) || dn_host_is_outside(host, service) ||
+	    forget(core, service, host, told, acts))
 		return;
 	g_autoptr(DnAssign) assign = make_assign(service, host, serving);
 	if (told->sent != NULL && dn_assign_equal(told->sent, assign))

@@ -11,4 +11,6 @@
 /* The beginning of every step: the first one starts the clocks of what was restored. */
 void dn_reconcile_begin(DnFleetCore *core, DnNow now);
 void dn_reconcile_touch_all(DnFleetCore *core);
+/* @host has answered a manifest of so many bytes: there may be room for the next ones. */
+void dn_reconcile_manifest_answered(DnFleetCore *core, DnHost *host, uint64_t bytes);
 void dn_reconcile(DnFleetCore *core, DnNow now, DnActs *acts);

@@ -52,6 +52,7 @@ static void free_release(gpointer data)
 
 	dn_declaration_free(release->declaration);
 	g_ptr_array_unref(release->shares);
+	g_ptr_array_unref(release->former);
 	g_free(release);
 }
 
@@ -67,12 +68,13 @@ DnServiceRecord *dn_service_record_new(const char *name, const char *vip)
 }
 
 void dn_service_record_add(DnServiceRecord *self, const DnDeclaration *declaration,
-			   GPtrArray *shares)
+			   GPtrArray *shares, GPtrArray *former)
 {
 	DnReleaseRecord *release = g_new0(DnReleaseRecord, 1);
 
 	release->declaration = dn_declaration_copy(declaration);
 	release->shares = g_ptr_array_ref(shares);
+	release->former = g_ptr_array_ref(former);
 	g_ptr_array_add(self->releases, release);
 }
 
@@ -107,6 +109,7 @@ void dn_host_record_free(DnHostRecord *self)
 	g_free(self->name);
 	g_free(self->cidr);
 	g_free(self->address);
+	g_free(self->suspect);
 	g_free(self->spool);
 	g_free(self);
 }

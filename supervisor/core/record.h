@@ -39,6 +39,7 @@ void dn_share_free(DnShare *self);
 typedef struct {
 	DnDeclaration *declaration; /* owned */
 	GPtrArray *shares;          /* owned: of DnShare */
+	GPtrArray *former; /* owned, char *: digests of earlier ones whose nodes go on as its own */
 } DnReleaseRecord;
 
 typedef struct {
@@ -53,7 +54,7 @@ typedef struct {
 
 DnServiceRecord *dn_service_record_new(const char *name, const char *vip);
 void dn_service_record_add(DnServiceRecord *self, const DnDeclaration *declaration,
-			   GPtrArray *shares);
+			   GPtrArray *shares, GPtrArray *former);
 void dn_service_record_free(DnServiceRecord *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnServiceRecord, dn_service_record_free)
 
@@ -63,6 +64,7 @@ typedef struct {
 	char *cidr;      /* its /24 of node_cidr */
 	char *address;   /* last seen on the shared layer 2, or NULL */
 	bool cordoned;   /* nothing new is placed there */
+	char *suspect;   /* nor there, and why; or NULL */
 	char *spool;     /* name of its spool of facts, or NULL */
 	uint64_t stored; /* number of the last fact of it that was taken */
 } DnHostRecord;

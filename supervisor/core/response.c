@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/response.h"
 
+/* A node that is isolated is not cut yet: it is sent traffic until it is. */
 static bool is_in_force(const DnIncident *incident)
 {
-	return incident->state != DN_INCIDENT_DESTROYED;
+	return incident->state != DN_INCIDENT_DESTROYED && !dn_incident_is_isolated(incident);
 }
 
 void dn_response_recount(DnFleetCore *core)
@@ -23,10 +24,13 @@ void dn_response_recount(DnFleetCore *core)
 
 void dn_response_note(DnFleetCore *core, const DnIncident *incident)
 {
-	if (!is_in_force(incident))
-		dn_response_recount(core);
-	else if (!g_hash_table_contains(core->cut, incident->node))
+	if (!is_in_force(incident)) {
+		/* Another incident may cut the same node. */
+		if (g_hash_table_contains(core->cut, incident->node))
+			dn_response_recount(core);
+	} else if (!g_hash_table_contains(core->cut, incident->node)) {
 		g_hash_table_add(core->cut, g_strdup(incident->node));
+	}
 }
 
 bool dn_response_is_cut(const DnFleetCore *core, const char *node)
@@ -79,11 +83,14 @@ static bool names_address(const DnAssign *assign, const char *address)
 }
 
 /* Whether @host has said that its balancer does not name the node any more. */
-static bool has_dropped(DnStampWait *stamp, DnHost *host)
+static bool has_dropped(const DnFleetCore *core, DnStampWait *stamp, DnHost *host)
 {
 	const DnTold *told = g_hash_table_lookup(host->told, stamp->service);
 	const uint64_t *revision = g_hash_table_lookup(stamp->waiting, host->name);
+	const DnService *service = dn_state_service(core, stamp->service);
 
+	if (service != NULL && dn_host_is_outside(host, service))
+		return true;
 	if (told == NULL || told->sent == NULL)
 		return false; /* its first assignment of this link is still to come */
 	if (revision == NULL) {
@@ -107,7 +114,7 @@ static bool is_due(const DnFleetCore *core, DnStampWait *stamp)
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		DnHost *host = value;
 
-		if (host != home && host->connected && !has_dropped(stamp, host))
+		if (host != home && host->connected && !has_dropped(core, stamp, host))
 			due = false;
 	}
 	return due;

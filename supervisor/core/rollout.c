@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/rollout.h"
 
+#include "base/clock.h"
 #include "core/lifecycle.h"
 #include "core/placement.h"
+#include "core/seats.h"
 
 typedef struct {
 	uint32_t want, surge;
+	/* Of the current epoch and of those whose nodes stay under it; of the others. */
 	uint32_t given_new, given_old; /* asked of hosts */
 	uint32_t ready_new, ready_old; /* of those, serving */
 } Tally;
 
-static uint32_t ready_of(const DnFleetCore *core, const DnRelease *release)
+static uint32_t ready_of(const DnFleetCore *core, const DnService *service,
+			 const DnRelease *release)
 {
 	GHashTableIter iter;
 	gpointer value;
@@ -24,8 +28,7 @@ static uint32_t ready_of(const DnFleetCore *core, const DnRelease *release)
 		/* A node that is about to drain still reports ready: never count above the share.
 		 */
 		if (host != NULL)
-			ready += MIN(share->running,
-				     dn_host_ready(host, release->declaration->manifest->digest));
+			ready += MIN(share->running, dn_host_ready(service, release, host));
 	}
 	return ready;
 }
@@ -37,72 +40,75 @@ static Tally tally_up(const DnFleetCore *core, const DnService *service)
 	Tally tally = {
 		.want = manifest->replicas,
 		.surge = MAX(manifest->roll_surge, 1),
-		.given_new = dn_release_running(current),
-		.ready_new = ready_of(core, current),
 	};
 
-	for (guint i = 1; i < service->releases->len; i++) {
-		const DnRelease *old = g_ptr_array_index(service->releases, i);
+	for (guint i = 0; i < service->releases->len; i++) {
+		const DnRelease *release = g_ptr_array_index(service->releases, i);
+		bool stays = dn_service_keeps(service, release);
 
-		tally.given_old += dn_release_running(old);
-		tally.ready_old += ready_of(core, old);
+		*(stays ? &tally.given_new : &tally.given_old) += dn_release_running(release);
+		*(stays ? &tally.ready_new : &tally.ready_old) += ready_of(core, service, release);
 	}
 	return tally;
 }
 
-GArray *dn_rollout_seats(const DnFleetCore *core, const DnService *service,
-			 const DnRelease *release)
+static bool is_expired(const DnService *service, DnNow now)
 {
-	GArray *seats = g_array_new(FALSE, TRUE, sizeof(DnSeat));
-	g_autoptr(GList) names = dn_state_sorted(core->hosts);
-	const char *digest = release->declaration->manifest->digest;
-
-	for (GList *at = names; at != NULL; at = at->next) {
-		const DnHost *host = dn_state_host(core, at->data);
-		DnSeat seat = {.host = host->name};
-
-		if (host->cordoned || !dn_host_is_up(host) ||
-		    GPOINTER_TO_INT(g_hash_table_lookup(host->manifests, digest)) ==
-			    DN_HELD_REFUSED)
-			continue;
-		seat.room = dn_state_room(core, host);
-		seat.running = dn_release_running_on(release, host->name);
-		for (guint i = 0; service != NULL && i < service->releases->len; i++) {
-			const DnRelease *other = g_ptr_array_index(service->releases, i);
-
-			if (other != release)
-				seat.weight += dn_release_running_on(other, host->name);
-		}
-		g_array_append_val(seats, seat);
-	}
-	return seats;
+	return dn_release_is_expired(dn_service_current(service), now);
 }
 
 /* Give @count more nodes of the current epoch to hosts; returns how many found room. */
-static uint32_t raise_by(const DnFleetCore *core, DnService *service, uint32_t count)
+static uint32_t raise_by(const DnFleetCore *core, DnService *service, uint32_t count, DnNow now)
 {
 	DnRelease *current = dn_service_current(service);
-	g_autoptr(GArray) seats = dn_rollout_seats(core, service, current);
+
+	/* No host would take them. */
+	if (is_expired(service, now))
+		return 0;
+	g_autoptr(GArray) before = dn_seats_new(core, service, current);
+	g_autoptr(GArray) seats = g_array_copy(before);
 	uint32_t placed = dn_placement_add((DnSeat *)(void *)seats->data, seats->len, count);
 
 	for (guint i = 0; i < seats->len; i++) {
 		const DnSeat *seat = &g_array_index(seats, DnSeat, i);
 
-		dn_release_share(current, seat->host)->running = seat->running;
+		dn_release_share(current, seat->host)->running +=
+			seat->running - g_array_index(before, DnSeat, i).running;
 	}
 	return placed;
 }
 
+/* The best share to take a node from, as far as it was looked. */
+typedef struct {
+	DnShare *share;
+	bool unready;
+	uint32_t load;
+} Victim;
+
+static void consider(const DnService *service, DnRelease *release, const DnHost *host,
+		     uint32_t load, bool only_unready, Victim *best)
+{
+	DnShare *share = g_hash_table_lookup(release->shares, host->name);
+
+	if (share == NULL || share->running == 0)
+		return;
+	bool unready = dn_host_ready(service, release, host) < share->running;
+	if (only_unready && !unready)
+		return;
+	if (best->share == NULL || (unready && !best->unready) ||
+	    (unready == best->unready && load > best->load))
+		*best = (Victim){.share = share, .unready = unready, .load = load};
+}
+
 /*
- * Take one node of an older epoch from a host, rather one that is not ready, rather from the host
- * that carries most. Hosts that do not answer keep theirs: nobody knows what still serves there.
+ * Take one node from a host, of the epochs that stay or of the others, rather one that is not
+ * ready, rather from the host that carries most. Hosts that do not answer keep theirs: nobody knows
+ * what still serves there.
  */
-static bool lower_one(const DnFleetCore *core, DnService *service, bool only_unready)
+static bool lower_one(const DnFleetCore *core, DnService *service, bool staying, bool only_unready)
 {
 	g_autoptr(GList) names = dn_state_sorted(core->hosts);
-	DnShare *best = NULL;
-	bool best_unready = false;
-	uint32_t best_load = 0;
+	Victim best = {0};
 
 	for (GList *at = names; at != NULL; at = at->next) {
 		const DnHost *host = dn_state_host(core, at->data);
@@ -113,51 +119,45 @@ static bool lower_one(const DnFleetCore *core, DnService *service, bool only_unr
 		for (guint i = 0; i < service->releases->len; i++)
 			load += dn_release_running_on(g_ptr_array_index(service->releases, i),
 						      host->name);
-		for (guint i = 1; i < service->releases->len; i++) {
-			DnRelease *old = g_ptr_array_index(service->releases, i);
-			DnShare *share = g_hash_table_lookup(old->shares, host->name);
+		for (guint i = 0; i < service->releases->len; i++) {
+			DnRelease *release = g_ptr_array_index(service->releases, i);
 
-			if (share == NULL || share->running == 0)
-				continue;
-			bool unready = dn_host_ready(host, old->declaration->manifest->digest) <
-				       share->running;
-			if (only_unready && !unready)
-				continue;
-			if (best == NULL || (unready && !best_unready) ||
-			    (unready == best_unready && load > best_load)) {
-				best = share;
-				best_unready = unready;
-				best_load = load;
-			}
+			if (dn_service_keeps(service, release) == staying)
+				consider(service, release, host, load, only_unready, &best);
 		}
 	}
-	if (best == NULL)
+	if (best.share == NULL)
 		return false;
-	best->running--;
+	best.share->running--;
 	return true;
 }
 
 /* One move of a roll. False when nothing can be done until hosts report something new. */
-static bool move(const DnFleetCore *core, DnService *service)
+static bool move(const DnFleetCore *core, DnService *service, DnNow now)
 {
 	Tally tally = tally_up(core, service);
 	uint32_t given = tally.given_new + tally.given_old;
 	uint32_t limit = tally.want + tally.surge;
 
 	if (tally.given_new < tally.want && given < limit &&
-	    raise_by(core, service, MIN(tally.want - tally.given_new, limit - given)) > 0)
+	    raise_by(core, service, MIN(tally.want - tally.given_new, limit - given), now) > 0)
 		return true;
+	bool enough = tally.ready_new + tally.ready_old > tally.want;
+	/* Fewer are wanted than there were. */
+	if (tally.given_new > tally.want)
+		return lower_one(core, service, true, !enough);
 	if (tally.given_old == 0)
 		return false;
-	if (tally.ready_new + tally.ready_old > tally.want)
-		return lower_one(core, service, false);
+	if (enough)
+		return lower_one(core, service, false, false);
 	/* Old nodes that will never be ready again may hold the room that the new ones need. */
-	if (tally.ready_new == tally.given_new && given >= limit)
-		return lower_one(core, service, true);
+	if (tally.ready_new == tally.given_new && given >= limit && !is_expired(service, now))
+		return lower_one(core, service, false, true);
 	return false;
 }
 
-static uint32_t count(const DnHost *host, const char *digest, DnRole role)
+static uint32_t count(const DnService *service, const DnRelease *release, const DnHost *host,
+		      DnRole role)
 {
 	GHashTableIter iter;
 	gpointer value;
@@ -168,7 +168,8 @@ static uint32_t count(const DnHost *host, const char *digest, DnRole role)
 		const DnNodeRecord *node = value;
 
 		if (node->role == role && dn_lifecycle_is_live(node->state) &&
-		    node->state != DN_NODE_DRAINING && g_strcmp0(node->digest, digest) == 0)
+		    node->state != DN_NODE_DRAINING &&
+		    dn_release_covers(service, release, host->name, node->digest))
 			found++;
 	}
 	return found;
@@ -180,13 +181,14 @@ bool dn_rollout_ask_for_less(DnService *service, guint first, const DnHost *host
 
 	for (guint i = first; i < service->releases->len; i++) {
 		const DnRelease *release = g_ptr_array_index(service->releases, i);
-		const char *digest = release->declaration->manifest->digest;
 		DnShare *share = g_hash_table_lookup(release->shares, host->name);
 
 		if (share == NULL)
 			continue;
-		uint32_t running = MIN(share->running, count(host, digest, DN_ROLE_ACTIVE));
-		uint32_t standby = MIN(share->standby, count(host, digest, DN_ROLE_STANDBY));
+		uint32_t running =
+			MIN(share->running, count(service, release, host, DN_ROLE_ACTIVE));
+		uint32_t standby =
+			MIN(share->standby, count(service, release, host, DN_ROLE_STANDBY));
 		changed |= running != share->running || standby != share->standby;
 		share->running = running;
 		share->standby = standby;
@@ -196,9 +198,10 @@ bool dn_rollout_ask_for_less(DnService *service, guint first, const DnHost *host
 
 /*
  * Quarantined nodes keep their slots, so a host may have been given more than it can carry by now.
- * What it has no node for is asked of others; its standbys have made room before.
+ * What it has no node for is asked of others, if any may take it; its standbys have made room
+ * before.
  */
-static bool shed(const DnFleetCore *core, DnService *service)
+static bool shed(const DnFleetCore *core, DnService *service, DnNow now)
 {
 	g_autoptr(GList) names = dn_state_sorted(core->hosts);
 	bool changed = false;
@@ -209,11 +212,11 @@ static bool shed(const DnFleetCore *core, DnService *service)
 
 		for (guint i = service->releases->len; over > 0 && i-- > 0;) {
 			const DnRelease *release = g_ptr_array_index(service->releases, i);
-			const char *digest = release->declaration->manifest->digest;
 			DnShare *share = g_hash_table_lookup(release->shares, host->name);
-			uint32_t has = count(host, digest, DN_ROLE_ACTIVE);
+			uint32_t has = count(service, release, host, DN_ROLE_ACTIVE);
 
-			if (share == NULL || share->standby > 0 || share->running <= has)
+			if (share == NULL || share->standby > 0 || share->running <= has ||
+			    (i == 0 && is_expired(service, now)))
 				continue;
 			uint32_t less = (uint32_t)MIN(over, (int64_t)(share->running - has));
 			share->running -= less;
@@ -228,14 +231,18 @@ void dn_rollout_begin(DnService *service, DnNow now)
 {
 	uint32_t given_old = 0;
 
-	for (guint i = 1; i < service->releases->len; i++)
-		given_old += dn_release_running(g_ptr_array_index(service->releases, i));
+	for (guint i = 1; i < service->releases->len; i++) {
+		const DnRelease *old = g_ptr_array_index(service->releases, i);
+
+		if (!dn_service_keeps(service, old))
+			given_old += dn_release_running(old);
+	}
 	g_clear_pointer(&service->roll_error, g_free);
 	service->rolling = given_old > 0;
 	service->roll_best = 0;
 	service->roll_progress_ns = now.monotonic_ns;
 	service->roll_started_ns = service->rolling ? now.realtime_ns : 0;
-	service->told_no_room = false;
+	service->told_no_room = service->told_expired = false;
 }
 
 /* Take back new nodes that did not get ready, as far as replicas stay asked for. */
@@ -249,9 +256,7 @@ static void take_back(const DnFleetCore *core, DnService *service, const Tally *
 	for (GList *at = names; at != NULL && surplus > 0; at = at->next) {
 		DnShare *share = g_hash_table_lookup(current->shares, at->data);
 		const DnHost *host = dn_state_host(core, at->data);
-		uint32_t ready =
-			host == NULL ? 0
-				     : dn_host_ready(host, current->declaration->manifest->digest);
+		uint32_t ready = host == NULL ? 0 : dn_host_ready(service, current, host);
 		uint32_t unready = share->running > ready ? share->running - ready : 0;
 		uint32_t cut = MIN(unready, surplus);
 
@@ -265,13 +270,19 @@ static void halt(const DnFleetCore *core, DnService *service, const Tally *tally
 {
 	const DnManifest *manifest = dn_service_current(service)->declaration->manifest;
 
+	g_autofree char *until = dn_clock_format(manifest->valid_until_ns);
+	g_autofree char *why =
+		is_expired(service, now)
+			? g_strdup_printf(", since it was valid until %s", until)
+			: g_strdup_printf(" within %u ms", manifest->roll_deadline_ms);
+
 	service->rolling = false;
-	service->roll_error = g_strdup_printf("%u of %u nodes of epoch %" G_GUINT64_FORMAT
-					      " got ready and none within %u ms; the "
-					      "old ones go on serving; see dnode nodes %s and "
-					      "dnode logs, then apply the next epoch",
-					      tally->ready_new, tally->want, manifest->epoch,
-					      manifest->roll_deadline_ms, service->name);
+	service->roll_error =
+		g_strdup_printf("%u of %u nodes of epoch %" G_GUINT64_FORMAT
+				" got ready and none%s; the old ones go on serving; "
+				"see dnode nodes %s and dnode logs, then apply the "
+				"next epoch",
+				tally->ready_new, tally->want, manifest->epoch, why, service->name);
 	take_back(core, service, tally);
 	dn_acts_event(acts, now.realtime_ns, "roll.stopped", "critical", "%s: %s", service->name,
 		      service->roll_error)
@@ -326,7 +337,7 @@ static bool clear_shares(DnService *service)
 }
 
 /* The oldest epoch that still runs on a host keeps the standbys there. */
-static bool share_standbys(const DnFleetCore *core, DnService *service)
+static bool share_standbys(const DnFleetCore *core, DnService *service, DnNow now)
 {
 	g_autoptr(GList) names = dn_state_sorted(core->hosts);
 	bool changed = false;
@@ -350,7 +361,8 @@ static bool share_standbys(const DnFleetCore *core, DnService *service)
 				wanted = (uint32_t)CLAMP(
 					room, 0, (int64_t)release->declaration->manifest->standby);
 				/* Agents take no new nodes of an epoch that is not the last. */
-				if (i > 0 || host->cordoned)
+				if (i > 0 || !dn_host_takes(host, release) ||
+				    is_expired(service, now))
 					wanted = MIN(wanted, share->standby);
 				given = true;
 			}
@@ -377,23 +389,75 @@ static bool drop_unused(DnService *service)
 	return changed;
 }
 
-static void tell_no_room(const DnFleetCore *core, DnService *service, DnNow now, DnActs *acts)
+static void tell_expired(DnService *service, const Tally *tally, DnNow now, DnActs *acts)
+{
+	const DnManifest *manifest = dn_service_current(service)->declaration->manifest;
+	g_autofree char *until = dn_clock_format(manifest->valid_until_ns);
+
+	dn_acts_event(acts, now.realtime_ns, "service.expired", "warning",
+		      "%s: %u of %u nodes are asked for and no more: epoch %" G_GUINT64_FORMAT
+		      " was valid until %s; apply a new epoch",
+		      service->name, tally->given_new, tally->want, manifest->epoch, until)
+		->service = g_strdup(service->name);
+}
+
+/* Once, until there are enough of them, or for the other reason. */
+static void tell_missing(const DnFleetCore *core, DnService *service, DnNow now, DnActs *acts)
 {
 	Tally tally = tally_up(core, service);
+	bool expired = is_expired(service, now);
+	bool *told = expired ? &service->told_expired : &service->told_no_room;
 
 	if (service->rolling || service->roll_error != NULL || tally.given_new >= tally.want) {
-		service->told_no_room = false;
+		service->told_no_room = service->told_expired = false;
 		return;
 	}
-	if (service->told_no_room)
+	if (*told)
 		return;
-	service->told_no_room = true;
+	*told = true;
+	if (expired) {
+		tell_expired(service, &tally, now, acts);
+		return;
+	}
 	dn_acts_event(
 		acts, now.realtime_ns, "service.no-room", "warning",
 		"%s: only %u of %u nodes found a host with a free slot; enrol a host or lower "
 		"replicas",
 		service->name, tally.given_new, tally.want)
 		->service = g_strdup(service->name);
+}
+
+/*
+ * What the current manifest would make alike stays: a host that has accepted it has those nodes
+ * under it from here on. One that has not, or never will, keeps them under the earlier one.
+ */
+static bool bring_over(const DnFleetCore *core, DnService *service)
+{
+	DnRelease *current = dn_service_current(service);
+	const char *digest = current->declaration->manifest->digest;
+	bool changed = false;
+
+	for (guint i = 1; i < service->releases->len; i++) {
+		const DnRelease *earlier = g_ptr_array_index(service->releases, i);
+		g_autoptr(GPtrArray) shares = dn_release_shares(earlier);
+
+		if (!dn_service_keeps(service, earlier))
+			continue;
+		for (guint j = 0; j < shares->len; j++) {
+			const DnShare *share = g_ptr_array_index(shares, j);
+			const DnHost *host = dn_state_host(core, share->host);
+
+			if (host == NULL || GPOINTER_TO_INT(g_hash_table_lookup(
+						    host->manifests, digest)) != DN_HELD_ACCEPTED)
+				continue;
+			DnShare *mine = dn_release_share(current, share->host);
+			mine->running += share->running;
+			mine->standby += share->standby;
+			g_hash_table_remove(earlier->shares, share->host);
+			changed = true;
+		}
+	}
+	return changed;
 }
 
 bool dn_rollout_step(DnFleetCore *core, DnService *service, DnNow now, DnActs *acts)
@@ -404,15 +468,16 @@ bool dn_rollout_step(DnFleetCore *core, DnService *service, DnNow now, DnActs *a
 		changed = clear_shares(service);
 		return drop_unused(service) || changed;
 	}
-	changed = shed(core, service);
+	changed = bring_over(core, service);
+	changed |= shed(core, service, now);
 	if (service->roll_error == NULL)
-		while (move(core, service))
+		while (move(core, service, now))
 			changed = true;
 	if (changed)
 		service->roll_progress_ns = now.monotonic_ns;
 	changed |= judge(core, service, now, acts);
-	changed |= share_standbys(core, service);
+	changed |= share_standbys(core, service, now);
 	changed |= drop_unused(service);
-	tell_no_room(core, service, now, acts);
+	tell_missing(core, service, now, acts);
 	return changed;
 }

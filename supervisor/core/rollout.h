@@ -18,11 +18,8 @@ void dn_rollout_begin(DnService *service, DnNow now);
 bool dn_rollout_step(DnFleetCore *core, DnService *service, DnNow now, DnActs *acts);
 
 /*
- * An agent makes no new nodes of an epoch that is not the last it accepted. Lower what is asked of
+ * An agent makes no new nodes of an epoch that is not the last it accepted, or has expired. Lower
+ * what is asked of
  * @host, of the releases from @first on, to what it has. True when that changed anything.
  */
 bool dn_rollout_ask_for_less(DnService *service, guint first, const DnHost *host);
-
-/* Hosts that may get new nodes of @release, as seats; free with g_array_unref(). */
-GArray *dn_rollout_seats(const DnFleetCore *core, const DnService *service,
-			 const DnRelease *release);

@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "core/lifecycle.h"
+#include "core/sweep.h"
+
+enum { FORMER_LIMIT = 64 };
 
 static void free_share(gpointer share)
 {
@@ -16,6 +19,7 @@ static void free_release(gpointer data)
 
 	dn_declaration_free(release->declaration);
 	g_hash_table_unref(release->shares);
+	g_ptr_array_unref(release->former);
 	g_free(release);
 }
 
@@ -54,12 +58,14 @@ static void free_host(gpointer data)
 	g_free(host->version);
 	g_free(host->kernel);
 	g_free(host->routes_sent);
+	g_free(host->suspect);
 	g_free(host->spool);
 	g_hash_table_unref(host->capabilities);
 	g_hash_table_unref(host->epochs);
 	g_hash_table_unref(host->nodes);
 	g_hash_table_unref(host->told);
 	g_hash_table_unref(host->manifests);
+	g_hash_table_unref(host->complaints);
 	g_free(host);
 }
 
@@ -71,6 +77,16 @@ static void free_token(gpointer token)
 static void free_incident(gpointer incident)
 {
 	dn_incident_free(incident);
+}
+
+static void free_past(gpointer data)
+{
+	DnPast *past = data;
+
+	g_free(past->id);
+	g_free(past->host);
+	g_free(past->node);
+	g_free(past);
 }
 
 static void free_pending(gpointer data)
@@ -127,9 +143,11 @@ DnFleetCore *dn_fleet_core_new(const DnCluster *cluster, GError **error)
 	self->hosts = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_host);
 	self->tokens = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_token);
 	self->incidents = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_incident);
+	self->past = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_past);
 	self->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, free_pending);
 	self->cut = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	self->stamps = g_ptr_array_new_with_free_func(free_stamp);
+	self->sweeps = dn_sweeps_new();
 	return self;
 }
 
@@ -141,9 +159,11 @@ void dn_fleet_core_free(DnFleetCore *self)
 	g_hash_table_unref(self->hosts);
 	g_hash_table_unref(self->tokens);
 	g_hash_table_unref(self->incidents);
+	g_hash_table_unref(self->past);
 	g_hash_table_unref(self->pending);
 	g_hash_table_unref(self->cut);
 	g_ptr_array_unref(self->stamps);
+	g_hash_table_unref(self->sweeps);
 	g_free(self);
 }
 
@@ -166,6 +186,7 @@ DnHost *dn_state_add_host(DnFleetCore *core, const DnHostRecord *record, DnRange
 	host->cidr = g_strdup(record->cidr);
 	host->address = g_strdup(record->address);
 	host->cordoned = record->cordoned;
+	host->suspect = g_strdup(record->suspect);
 	host->spool = g_strdup(record->spool);
 	host->stored = record->stored;
 	host->range = range;
@@ -174,6 +195,7 @@ DnHost *dn_state_add_host(DnFleetCore *core, const DnHostRecord *record, DnRange
 	host->nodes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_node);
 	host->told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_told);
 	host->manifests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	host->complaints = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	g_hash_table_insert(core->hosts, host->name, host);
 	return host;
 }
@@ -207,6 +229,7 @@ DnRelease *dn_release_new(const DnDeclaration *declaration)
 
 	release->declaration = dn_declaration_copy(declaration);
 	release->shares = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_share);
+	release->former = g_ptr_array_new_with_free_func(g_free);
 	return release;
 }
 
@@ -226,6 +249,57 @@ DnRelease *dn_service_release(const DnService *service, const char *digest)
 			return release;
 	}
 	return NULL;
+}
+
+bool dn_service_keeps(const DnService *service, const DnRelease *release)
+{
+	const DnRelease *current = dn_service_current(service);
+
+	return release == current || dn_manifest_makes_same_nodes(release->declaration->manifest,
+								  current->declaration->manifest);
+}
+
+static void remember(DnRelease *release, const char *digest)
+{
+	if (g_ptr_array_find_with_equal_func(release->former, digest, g_str_equal, NULL))
+		return;
+	g_ptr_array_add(release->former, g_strdup(digest));
+	/* Only a host that has been away since then still calls its nodes so. */
+	if (release->former->len > FORMER_LIMIT)
+		g_ptr_array_remove_index(release->former, 0);
+}
+
+void dn_release_inherit(DnRelease *release, const DnRelease *earlier)
+{
+	for (guint i = 0; i < earlier->former->len; i++)
+		remember(release, g_ptr_array_index(earlier->former, i));
+	remember(release, earlier->declaration->manifest->digest);
+}
+
+static bool names(const DnRelease *release, const char *digest)
+{
+	return g_str_equal(release->declaration->manifest->digest, digest) ||
+	       g_ptr_array_find_with_equal_func(release->former, digest, g_str_equal, NULL);
+}
+
+bool dn_release_covers(const DnService *service, const DnRelease *release, const char *host,
+		       const char *digest)
+{
+	if (digest == NULL || !names(release, digest))
+		return false;
+	if (g_str_equal(release->declaration->manifest->digest, digest))
+		return true;
+	/* A host that has not accepted the later one yet has them under an earlier one. */
+	for (guint i = service->releases->len; i-- > 0;) {
+		const DnRelease *earlier = g_ptr_array_index(service->releases, i);
+		const DnShare *share = g_hash_table_lookup(earlier->shares, host);
+
+		if (earlier == release)
+			break;
+		if (share != NULL && share->running + share->standby > 0 && names(earlier, digest))
+			return false;
+	}
+	return true;
 }
 
 DnShare *dn_release_share(DnRelease *release, const char *host)
@@ -277,6 +351,8 @@ void dn_host_forget_told(DnHost *host)
 {
 	g_hash_table_remove_all(host->told);
 	g_hash_table_remove_all(host->manifests);
+	host->asked_bytes = 0;
+	host->asked_waits = false;
 	g_clear_pointer(&host->routes_sent, g_free);
 }
 
@@ -296,7 +372,20 @@ bool dn_node_serves(const DnNodeRecord *node)
 	return node->state == DN_NODE_READY && node->healthy;
 }
 
-uint32_t dn_host_ready(const DnHost *host, const char *digest)
+bool dn_host_is_outside(const DnHost *host, const DnService *service)
+{
+	const char *digest = dn_service_current(service)->declaration->manifest->digest;
+
+	return host->reported && !g_hash_table_contains(host->epochs, service->name) &&
+	       GPOINTER_TO_INT(g_hash_table_lookup(host->manifests, digest)) == DN_HELD_REFUSED;
+}
+
+bool dn_host_takes_new(const DnHost *host)
+{
+	return !host->cordoned && host->suspect == NULL;
+}
+
+uint32_t dn_host_ready(const DnService *service, const DnRelease *release, const DnHost *host)
 {
 	GHashTableIter iter;
 	gpointer value;
@@ -308,7 +397,9 @@ uint32_t dn_host_ready(const DnHost *host, const char *digest)
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		const DnNodeRecord *node = value;
 
-		if (dn_node_serves(node) && g_strcmp0(node->digest, digest) == 0)
+		/* One that is isolated serves too, for want of a better one. */
+		if (dn_node_serves(node) && node->incident == NULL &&
+		    dn_release_covers(service, release, host->name, node->digest))
 			count++;
 	}
 	return count;

@@ -15,6 +15,8 @@
 typedef struct {
 	DnDeclaration *declaration; /* owned */
 	GHashTable *shares;         /* char * host → DnShare *; no row: nothing */
+	/* char *: digests of earlier manifests whose nodes go on as this one's, oldest first */
+	GPtrArray *former;
 } DnRelease;
 
 typedef struct {
@@ -26,8 +28,8 @@ typedef struct {
 	uint64_t roll_progress_ns; /* CLOCK_MONOTONIC of the last step forward */
 	uint32_t roll_best;        /* most nodes of the current epoch that were ready */
 	char *roll_error;
-	int shown_state;   /* DnServiceState that the last event spoke of, -1: none */
-	bool told_no_room; /* the event was sent */
+	int shown_state;                 /* DnServiceState that the last event spoke of, -1: none */
+	bool told_no_room, told_expired; /* the event was sent */
 	DnBudget drills;
 	bool touched; /* something about it changed in this step */
 } DnService;
@@ -50,7 +52,9 @@ typedef struct {
 	DnRange range;
 	char *address; /* or NULL */
 	bool connected, reported, lost;
+	bool known;            /* it has enrolled or reported since this supervisor started */
 	bool cordoned;         /* by a person: no new node is placed here */
+	char *suspect;         /* why it is not trusted with new nodes, until a person says so */
 	char *spool;           /* name of its spool of facts, or NULL */
 	uint64_t stored;       /* number of the last fact of it that was taken */
 	uint64_t seen_ns;      /* CLOCK_MONOTONIC */
@@ -58,24 +62,34 @@ typedef struct {
 	char *version, *kernel;
 	GHashTable *capabilities;
 	uint32_t slots;
-	GHashTable *epochs;    /* char * → uint64_t *: what it reported */
+	GHashTable *epochs;    /* char * → uint64_t *: what it reported, and accepted since */
 	GHashTable *nodes;     /* char * id → DnNodeRecord * */
 	GHashTable *told;      /* char * service → DnTold * */
 	GHashTable *manifests; /* char * digest → DnHeld */
+	uint64_t asked_bytes;  /* of manifests that it was sent and has not answered */
+	bool asked_waits;      /* more are to come when it has answered some */
 	char *routes_sent;     /* what ROUTES last said, or NULL */
 	uint64_t routes_retry_ns;
-	DnBucket events;  /* that it may still send */
-	DnBucket changes; /* of its nodes that people may still hear of */
+	GHashTable *complaints; /* char * → uint64_t *: what it refused, when people last heard */
+	DnBucket events;        /* that it may still send */
+	DnBucket changes;       /* of its nodes that people may still hear of */
+	DnBucket sweeps;        /* of other hosts, for the incidents that it tells of */
 	bool events_dropped, changes_dropped;
 	uint64_t troubles_ns[DN_TROUBLE_N]; /* when people heard of each; 0: never */
 } DnHost;
+
+/* What is left in memory of an incident that only the store has. */
+typedef struct {
+	char *id, *host, *node;
+	uint64_t event_time_ns;
+} DnPast;
 
 /* An order of the core's own that has not been answered. */
 typedef struct {
 	char *host;
 	DnOrderKind kind;
-	char *subject; /* service or digest */
-	uint64_t revision;
+	char *subject;     /* service or digest */
+	uint64_t revision; /* of an assignment; of a manifest: its bytes */
 } DnPending;
 
 /* "Tell @host when all others have dropped @node": DN_STAGE_LB_OUT_ALL. */
@@ -95,7 +109,9 @@ struct DnFleetCore {
 	GHashTable *incidents; /* char * id → DnIncident * */
 	GHashTable *pending;   /* uint64_t * tag → DnPending * */
 	GPtrArray *stamps;     /* of DnStampWait */
-	GHashTable *cut;       /* set of char *: nodes that an incident in force names */
+	GHashTable *sweeps;    /* sweep.c: those under way, by incident */
+	GHashTable *past; /* char * id → DnPast *: destroyed, and not in incidents any more */
+	GHashTable *cut;  /* set of char *: nodes that an incident in force names */
 	uint64_t last_tag;
 	uint64_t last_revision;
 	uint64_t started_ns;                /* CLOCK_MONOTONIC of the first step; 0: none yet */
@@ -112,6 +128,13 @@ GList *dn_state_sorted(GHashTable *table);
 DnRelease *dn_release_new(const DnDeclaration *declaration);
 DnRelease *dn_service_current(const DnService *service);
 DnRelease *dn_service_release(const DnService *service, const char *digest);
+/* The current one, or one whose nodes the current one would make alike: they stay. */
+bool dn_service_keeps(const DnService *service, const DnRelease *release);
+/* Nodes of @earlier, and of those it took over itself, may go on as @release's. */
+void dn_release_inherit(DnRelease *release, const DnRelease *earlier);
+/* Whether a node of @digest on @host is one of @release's. */
+bool dn_release_covers(const DnService *service, const DnRelease *release, const char *host,
+		       const char *digest);
 /* The share of @host, made when there is none. */
 DnShare *dn_release_share(DnRelease *release, const char *host);
 uint32_t dn_release_running(const DnRelease *release);
@@ -124,8 +147,15 @@ void dn_host_forget_told(DnHost *host);
 DnTold *dn_host_told(DnHost *host, const char *service);
 /* In its host's balancer: a node that is ready but unhealthy is not. */
 bool dn_node_serves(const DnNodeRecord *node);
-/* Nodes of @digest that serve on @host; none while the host is lost. */
-uint32_t dn_host_ready(const DnHost *host, const char *digest);
+/*
+ * It has refused the manifest of @service and accepted none before: it takes no share of it, not
+ * even one of no nodes, and balances none.
+ */
+bool dn_host_is_outside(const DnHost *host, const DnService *service);
+/* May new nodes be placed on it? */
+bool dn_host_takes_new(const DnHost *host);
+/* Clean nodes of @release that serve on @host; none while the host is lost. */
+uint32_t dn_host_ready(const DnService *service, const DnRelease *release, const DnHost *host);
 /* The part of @assign for @digest, or NULL. */
 const DnPart *dn_state_part(const DnAssign *assign, const char *digest);
 /* Whether @host names any node of @digest. */

@@ -19,6 +19,7 @@ static const char *const host_names[] = {
 	[DN_HOST_NEW] = "new",
 	[DN_HOST_UP] = "up",
 	[DN_HOST_LOST] = "lost",
+	[DN_HOST_SUSPECT] = "suspect",
 };
 _Static_assert(G_N_ELEMENTS(host_names) == DN_HOST_N_STATES, "every state needs a name");
 
@@ -53,6 +54,7 @@ void dn_host_view_free(DnHostView *self)
 	g_free(self->name);
 	g_free(self->cidr);
 	g_free(self->address);
+	g_free(self->suspect);
 	g_free(self->version);
 	g_free(self->kernel);
 	g_clear_pointer(&self->capabilities, g_hash_table_unref);
@@ -83,14 +85,16 @@ typedef struct {
 	uint32_t ready, ready_current, standby, left;
 } Count;
 
-static void count_node(const DnNodeRecord *node, const char *current, Count *count)
+static void count_node(const DnNodeRecord *node, bool is_current, Count *count)
 {
 	switch (node->state) {
 	case DN_NODE_READY:
 		count->left++;
+		/* What is isolated serves, and is no node that anybody wants. */
+		if (node->incident != NULL)
+			break;
 		count->ready += node->healthy ? 1 : 0;
-		if (node->healthy && g_strcmp0(node->digest, current) == 0)
-			count->ready_current++;
+		count->ready_current += node->healthy && is_current ? 1 : 0;
 		break;
 	case DN_NODE_STANDBY:
 	case DN_NODE_CREATED:
@@ -113,23 +117,35 @@ static void count_node(const DnNodeRecord *node, const char *current, Count *cou
 	}
 }
 
+static void count_host(const DnFleetCore *core, const DnService *service, const DnHost *host,
+		       Count *count)
+{
+	const DnRelease *current = dn_service_current(service);
+	GHashTableIter iter;
+	gpointer value;
+
+	g_hash_table_iter_init(&iter, host->nodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnNodeRecord *node = value;
+
+		if (g_strcmp0(node->service, service->name) == 0 &&
+		    !dn_response_is_cut(core, node->id))
+			count_node(node,
+				   dn_release_covers(service, current, host->name, node->digest),
+				   count);
+	}
+}
+
 static Count count_nodes(const DnFleetCore *core, const DnService *service)
 {
-	const char *current = dn_service_current(service)->declaration->manifest->digest;
-	GHashTableIter hosts, nodes;
-	gpointer host, node;
+	GHashTableIter hosts;
+	gpointer host;
 	Count count = {0};
 
 	g_hash_table_iter_init(&hosts, core->hosts);
-	while (g_hash_table_iter_next(&hosts, NULL, &host)) {
-		if (((const DnHost *)host)->lost)
-			continue;
-		g_hash_table_iter_init(&nodes, ((const DnHost *)host)->nodes);
-		while (g_hash_table_iter_next(&nodes, NULL, &node))
-			if (g_strcmp0(((const DnNodeRecord *)node)->service, service->name) == 0 &&
-			    !dn_response_is_cut(core, ((const DnNodeRecord *)node)->id))
-				count_node(node, current, &count);
-	}
+	while (g_hash_table_iter_next(&hosts, NULL, &host))
+		if (!((const DnHost *)host)->lost)
+			count_host(core, service, host, &count);
 	return count;
 }
 
@@ -158,16 +174,33 @@ static unsigned count_quarantined(const DnHost *host)
 	return count;
 }
 
+static unsigned count_isolated(const DnHost *host, const char *service)
+{
+	GHashTableIter iter;
+	gpointer value;
+	unsigned count = 0;
+
+	g_hash_table_iter_init(&iter, host->nodes);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnNodeRecord *node = value;
+
+		count += node->state == DN_NODE_READY && node->incident != NULL &&
+			 g_strcmp0(node->service, service) == 0;
+	}
+	return count;
+}
+
 /* "h1 has 1 of 2 ready; it holds 4 quarantined nodes" for hosts that owe nodes of @service. */
 static void explain_host(const DnHost *host, const DnService *service, GString *text)
 {
 	unsigned wanted = 0, ready = 0, quarantined = count_quarantined(host);
+	unsigned isolated = count_isolated(host, service->name);
 
 	for (guint i = 0; i < service->releases->len; i++) {
 		const DnRelease *release = g_ptr_array_index(service->releases, i);
 
 		wanted += dn_release_running_on(release, host->name);
-		ready += dn_host_ready(host, release->declaration->manifest->digest);
+		ready += dn_host_ready(service, release, host);
 	}
 	if (ready >= wanted)
 		return;
@@ -175,6 +208,8 @@ static void explain_host(const DnHost *host, const DnService *service, GString *
 			       host->name, ready, wanted);
 	if (host->lost)
 		g_string_append(text, " and does not answer");
+	if (isolated > 0)
+		g_string_append_printf(text, " and serves from %u isolated", isolated);
 	if (quarantined > 0)
 		g_string_append_printf(text, " and holds %u quarantined", quarantined);
 }
@@ -237,6 +272,8 @@ static DnHostState host_state(const DnHost *host)
 {
 	if (host->lost)
 		return DN_HOST_LOST;
+	if (host->suspect != NULL)
+		return DN_HOST_SUSPECT;
 	return host->reported ? DN_HOST_UP : DN_HOST_NEW;
 }
 
@@ -251,6 +288,7 @@ static DnHostView *view_host(const DnFleetCore *core, const DnHost *host)
 	view->address = g_strdup(host->address);
 	view->state = host_state(host);
 	view->cordoned = host->cordoned;
+	view->suspect = g_strdup(host->suspect);
 	view->version = g_strdup(host->version);
 	view->kernel = g_strdup(host->kernel);
 	view->capabilities = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -342,6 +380,28 @@ GPtrArray *dn_fleet_core_incidents(const DnFleetCore *self, const char *service,
 	return all;
 }
 
+unsigned dn_fleet_core_past_incidents(const DnFleetCore *self, const char *service,
+				      const char *node)
+{
+	g_autofree char *of_service = service == NULL ? NULL : g_strconcat(service, "-", NULL);
+	GHashTableIter iter;
+	gpointer value;
+	unsigned count = 0;
+
+	g_hash_table_iter_init(&iter, self->past);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnPast *past = value;
+		/* SERVICE-xxxxxxxx */
+		bool is_of = of_service == NULL ||
+			     (g_str_has_prefix(past->node, of_service) &&
+			      strchr(past->node + strlen(of_service), '-') == NULL);
+
+		if (is_of && (node == NULL || g_str_equal(past->node, node)))
+			count++;
+	}
+	return count;
+}
+
 bool dn_fleet_core_has_node(const DnFleetCore *self, const char *id)
 {
 	DnNodeRecord *record = NULL;
@@ -349,77 +409,16 @@ bool dn_fleet_core_has_node(const DnFleetCore *self, const char *id)
 	return dn_state_host_of_node(self, id, &record) != NULL;
 }
 
-/* ---- records ---- */
-
-const DnIncident *dn_fleet_core_incident(const DnFleetCore *self, const char *id)
+const char *dn_fleet_core_silent_host(const DnFleetCore *self)
 {
-	return g_hash_table_lookup(self->incidents, id);
-}
+	g_autoptr(GList) names = dn_state_sorted(self->hosts);
 
-void dn_fleet_core_restore_incident(DnFleetCore *self, const DnIncident *incident)
-{
-	DnIncident *copy = dn_incident_copy(incident);
+	for (GList *at = names; at != NULL; at = at->next) {
+		const DnHost *host = dn_state_host(self, at->data);
 
-	g_hash_table_replace(self->incidents, copy->id, copy);
-	dn_response_recount(self);
-}
-
-DnServiceRecord *dn_fleet_core_service_record(const DnFleetCore *self, const char *name)
-{
-	const DnService *service = dn_state_service(self, name);
-
-	if (service == NULL)
-		return NULL;
-	DnServiceRecord *record = dn_service_record_new(service->name, service->vip);
-	for (guint i = 0; i < service->releases->len; i++) {
-		const DnRelease *release = g_ptr_array_index(service->releases, i);
-		g_autoptr(GPtrArray) shares = dn_release_shares(release);
-
-		dn_service_record_add(record, release->declaration, shares);
+		/* One that has just enrolled, or connects again, is not the question. */
+		if (!host->known)
+			return host->name;
 	}
-	record->rolling = service->rolling;
-	record->roll_started_ns = service->roll_started_ns;
-	record->roll_error = g_strdup(service->roll_error);
-	g_array_append_vals(record->drills, service->drills.spent->data,
-			    service->drills.spent->len);
-	return record;
-}
-
-bool dn_fleet_core_restore_service(DnFleetCore *self, const DnServiceRecord *record, GError **error)
-{
-	uint32_t vip = 0;
-
-	if (record->releases->len == 0 || !dn_address_parse(record->vip, &vip) ||
-	    !dn_range_contains(&self->vip_range, vip)) {
-		g_set_error(
-			error, DN_ERROR, DN_ERROR_CONFLICT,
-			"service %s has VIP %s, which is not in vip_cidr; cluster.yaml must keep "
-			"the range its services were given VIPs from",
-			record->name, record->vip);
-		return false;
-	}
-	DnService *service = dn_state_add_service(self, record->name, record->vip);
-	for (guint i = 0; i < record->releases->len; i++) {
-		const DnReleaseRecord *stored = g_ptr_array_index(record->releases, i);
-		DnRelease *release = dn_release_new(stored->declaration);
-
-		for (guint j = 0; j < stored->shares->len; j++) {
-			const DnShare *share = g_ptr_array_index(stored->shares, j);
-			DnShare *mine = dn_release_share(release, share->host);
-
-			mine->running = share->running;
-			mine->standby = share->standby;
-		}
-		g_ptr_array_add(service->releases, release);
-	}
-	service->rolling = record->rolling;
-	service->roll_started_ns = record->roll_started_ns;
-	service->roll_error = g_strdup(record->roll_error);
-	g_array_append_vals(service->drills.spent, record->drills->data, record->drills->len);
-	/* What people knew before the restart is no news. */
-	service->shown_state = dn_service_current(service)->declaration->manifest->removed
-				       ? DN_SERVICE_REMOVED
-				       : DN_SERVICE_RUNNING;
-	service->touched = true;
-	return true;
+	return NULL;
 }

@@ -33,7 +33,13 @@ typedef struct {
 void dn_service_view_free(DnServiceView *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnServiceView, dn_service_view_free)
 
-typedef enum { DN_HOST_NEW, DN_HOST_UP, DN_HOST_LOST, DN_HOST_N_STATES } DnHostState;
+typedef enum {
+	DN_HOST_NEW,
+	DN_HOST_UP,
+	DN_HOST_LOST,
+	DN_HOST_SUSPECT, /* up, and not trusted with new nodes: it reported tampering */
+	DN_HOST_N_STATES
+} DnHostState;
 
 const char *dn_host_state_name(DnHostState state);
 
@@ -42,6 +48,7 @@ typedef struct {
 	char *address; /* or NULL */
 	DnHostState state;
 	bool cordoned;            /* nothing new is placed there */
+	char *suspect;            /* nor there, and why; or NULL */
 	char *version, *kernel;   /* or NULL */
 	GHashTable *capabilities; /* char * → char * */
 	uint32_t nodes, incidents;
@@ -58,6 +65,14 @@ GPtrArray *dn_fleet_core_hosts(const DnFleetCore *self);                        
 /* @service may be NULL: all. Nodes of a lost host are shown as lost. */
 GPtrArray *dn_fleet_core_nodes(const DnFleetCore *self, const char *service);
 bool dn_fleet_core_has_node(const DnFleetCore *self, const char *id);
+/*
+ * A host that has told nothing of its nodes since this supervisor started, or NULL: what is not
+ * known may be there.
+ */
+const char *dn_fleet_core_silent_host(const DnFleetCore *self);
 /* @service and @node may be NULL: all. Newest first. */
 GPtrArray *dn_fleet_core_incidents(const DnFleetCore *self, const char *service,
 				   const char *node); /* of DnIncident */
+/* How many more there are of those, which are past and in the store alone. */
+unsigned dn_fleet_core_past_incidents(const DnFleetCore *self, const char *service,
+				      const char *node);

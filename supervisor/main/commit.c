@@ -16,49 +16,6 @@ typedef struct {
 	uint64_t tag;
 } Unsent;
 
-static void free_dispatch(gpointer dispatch)
-{
-	dn_dispatch_free(dispatch);
-}
-
-static void free_event(gpointer event)
-{
-	dn_event_free(event);
-}
-
-static void free_stored(gpointer data)
-{
-	DnStored *stored = data;
-
-	g_free(stored->spool);
-	g_free(stored);
-}
-
-DnBatch *dn_batch_new(DnSupervisor *supervisor)
-{
-	DnBatch *self = g_new0(DnBatch, 1);
-
-	self->supervisor = supervisor;
-	self->txn = dn_store_txn_new(supervisor->term);
-	self->dispatches = g_ptr_array_new_with_free_func(free_dispatch);
-	self->events = g_ptr_array_new_with_free_func(free_event);
-	self->waiters = g_array_new(FALSE, FALSE, sizeof(DnAfter));
-	self->stored = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_stored);
-	return self;
-}
-
-void dn_batch_free(DnBatch *self)
-{
-	if (self == NULL)
-		return;
-	dn_store_txn_free(self->txn);
-	g_ptr_array_unref(self->dispatches);
-	g_ptr_array_unref(self->events);
-	g_array_unref(self->waiters);
-	g_hash_table_unref(self->stored);
-	g_free(self);
-}
-
 DnNow dn_supervisor_now(void)
 {
 	return (DnNow){
@@ -86,6 +43,16 @@ static void free_unsent(gpointer data)
 	g_free(data);
 }
 
+static void answer_unsent(DnSupervisor *self, const DnDispatch *dispatch)
+{
+	Unsent *unsent = g_new0(Unsent, 1);
+
+	unsent->supervisor = self;
+	unsent->host = g_strdup(dispatch->host);
+	unsent->tag = dispatch->tag;
+	g_idle_add_full(G_PRIORITY_DEFAULT, on_unsent, unsent, free_unsent);
+}
+
 /* False: as if the host were not connected. */
 static bool may_send(DnOrderKind kind)
 {
@@ -108,6 +75,9 @@ static bool may_send(DnOrderKind kind)
 		return dn_failpoint("supervisor.order.stamp.before", NULL);
 	case DN_ORDER_LOGS:
 		return dn_failpoint("supervisor.order.logs.before", NULL);
+	case DN_ORDER_AUDIT:
+		return dn_failpoint("supervisor.order.audit.before", NULL);
+	case DN_ORDER_SWEEP:
 	case DN_ORDER_N:
 		break;
 	}
@@ -120,11 +90,7 @@ static void send(DnSupervisor *self, DnDispatch *dispatch)
 	    dn_sessions_send(self->sessions, dispatch->host, g_steal_pointer(&dispatch->order),
 			     dispatch->tag))
 		return;
-	Unsent *unsent = g_new0(Unsent, 1);
-	unsent->supervisor = self;
-	unsent->host = g_strdup(dispatch->host);
-	unsent->tag = dispatch->tag;
-	g_idle_add_full(G_PRIORITY_DEFAULT, on_unsent, unsent, free_unsent);
+	answer_unsent(self, dispatch);
 }
 
 static void begin_writing(DnSupervisor *self);
@@ -147,8 +113,8 @@ static void speak(DnSupervisor *self, DnBatch *batch)
 	dn_failpoint_pass("supervisor.speak.orders.before");
 	for (guint i = 0; i < batch->dispatches->len; i++)
 		send(self, g_ptr_array_index(batch->dispatches, i));
-	for (guint i = 0; i < batch->events->len; i++) {
-		const DnEvent *event = g_ptr_array_index(batch->events, i);
+	for (GList *at = batch->events.head; at != NULL; at = at->next) {
+		const DnEvent *event = at->data;
 
 		dn_ring_add(self->ring, dn_event_copy(event));
 		if (self->api != NULL)
@@ -211,37 +177,25 @@ static void on_journalled(void *data, const GError *error)
 		give_up(self, error);
 }
 
-static bool is_empty(const DnBatch *batch)
-{
-	return !batch->has_writes && batch->dispatches->len == 0 && batch->waiters->len == 0 &&
-	       g_hash_table_size(batch->stored) == 0;
-}
-
 static void begin_writing(DnSupervisor *self)
 {
-	if (self->writing != NULL || self->failed != NULL || self->ending ||
-	    is_empty(self->filling))
+	if (self->writing != NULL || self->failed != NULL || self->closed || self->ending ||
+	    dn_batch_is_empty(self->filling))
 		return;
+	self->closed = self->closing;
 	self->idle_ticks = 0;
 	self->writing = self->filling;
-	self->filling = dn_batch_new(self);
+	self->filling = dn_batch_new(self->term);
+	dn_batch_seal(self->writing);
 	dn_journal_after(self->journal, on_journalled, self);
-}
-
-static bool names_host(const DnBatch *batch, const char *host)
-{
-	for (guint i = 0; batch != NULL && i < batch->dispatches->len; i++)
-		if (g_str_equal(((const DnDispatch *)g_ptr_array_index(batch->dispatches, i))->host,
-				host))
-			return true;
-	return false;
 }
 
 /* What says nothing about shares need not keep its order among those that do. */
 static bool may_overtake(const DnOrder *order)
 {
 	return order->kind == DN_ORDER_QUARANTINE || order->kind == DN_ORDER_LOGS ||
-	       order->kind == DN_ORDER_STAMP;
+	       order->kind == DN_ORDER_STAMP || order->kind == DN_ORDER_AUDIT ||
+	       order->kind == DN_ORDER_SWEEP;
 }
 
 /* Orders for one host keep their order, so a quick one waits behind a slow one of that host. */
@@ -249,8 +203,9 @@ static bool must_wait(const DnSupervisor *self, const DnDispatch *dispatch)
 {
 	if (!dispatch->after_store && may_overtake(dispatch->order))
 		return false;
-	return dispatch->after_store || names_host(self->writing, dispatch->host) ||
-	       names_host(self->filling, dispatch->host);
+	return dispatch->after_store ||
+	       (self->writing != NULL && dn_batch_names_host(self->writing, dispatch->host)) ||
+	       dn_batch_names_host(self->filling, dispatch->host);
 }
 
 static void nothing_to_do(DnSupervisor *self, gpointer data, const GError *error)
@@ -268,20 +223,23 @@ void dn_supervisor_check_term(DnSupervisor *self)
 	dn_supervisor_after(self, nothing_to_do, NULL);
 }
 
-static void add_event(DnSupervisor *self, DnEvent *event)
+static void send_later(DnSupervisor *self, DnDispatch *dispatch)
 {
-	event->id = ++self->last_event;
-	g_autofree char *key = dn_record_event_key(event->id);
-	g_autoptr(GBytes) value = dn_record_encode_event(event);
+	DnDispatch *is_void = dn_batch_add_dispatch(self->filling, dispatch);
 
-	dn_store_txn_put(self->filling->txn, key, value);
-	if (event->id > DN_RING_LIMIT) {
-		g_autofree char *old = dn_record_event_key(event->id - DN_RING_LIMIT);
+	if (is_void == NULL)
+		return;
+	answer_unsent(self, is_void);
+	dn_dispatch_free(is_void);
+}
 
-		dn_store_txn_delete(self->filling->txn, old);
-	}
-	self->filling->has_writes = true;
-	g_ptr_array_add(self->filling->events, event);
+/* It is told everything anew on its next link. */
+void dn_supervisor_forget_orders(DnSupervisor *self, const char *host)
+{
+	g_autoptr(GPtrArray) dispatches = dn_batch_take_dispatches(self->filling, host);
+
+	for (guint i = 0; i < dispatches->len; i++)
+		answer_unsent(self, g_ptr_array_index(dispatches, i));
 }
 
 void dn_supervisor_carry_out(DnSupervisor *self, DnActs *acts)
@@ -302,21 +260,43 @@ void dn_supervisor_carry_out(DnSupervisor *self, DnActs *acts)
 		DnDispatch *dispatch = g_ptr_array_steal_index(acts->dispatches, 0);
 
 		if (must_wait(self, dispatch)) {
-			g_ptr_array_add(self->filling->dispatches, dispatch);
+			send_later(self, dispatch);
 			continue;
 		}
 		send(self, dispatch);
 		dn_dispatch_free(dispatch);
 	}
-	while (acts->events->len > 0)
-		add_event(self, g_ptr_array_steal_index(acts->events, 0));
+	while (acts->events->len > 0) {
+		DnEvent *event = g_ptr_array_steal_index(acts->events, 0);
+
+		event->id = ++self->last_event;
+		dn_batch_add_event(self->filling, event);
+	}
 	begin_writing(self);
+}
+
+bool dn_supervisor_may_begin(const DnSupervisor *self, GError **error)
+{
+	if (!self->closing)
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE,
+		    "this supervisor is ending: nothing was begun; ask again when it is back");
+	return false;
 }
 
 void dn_supervisor_after(DnSupervisor *self, DnAfterFunc call, gpointer data)
 {
 	DnAfter after = {.call = call, .data = data};
 
+	if (self->closed) {
+		g_autoptr(GError) error = g_error_new(
+			DN_ERROR, DN_ERROR_UNAVAILABLE,
+			"this supervisor is ending and stores nothing more; see what became of it "
+			"when it is back");
+
+		call(self, data, error);
+		return;
+	}
 	if (self->held != NULL || self->failed != NULL) {
 		call(self, data, self->held != NULL ? self->held : self->failed);
 		return;
@@ -327,9 +307,6 @@ void dn_supervisor_after(DnSupervisor *self, DnAfterFunc call, gpointer data)
 
 void dn_supervisor_acknowledge(DnSupervisor *self, const char *host, const char *spool)
 {
-	DnStored *stored = g_new0(DnStored, 1);
-
-	stored->spool = g_strdup(spool);
-	stored->number = dn_fleet_core_stored(self->core, host, spool);
-	g_hash_table_replace(self->filling->stored, g_strdup(host), stored);
+	dn_batch_add_stored(self->filling, host, spool,
+			    dn_fleet_core_stored(self->core, host, spool));
 }

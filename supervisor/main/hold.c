@@ -172,6 +172,8 @@ bool dn_supervisor_may_change(const DnSupervisor *self, GError **error)
 	struct statvfs info;
 	g_autofree char *why = NULL;
 
+	if (!dn_supervisor_may_begin(self, error))
+		return false;
 	if (statvfs(self->state_dir, &info) != 0) {
 		why = g_strdup_printf("%s: %s", self->state_dir, g_strerror(errno));
 		return refuse(error, DN_ERROR_UNAVAILABLE, why);

@@ -73,6 +73,7 @@ static void disconnected(const char *host, const char *why, void *data)
 	g_info("%s has disconnected: %s", host, why);
 	dn_supervisor_journal_settle(self, host);
 	dn_fleet_core_disconnected(self->core, host, dn_supervisor_now(), acts);
+	dn_supervisor_forget_orders(self, host);
 	dn_supervisor_carry_out(self, acts);
 }
 

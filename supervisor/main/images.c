@@ -60,8 +60,15 @@ static void on_done(GObject *source, GAsyncResult *result, gpointer data)
 /* Takes @job. */
 static void start(DnSupervisor *self, Job *job, DnApiReply *reply)
 {
-	Waiting *waiting = g_new0(Waiting, 1);
+	g_autoptr(GError) error = NULL;
+	Waiting *waiting = NULL;
 
+	if (!dn_supervisor_may_begin(self, &error)) {
+		free_job(job);
+		dn_api_reply_error(reply, error);
+		return;
+	}
+	waiting = g_new0(Waiting, 1);
 	waiting->supervisor = self;
 	waiting->reply = reply;
 	job->repo = self->repo;

@@ -6,33 +6,9 @@
 #include "base/clock.h"
 #include "core/trouble.h"
 #include "journal/peer.h"
+#include "main/batch.h"
 #include "main/supervisor.h"
 #include "model/cluster.h"
-
-/* The last fact of a host's spool that a transaction holds. */
-typedef struct {
-	char *spool;
-	uint64_t number;
-} DnStored;
-
-/* One transaction and what waits for it. */
-typedef struct {
-	DnSupervisor *supervisor; /* borrowed */
-	DnStoreTxn *txn;          /* owned */
-	bool has_writes;
-	GPtrArray *dispatches; /* of DnDispatch */
-	GPtrArray *events;     /* of DnEvent, numbered */
-	GArray *waiters;       /* of DnAfter */
-	GHashTable *stored;    /* char * host → DnStored *: up to where it holds their facts */
-} DnBatch;
-
-/* @error: it is not on disk, and may never be. NULL: it is. */
-typedef void (*DnAfterFunc)(DnSupervisor *self, gpointer data, const GError *error);
-
-typedef struct {
-	DnAfterFunc call;
-	gpointer data;
-} DnAfter;
 
 /* A person who waits for a host's answer. */
 typedef struct DnPersonWait DnPersonWait;
@@ -72,21 +48,27 @@ struct DnSupervisor {
 	GError *held;   /* why nothing can be stored now; see hold.c */
 	uint64_t held_since_ns;
 	GSource *retry; /* of the batch that could not be stored */
-	bool ending;
+	/*
+	 * The end, in three steps: nothing new is begun, and the batch that is filling is the last;
+	 * that one is being written; nothing is written any more.
+	 */
+	bool closing, closed, ending;
 };
 
 DnNow dn_supervisor_now(void);
 
 /* Take @acts, the outcome of one step of the core. */
 void dn_supervisor_carry_out(DnSupervisor *self, DnActs *acts);
+/* The link of @host is over: what waits to be sent on it is answered for. */
+void dn_supervisor_forget_orders(DnSupervisor *self, const char *host);
 /* Every tick: a supervisor whose term is over ends, also one that has nothing to write. */
 void dn_supervisor_check_term(DnSupervisor *self);
 /* Call @call once everything decided so far is on disk, or cannot be brought there. */
 void dn_supervisor_after(DnSupervisor *self, DnAfterFunc call, gpointer data);
 /* Acknowledge @host's facts of @spool with the transaction that holds what they have changed. */
 void dn_supervisor_acknowledge(DnSupervisor *self, const char *host, const char *spool);
-DnBatch *dn_batch_new(DnSupervisor *supervisor);
-void dn_batch_free(DnBatch *self);
+/* False once the end has begun. */
+bool dn_supervisor_may_begin(const DnSupervisor *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Hand the batch under way, which is journalled, to the store. */
 void dn_supervisor_store_writing(DnSupervisor *self);
@@ -137,7 +119,13 @@ extern const DnApiOps dn_supervisor_api_ops;
 
 /* A host has answered an order under @tag: tell who waits for it, if anybody. */
 void dn_people_answered(DnSupervisor *self, uint64_t tag, const DnAnswerTo *answer);
+/* Whoever still waits is told that nobody has answered. */
 void dn_person_wait_free(DnPersonWait *self);
+
+/* past.c: answer with an incident that dn_fleet_core_is_past(), as it is stored. */
+void dn_past_reply(DnSupervisor *self, const char *id, DnApiReply *reply);
+/* The same of one that became so just now: once everything decided so far is on disk. */
+void dn_past_reply_after(DnSupervisor *self, const char *id, DnApiReply *reply);
 
 /* The image half of dn_supervisor_api_ops. */
 void dn_images_list(DnApiReply *reply, void *data);

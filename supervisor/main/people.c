@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "main/internal.h"
+#include "main/records.h"
 #include "manifest/effective.h"
 #include "manifest/manifest.h"
 #include "seal/digest.h"
@@ -13,6 +14,8 @@
 #include "seal/trust.h"
 #include "wire/json.h"
 #include "wire/records.h"
+
+enum { AUDIT_LIMIT = 256 * 1024 };
 
 struct DnPersonWait {
 	DnApiReply *reply; /* owned until it is used */
@@ -30,6 +33,15 @@ typedef struct {
 
 void dn_person_wait_free(DnPersonWait *self)
 {
+	if (self->reply != NULL) {
+		g_autoptr(GError) error = g_error_new(
+			DN_ERROR, DN_ERROR_UNAVAILABLE,
+			"this supervisor ends before %s has answered; see what became of it when "
+			"it is back",
+			self->host);
+
+		dn_api_reply_error(self->reply, error);
+	}
 	g_free(self->subject);
 	g_free(self->class);
 	g_free(self->host);
@@ -309,6 +321,11 @@ static void destroy(const char *incident, GBytes *statement, GPtrArray *signatur
 		dn_api_reply_error(reply, error);
 }
 
+static void incident(const char *id, DnApiReply *reply, void *data)
+{
+	dn_past_reply(data, id, reply);
+}
+
 static void logs(const char *node, uint32_t lines, uint64_t offset, DnApiReply *reply, void *data)
 {
 	DnSupervisor *self = data;
@@ -322,6 +339,45 @@ static void logs(const char *node, uint32_t lines, uint64_t offset, DnApiReply *
 		dn_api_reply_error(reply, error);
 }
 
+static void audit(const char *node, const char *host, DnApiReply *reply, void *data)
+{
+	DnSupervisor *self = data;
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autoptr(GError) error = NULL;
+	uint64_t tag = 0;
+
+	if (dn_fleet_core_audit(self->core, node, host, acts, &tag, &error))
+		await(self, acts, tag, DN_ORDER_AUDIT, node, NULL, reply);
+	else
+		dn_api_reply_error(reply, error);
+}
+
+/* What a host says of itself or of a node; it is believed to be JSON and no more. */
+static void answer_audit(DnPersonWait *wait, const DnAnswerTo *answer)
+{
+	const char *text = answer->text != NULL ? answer->text : "";
+	g_autoptr(GBytes) bytes = g_bytes_new(text, strlen(text));
+	g_autoptr(GError) error = NULL;
+	JsonObject *said = dn_json_parse(bytes, AUDIT_LIMIT, &error);
+
+	if (said == NULL) {
+		g_prefix_error(&error, "%s: its audit: ", wait->host);
+		dn_api_reply_error(g_steal_pointer(&wait->reply), error);
+		return;
+	}
+	JsonObject *document = json_object_new();
+	json_object_set_object_member(document, "audit", said);
+	dn_api_reply(g_steal_pointer(&wait->reply), document);
+}
+
+/* A host may destroy more than is listed of it before it answers for the first. */
+static bool is_past(const DnSupervisor *self, const DnPersonWait *wait)
+{
+	return wait->kind == DN_ORDER_DESTROY &&
+	       dn_fleet_core_incident(self->core, wait->subject) == NULL;
+}
+
+/* Of anything but an audit and what is past. */
 static JsonObject *document_of(const DnSupervisor *self, const DnPersonWait *wait,
 			       const DnAnswerTo *answer)
 {
@@ -336,6 +392,9 @@ static JsonObject *document_of(const DnSupervisor *self, const DnPersonWait *wai
 		dn_json_set_string(said, "node", wait->subject);
 		dn_json_set_string(said, "host", wait->host);
 		dn_json_set_string(said, "class", wait->class);
+		dn_json_set_string(said, "answer",
+				   dn_drift_answer_name(dn_fleet_core_answer(
+					   self->core, wait->subject, wait->class)));
 		json_object_set_object_member(document, "drill", said);
 	} else if (wait->kind == DN_ORDER_DESTROY) {
 		const DnIncident *incident = dn_fleet_core_incident(self->core, wait->subject);
@@ -368,7 +427,11 @@ void dn_people_answered(DnSupervisor *self, uint64_t tag, const DnAnswerTo *answ
 		return;
 	DnPersonWait *wait = value;
 	g_free(key);
-	if (answer->done && self->held != NULL) {
+	if (answer->done && wait->kind == DN_ORDER_AUDIT) {
+		answer_audit(wait, answer);
+	} else if (answer->done && is_past(self, wait)) {
+		dn_past_reply_after(self, wait->subject, g_steal_pointer(&wait->reply));
+	} else if (answer->done && (self->held != NULL || self->closed)) {
 		/* On the host's disk, whatever ours can take. */
 		dn_api_reply(g_steal_pointer(&wait->reply), document_of(self, wait, answer));
 	} else if (answer->done) {
@@ -397,7 +460,9 @@ const DnApiOps dn_supervisor_api_ops = {
 	.quarantine = quarantine,
 	.drill = drill,
 	.destroy = destroy,
+	.incident = incident,
 	.logs = logs,
+	.audit = audit,
 	.images = dn_images_list,
 	.images_missing = dn_images_missing,
 	.image_object = dn_images_object,

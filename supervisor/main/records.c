@@ -17,6 +17,7 @@ enum {
 	VALUE_LIMIT = 16 * 1024 * 1024,
 	RELEASES_LIMIT = 64,
 	HASH_DIGITS = 64,
+	FORMER_LIMIT = 1000,
 };
 
 static const char *const prefixes[] = {
@@ -44,6 +45,7 @@ static JsonObject *write_release(const DnReleaseRecord *release)
 	JsonObject *object = json_object_new();
 	JsonArray *signatures = json_array_new();
 	JsonArray *shares = json_array_new();
+	JsonArray *former = json_array_new();
 
 	dn_json_set_base64(object, "manifest", release->declaration->bytes);
 	for (guint i = 0; i < release->declaration->signatures->len; i++) {
@@ -65,6 +67,9 @@ static JsonObject *write_release(const DnReleaseRecord *release)
 		json_array_add_object_element(shares, one);
 	}
 	json_object_set_array_member(object, "shares", shares);
+	for (guint i = 0; i < release->former->len; i++)
+		json_array_add_string_element(former, g_ptr_array_index(release->former, i));
+	json_object_set_array_member(object, "former", former);
 	return object;
 }
 
@@ -139,12 +144,26 @@ static GPtrArray *read_signatures(JsonObject *object, GError **error)
 	return signatures;
 }
 
+/* Stores of before nodes went on under a later manifest have none. */
+static GPtrArray *read_former(JsonObject *object, GError **error)
+{
+	GPtrArray *former = g_ptr_array_new_with_free_func(g_free);
+	JsonArray *array = json_object_has_member(object, "former")
+				   ? dn_json_array(object, "former", FORMER_LIMIT, error)
+				   : NULL;
+
+	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++)
+		g_ptr_array_add(former, g_strdup(dn_json_string_at(array, i, HASH_DIGITS, error)));
+	return former;
+}
+
 static bool read_release(DnServiceRecord *record, JsonObject *object, GError **error)
 {
 	GError *failed = NULL;
 	g_autoptr(GBytes) bytes = dn_json_base64(object, "manifest", DN_MANIFEST_LIMIT, &failed);
 	g_autoptr(GPtrArray) signatures = failed == NULL ? read_signatures(object, &failed) : NULL;
 	g_autoptr(GPtrArray) shares = failed == NULL ? read_shares(object, &failed) : NULL;
+	g_autoptr(GPtrArray) former = failed == NULL ? read_former(object, &failed) : NULL;
 	g_autoptr(DnManifest) manifest =
 		failed == NULL ? dn_manifest_parse(bytes, record->name, &failed) : NULL;
 
@@ -153,7 +172,7 @@ static bool read_release(DnServiceRecord *record, JsonObject *object, GError **e
 		return false;
 	}
 	g_autoptr(DnDeclaration) declaration = dn_declaration_new(manifest, bytes, signatures);
-	dn_service_record_add(record, declaration, shares);
+	dn_service_record_add(record, declaration, shares, former);
 	return true;
 }
 
@@ -218,6 +237,7 @@ static JsonObject *write_host(const DnHostRecord *record)
 	dn_json_set_string(object, "cidr", record->cidr);
 	dn_json_set_string(object, "address", record->address);
 	json_object_set_boolean_member(object, "cordoned", record->cordoned);
+	dn_json_set_string(object, "suspect", record->suspect);
 	dn_json_set_string(object, "spool", record->spool);
 	json_object_set_int_member(object, "stored", (gint64)record->stored);
 	return object;
@@ -231,6 +251,7 @@ static bool restore_host(DnFleetCore *core, JsonObject *object, GError **error)
 	g_autofree char *cidr = dn_json_string(object, "cidr", NAME_LIMIT, &failed);
 	g_autofree char *address = dn_json_string_or_null(object, "address", NAME_LIMIT, &failed);
 	bool cordoned = dn_json_bool_or(object, "cordoned", false, &failed);
+	g_autofree char *suspect = dn_json_string_or_null(object, "suspect", ERROR_LIMIT, &failed);
 	g_autofree char *spool = dn_json_string_or_null(object, "spool", NAME_LIMIT, &failed);
 	int64_t stored = dn_json_i64_or(object, "stored", 0, &failed);
 
@@ -244,6 +265,7 @@ static bool restore_host(DnFleetCore *core, JsonObject *object, GError **error)
 	g_autoptr(DnHostRecord) record =
 		dn_host_record_new(name, g_bytes_get_data(key, NULL), cidr, address);
 	record->cordoned = cordoned;
+	record->suspect = g_steal_pointer(&suspect);
 	record->spool = g_steal_pointer(&spool);
 	record->stored = (uint64_t)MAX(stored, 0);
 	return dn_fleet_core_restore_host(core, record, error);

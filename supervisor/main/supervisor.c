@@ -247,7 +247,7 @@ DnSupervisor *dn_supervisor_new(const DnSupervisorOptions *options, GError **err
 	self->core = dn_fleet_core_new(self->cluster, error);
 	if (self->core == NULL || !open_state(self, options, error))
 		return NULL;
-	self->filling = dn_batch_new(self);
+	self->filling = dn_batch_new(self->term);
 	if (!serve_hosts(self, options, error) || !serve_people(self, options, error))
 		return NULL;
 	begin(self);
@@ -272,9 +272,13 @@ static void stop_source(GSource *source)
 	g_source_unref(source);
 }
 
-/* What is decided is still written and answered; nothing new is decided. */
+/*
+ * What is decided is still written and answered: the batch under way and the one that is filling.
+ * Hosts and people who go on meanwhile fill one that is never written, and hear of no success.
+ */
 static void settle(DnSupervisor *self)
 {
+	self->closing = true;
 	while ((self->writing != NULL && self->held == NULL) || self->imaging > 0)
 		g_main_context_iteration(NULL, TRUE);
 }
@@ -290,6 +294,7 @@ void dn_supervisor_free(DnSupervisor *self)
 		settle(self);
 	stop_source(self->retry);
 	self->ending = true;
+	g_hash_table_remove_all(self->waits);
 	dn_api_free(self->api);
 	dn_sessions_free(self->sessions);
 	dn_repo_server_free(self->repo_server);

@@ -22,7 +22,8 @@ struct DnStoreTxn {
 	gatomicrefcount refs;
 	uint64_t term;
 	GPtrArray *compares; /* of DnStoreCompare */
-	GPtrArray *writes;   /* of DnStoreWrite */
+	GPtrArray *writes;   /* of DnStoreWrite, one a key */
+	GHashTable *by_key;  /* char * → DnStoreWrite *, both borrowed from writes */
 };
 
 typedef struct {

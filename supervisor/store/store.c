@@ -89,6 +89,7 @@ DnStoreTxn *dn_store_txn_new(uint64_t term)
 	self->term = term;
 	self->compares = g_ptr_array_new_with_free_func(free_compare);
 	self->writes = g_ptr_array_new_with_free_func(free_write);
+	self->by_key = g_hash_table_new(g_str_hash, g_str_equal);
 	return self;
 }
 
@@ -103,6 +104,7 @@ void dn_store_txn_free(DnStoreTxn *self)
 	if (self == NULL || !g_atomic_ref_count_dec(&self->refs))
 		return;
 	g_ptr_array_unref(self->compares);
+	g_hash_table_unref(self->by_key);
 	g_ptr_array_unref(self->writes);
 	g_free(self);
 }
@@ -119,19 +121,16 @@ void dn_store_txn_compare(DnStoreTxn *self, const char *key, uint64_t revision)
 /* A later write to a key takes the place of an earlier one: a revision sets a key once. */
 static void add_write(DnStoreTxn *self, const char *key, GBytes *value)
 {
-	DnStoreWrite *write = NULL;
+	DnStoreWrite *write = g_hash_table_lookup(self->by_key, key);
 
-	for (guint i = 0; i < self->writes->len; i++) {
-		write = g_ptr_array_index(self->writes, i);
-		if (g_str_equal(write->key, key)) {
-			g_ptr_array_remove_index(self->writes, i);
-			break;
-		}
+	if (write == NULL) {
+		write = g_new0(DnStoreWrite, 1);
+		write->key = g_strdup(key);
+		g_ptr_array_add(self->writes, write);
+		g_hash_table_insert(self->by_key, write->key, write);
 	}
-	write = g_new0(DnStoreWrite, 1);
-	write->key = g_strdup(key);
+	g_clear_pointer(&write->value, g_bytes_unref);
 	write->value = value == NULL ? NULL : g_bytes_ref(value);
-	g_ptr_array_add(self->writes, write);
 }
 
 void dn_store_txn_put(DnStoreTxn *self, const char *key, GBytes *value)

@@ -25,7 +25,7 @@ listen: [{{port: 8080, expose: 80}}]
 resources: {{memory: 64MiB, cpu: {cpu}, pids: 32, files: 256}}
 writable: [{{path: /tmp, size: 4MiB}}]
 health: {{http: {health}, every: 500ms, timeout: 500ms}}
-respawn: {{count: {respawn}, within: {within}}}
+respawn: {{count: {respawn}, within: {within}, past: {past}}}
 roll: {{surge: 1, drain: {drain}, deadline: 30s}}
 """
 
@@ -130,11 +130,11 @@ class Fleet:
 
     def manifest(self, service="web", epoch=1, commit=None, ref="apps/hello", version="1",
                  replicas=3, standby=1, started=True, respawn=50, drain="5s", health="/healthz",
-                 cpu=1, within="10m", more=""):
+                 cpu=1, within="10m", past="hold", more=""):
         text = MANIFEST.format(service=service, epoch=epoch, commit=commit or self.hello(),
                                ref=ref, version=version, replicas=replicas, standby=standby,
                                started=str(started).lower(), respawn=respawn, drain=drain,
-                               health=health, cpu=cpu, within=within) + more
+                               health=health, cpu=cpu, within=within, past=past) + more
         file = self.scratch / f"{service}-{epoch}.yaml"
         file.write_text(text)
         return file
@@ -222,10 +222,10 @@ class Fleet:
         wait_for("a new supervisor", lambda: pid() not in (None, old))
         self.wait_hosts()
 
+    @staticmethod
     @contextlib.contextmanager
-    def without_supervisor(self):
-        """Killed, and nobody starts it again before the block ends."""
-        pid = self.ask("lab", "status", "--name", self.name)["supervisor"]["pid"]
+    def killed(pid):
+        """A daemon, and nobody starts it again before the block ends."""
         monitor = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(monitor, signal.SIGSTOP)
         try:
@@ -233,6 +233,11 @@ class Fleet:
             yield
         finally:
             os.kill(monitor, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def without_supervisor(self):
+        with self.killed(self.ask("lab", "status", "--name", self.name)["supervisor"]["pid"]):
+            yield
         self.wait_hosts()
 
     def agent(self, host, *args, check=True):

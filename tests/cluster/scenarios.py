@@ -44,9 +44,14 @@ def next_epoch(walk, service):
 def logs(walk, _):
     node = ready(walk, "web")[0]["id"]
     walk.arm()
-    # A supervisor that has just started knows a node when its host has told of it.
-    wait_for(f"the log of {node}", lambda: walk.fleet.run(
-        "logs", node, check=False).returncode == 0, every=0.2)
+    walk.insist("logs", node)
+
+
+def audit(walk, _):
+    node = ready(walk, "web")[0]["id"]
+    walk.arm()
+    wait_for(f"the audit of {node}", lambda: walk.fleet.run(
+        "audit", node, check=False).returncode == 0, every=0.2)
 
 
 def scale(walk, _):
@@ -133,6 +138,34 @@ def destroy(walk, before):
     walk.destroy(incident)
 
 
+def drift(walk, node):
+    """Foreign code that nobody announced; it never executes an instruction."""
+    helper = walk.fleet.build / "agent/drill/dnode-drill"
+    procs = invariants.group_of(walk.fleet, node) / "cgroup.procs"
+    done = subprocess.run([str(helper), str(procs), "65534", "65534", "exec"], input=b"x",
+                          check=False, timeout=30)
+    assert done.returncode == -signal.SIGKILL, f"the foreign file ran: {done.returncode}"
+
+
+def isolation(walk, before):
+    """A node without a budget is isolated, serves on, and is cut by hand."""
+    epoch = next_epoch(walk, "spent")
+    file = walk.fleet.manifest(service="spent", epoch=epoch, replicas=1, standby=0, cpu=0.5,
+                               respawn=0, past="isolate")
+    walk.insist("apply", str(file), "--key", "deploy")
+    wait_ready(walk, "spent", 1)
+    node = ready(walk, "spent")[0]
+    walk.arm()
+    drift(walk, node)
+    wait_for("it to be isolated", lambda: any(
+        i["node"] == node["id"] and i["isolated"] for i in walk.fleet.incidents()), 60)
+    assert walk.fleet.nodes(id=node["id"], state="ready"), "it does not serve any more"
+    incident = cut(walk, node["id"], before)
+    wait_for("it to be cut", lambda: walk.fleet.nodes(id=node["id"], state="quarantined"), 60)
+    walk.destroy(incident)
+    remove(walk, "spent")
+
+
 # ---- manifests and images ----
 
 def roll(walk, _):
@@ -187,6 +220,9 @@ def restart_of_the_agent(walk, before):
     cut(walk, ready(walk, "web")[0]["id"], before)
     walk.rest()
     walk.restart("h1")
+    # Orders come one after the other: when this one is answered, those of a new link were before.
+    node = next(n["id"] for n in ready(walk, "web") if n["host"] == "h1")
+    wait_for("h1 to answer", lambda: walk.attempt("logs", node), 60)
 
 
 def restart_amid_a_build(walk, _):
@@ -237,7 +273,7 @@ def join(walk, _):
     walk.fleet.wait_hosts()
 
 
-join.enrols = ("agent.enrol.journal.before", "agent.enrol.trust.before",
+join.enrols = ("agent.enrol.journal.before", "agent.enrol.name.before", "agent.enrol.trust.before",
                "agent.enrol.supervisor.before", "agent.enrol.key.before", "agent.enrol.key.after",
                "key.file.write.before", "key.file.write.after", "key.file.sync.before")
 
@@ -250,7 +286,7 @@ def first_start_of_a_host(walk, _):
     os.kill(monitor, signal.SIGSTOP)
     try:
         os.kill(pid, signal.SIGKILL)
-        done = in_h2(walk, "cleanup")
+        done = in_h2(walk, "cleanup", "--force")
         assert done.returncode == 0, done.stderr
         (h2.state_dir / "network.json").unlink()
         h2.run_dir.mkdir(exist_ok=True, mode=0o711)
@@ -264,8 +300,8 @@ def first_start_of_a_host(walk, _):
 
 # In this order: a point is walked by the first that reaches it.
 SCENARIOS = [
-    logs, scale, a_node_that_ends, quarantine, drill, drill_onto_a_created_standby, drill_without_a_standby, destroy,
-    roll, place_and_remove, restart_of_the_agent, restart_of_the_supervisor, start_by_the_runtime,
+    logs, audit, scale, a_node_that_ends, quarantine, drill, drill_onto_a_created_standby, drill_without_a_standby, destroy,
+    isolation, roll, place_and_remove, restart_of_the_agent, restart_of_the_supervisor, start_by_the_runtime,
     drill_whose_replay_is_refused, drill_whose_cut_cannot_be_verified, restart_amid_a_build,
     new_image, join, first_start_of_a_host,
 ]

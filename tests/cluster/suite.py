@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the files of this directory end with: their tests, on a fleet of their own."""
+"""What files of tests on a lab end with: their tests, on a fleet of their own."""
 import sys
 
 from fleet import Failed, Fleet
 from tap import run
 
 
-def main(tests, hosts, prepare=None):
-    """Run tests(fleet) on `hosts` new hosts, after prepare(fleet); never returns.
+def chosen(tests):
+    """Those that the command line, BUILD [NAME...], names; all when it names none."""
+    return [t for t in tests if not sys.argv[2:] or t.__name__ in sys.argv[2:]]
 
-    The command line is BUILD [NAME...]: the build directory, and the tests to run when not all.
-    The daemons' logs are told when one failed.
+
+def main(tests, prepare=None, judge=None, lab=Fleet, **options):
+    """Run tests(fleet) on a new lab(BUILD, **options); never returns.
+
+    Before them prepare(fleet), after them judge(fleet, what prepare() has returned). The daemons'
+    logs are told when a test failed.
     """
-    chosen = [t for t in tests if not sys.argv[2:] or t.__name__ in sys.argv[2:]]
     try:
-        with Fleet(sys.argv[1], hosts=hosts) as fleet:
-            if prepare:
-                prepare(fleet)
-            result = run(fleet, chosen)
+        with lab(sys.argv[1], **options) as fleet:
+            prepared = prepare(fleet) if prepare else None
+            result = run(fleet, chosen(tests))
+            if judge:
+                judge(fleet, prepared)
             if result:
                 fleet.tell_logs()
     except Failed as failure:

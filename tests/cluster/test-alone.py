@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Hosts without a supervisor: root asks the agent itself, and nothing is lost by it."""
+import contextlib
 import os
 import pathlib
 import signal
@@ -10,7 +11,7 @@ import subprocess
 from fleet import wait_for
 from suite import main
 
-BAD_INPUT, UNAVAILABLE = 2, 5
+BAD_INPUT, CONFLICT, UNAVAILABLE = 2, 4, 5
 
 
 def socket_of(fleet, host):
@@ -97,6 +98,46 @@ def an_agent_says_what_it_does_not_know(fleet):
         assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
+def cleanup(fleet, host):
+    row = next(h for h in fleet.status["hosts"] if h["name"] == host)
+    return subprocess.run(
+        ["nsenter", f"--net=/run/netns/{row['netns']}",
+         str(fleet.build / "agent/main/dnode-agent"), "--config", row["config"], "cleanup"],
+        capture_output=True, text=True, timeout=60, check=False)
+
+
+def a_host_is_not_cleaned_up_beside_its_agent_nor_of_what_only_a_responder_may_destroy(fleet):
+    assert "agent" in cleanup(fleet, "h1").stderr
+    node = next(n for n in fleet.nodes(host="h1") if n["state"] == "ready")
+    fleet.run("quarantine", node["id"], "--reason", "it is to be kept")
+    incident = next(i for i in fleet.incidents() if i["node"] == node["id"])
+    records = pathlib.Path(f"/var/lib/{fleet.name}/h1/incidents")
+    with stopped(fleet, "h1"):
+        done = cleanup(fleet, "h1")
+        assert done.returncode == CONFLICT and "the evidence of incident" in done.stderr, done
+        # Without its record there is still the node, which was cut.
+        kept = records.rename(records.with_name("kept"))
+        records.mkdir(mode=0o700)
+        done = cleanup(fleet, "h1")
+        records.rmdir()
+        kept.rename(records)
+        assert done.returncode == CONFLICT and "was cut" in done.stderr, done
+    fleet.wait_hosts()
+    assert fleet.nodes(id=node["id"], state="quarantined")
+    fleet.destroy(incident["id"])
+
+
+@contextlib.contextmanager
+def stopped(fleet, host):
+    """The agent is, until the block ends."""
+    pid = fleet.daemon_pid(host)
+    with fleet.killed(pid):
+        yield
+    wait_for("a new agent", lambda: fleet.daemon_pid(host) not in (None, pid))
+    wait_for("it to be linked", lambda: fleet.agent(host, "hosts", check=False).returncode == 0 and
+             fleet.ask_agent(host, "hosts")["hosts"][0]["state"] == "linked")
+
+
 def prepare(fleet):
     fleet.apply(replicas=4)
     fleet.wait_ready(ready=4, epoch=1)
@@ -110,4 +151,5 @@ if __name__ == "__main__":
         a_host_is_seen_and_answered_for_while_no_supervisor_lives,
         what_was_told_without_a_supervisor_arrives_once_through_kill_9_of_both,
         an_agent_says_what_it_does_not_know,
+        a_host_is_not_cleaned_up_beside_its_agent_nor_of_what_only_a_responder_may_destroy,
     ], hosts=2, prepare=prepare)

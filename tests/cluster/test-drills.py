@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Drills: what they cost clients under load, counted one by one, and how many there may be."""
+import json
 import os
+import subprocess
 import time
 
+import drifter
 from fleet import wait_for
 from suite import main
 
@@ -106,6 +109,126 @@ def drills_have_a_budget_that_no_supervisor_can_give_back(fleet):
     wait_for("no node of it", lambda: not fleet.nodes("drilled"))
 
 
+# What the profile refuses, or kills before its first instruction.
+DENIED = {"exec", "shell", "mount", "ptrace", "bpf", "module", "namespace", "uid"}
+SIGNAL = {"shell", "write-exec", "uid"}
+STAGES = ("verdict", "cut", "frozen", "lb_out_local", "reset", "replacement_ready")
+
+
+def classes(fleet):
+    return {c["name"]: c["tier"] for c in fleet.ask("drill", "--list")["classes"]}
+
+
+def drill_patiently(fleet, name, service):
+    """A drill, once the service has recovered from the one before it."""
+    def made():
+        done = fleet.run("drill", name, service, "--json", check=False, timeout=120)
+        return None if done.returncode in (5, 6) and "are ready" in done.stderr else done
+    done = wait_for(f"a drill of {name}", made, 60)
+    assert done.returncode == 0, (name, done.stderr)
+    return json.loads(done.stdout)
+
+
+def every_class_has_a_drill_that_is_noticed_for_what_it_is(fleet):
+    fleet.apply(service="each", replicas=1, standby=1, respawn=1000, within="1s")
+    fleet.wait_ready("each", ready=1)
+    known = classes(fleet)
+    assert {n for n, tier in known.items() if tier == "signal"} == SIGNAL, known
+    for name, tier in known.items():
+        made = drill_patiently(fleet, name, "each")
+        if tier == "proof":
+            incident = made["incident"]
+            assert incident["class"] == name and incident["drill"], incident
+            assert not [s for s in STAGES if s not in incident["stages"]], (name, incident)
+            assert incident["packets_after_cut"] == 0, incident
+            fleet.destroy(incident["id"])
+        else:
+            drill = made["drill"]
+            assert drill["class"] == name and drill["answer"] == "deny", drill
+            assert drill["detected"] and drill["event"]["kind"] == "drift." + name, drill
+    # A drill that is denied is no repetition: it never cuts its node.
+    before = {n["id"] for n in fleet.nodes("each", state="ready")}
+    for _ in range(6):
+        drill_patiently(fleet, "uid", "each")
+    assert {n["id"] for n in fleet.nodes("each", state="ready")} == before
+    assert not [e for e in fleet.ask("events", "-n", "1000")["events"]
+                if e["kind"] == "drill.failed"]
+
+
+def a_class_that_is_only_observed_is_told_and_cuts_nothing(fleet):
+    fleet.apply(service="watched", replicas=1, standby=0, respawn=1000, within="1s",
+                more="drift: {" + ", ".join(f"{n}: observe" for n in classes(fleet)) + "}\n")
+    fleet.wait_ready("watched", ready=1)
+    before = fleet.nodes("watched", state="ready")[0]["id"]
+    for name in classes(fleet):
+        drill = drill_patiently(fleet, name, "watched")["drill"]
+        assert drill["node"] == before and drill["answer"] == "observe", drill
+        assert drill["detected"] and drill["event"]["kind"] == "drift." + name, drill
+    assert not [i for i in fleet.incidents() if i["service"] == "watched"]
+    fleet.run("remove", "watched", "--key", "deploy")
+    wait_for("no node of it", lambda: not fleet.nodes("watched"))
+
+
+def ask_node(fleet, node, path):
+    """As its own host asks it for its health; one that is cut by it does not answer."""
+    subprocess.run(["nsenter", f"--net=/run/netns/{fleet.name}-{node['host']}", "curl", "-sS",
+                    "--max-time", "5", f"http://{node['address']}:8080{path}"],
+                   stdout=subprocess.DEVNULL, check=False)
+
+
+def a_shell_of_the_image_that_is_only_observed_goes_on_whoever_looks(fleet):
+    file = fleet.manifest(service="shelled", commit=drifter.image(fleet), ref="apps/drifter",
+                          replicas=2, standby=0, respawn=1000, within="1s",
+                          more="drift: {shell: observe}\n")
+    fleet.run("apply", file, "--key", "deploy")
+    fleet.wait_ready("shelled", ready=2)
+    keeps, falls = fleet.nodes("shelled", state="ready")
+
+    def told():
+        return [e for e in fleet.ask("events", "-n", "1000")["events"]
+                if e["node"] == keeps["id"] and e["kind"].startswith("drift.")]
+    ask_node(fleet, keeps, "/drift?class=shell&way=stay")
+    wait_for("the shell to be told", told)
+    time.sleep(15)  # many rounds of looks, and longer than events of a class are held back
+    assert [e["kind"] for e in told()] == ["drift.shell"], told()
+    # Its sibling becomes an incident: what that left behind is looked for in this one.
+    ask_node(fleet, falls, "/drift?class=bpf&way=stay")
+    wait_for("the incident", lambda: [i for i in fleet.incidents() if i["node"] == falls["id"] and
+                                      "durable" in i["stages"]])
+    time.sleep(3)
+    assert keeps["id"] in [n["id"] for n in fleet.nodes("shelled", state="ready")]
+    assert [e["kind"] for e in told()] == ["drift.shell"], told()
+    assert [i["node"] for i in fleet.incidents() if i["service"] == "shelled"] == [falls["id"]]
+    for incident in fleet.incidents():
+        if incident["service"] == "shelled":
+            fleet.destroy(incident["id"])
+    fleet.run("remove", "shelled", "--key", "deploy")
+    wait_for("no node of it", lambda: not fleet.nodes("shelled"))
+
+
+def a_report_over_all_drills_counts_what_was_detected_and_denied(fleet):
+    report = fleet.scratch / "report.json"
+    done = fleet.run("drill", "all", "each", "--rounds", "2", "--report", report, "--key",
+                     "responder", "--reason", "test", timeout=600, check=False)
+    assert done.returncode == 0, [l for l in done.stdout.splitlines() if "missed" in l]
+    assert "CLASS" in done.stdout and "process-foreign" in done.stdout, done.stdout
+    found = json.loads(report.read_text())
+    assert found["schema"] == "dnode/v1" and found["service"] == "each", found
+    assert {c["name"] for c in found["classes"]} == set(classes(fleet))
+    for one in found["classes"]:
+        assert one["detected"] == one["drills"] == 2 and not one["missed"], one
+        assert one["denied"] == (2 if one["name"] in DENIED else 0), one
+        assert set(one["stages"]) == (set() if one["name"] in SIGNAL else set(STAGES)), one
+        assert all(f["n"] == 2 and f["p50"] <= f["p95"] <= f["max"]
+                   for f in one["stages"].values()), one
+    assert not [i for i in fleet.incidents() if i["service"] == "each" and
+                i["state"] != "destroyed"]
+    past = fleet.run("drill", "all", "each", "--rounds", "1000", check=False)
+    assert past.returncode == 6 and "--key" in past.stderr, past
+    fleet.run("remove", "each", "--key", "deploy")
+    wait_for("no node of it", lambda: not fleet.nodes("each"))
+
+
 def prepare(fleet):
     fleet.apply(respawn=min(1000, DRILLS + 20))
     fleet.wait_ready(ready=3)
@@ -117,4 +240,8 @@ if __name__ == "__main__":
         drills_under_load_fail_only_what_was_in_flight_on_the_cut_node,
         clients_of_a_node_that_a_new_agent_took_over_are_reset_as_well,
         drills_have_a_budget_that_no_supervisor_can_give_back,
+        every_class_has_a_drill_that_is_noticed_for_what_it_is,
+        a_class_that_is_only_observed_is_told_and_cuts_nothing,
+        a_shell_of_the_image_that_is_only_observed_goes_on_whoever_looks,
+        a_report_over_all_drills_counts_what_was_detected_and_denied,
     ], hosts=3, prepare=prepare)

@@ -2,15 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator does to a running fleet: more and fewer nodes, hosts that take nothing new."""
 import signal
+import time
 
 from fleet import wait_for
 from suite import main
 
-BAD_INPUT = 2
+BAD_INPUT, EXHAUSTED = 2, 6
 
 
 def host(fleet, name):
     return next(h for h in fleet.ask("hosts")["hosts"] if h["name"] == name)
+
+
+def ready(fleet):
+    return {n["id"] for n in fleet.nodes("web", state="ready")}
 
 
 def a_plan_of_a_scale_shows_the_change_and_changes_nothing(fleet):
@@ -21,14 +26,55 @@ def a_plan_of_a_scale_shows_the_change_and_changes_nothing(fleet):
 
 def a_scaled_service_has_that_many_nodes_and_drops_no_request(fleet):
     raw = fleet.run("manifest", "show", "web", "--raw").stdout
+    first = ready(fleet)
     with fleet.load(fleet.service()["vip"], rate=1000) as load:
         fleet.run("scale", "web", "5", "--key", "deploy", "--wait", timeout=120)
         assert len(fleet.nodes("web", state="ready", epoch=2)) == 5
+        five = ready(fleet)
+        assert first < five, f"nodes were replaced: {first} {five}"
         fleet.run("scale", "web", "2", "--key", "deploy", "--wait", timeout=120)
         wait_for("two nodes", lambda: len(fleet.nodes("web", state="ready")) == 2)
+        assert ready(fleet) < five, "nodes were replaced"
     assert load.summary["failed"] == 0 and load.summary["refused"] == 0, load.summary
     expected = raw.replace("epoch: 1\n", "epoch: 3\n").replace("replicas: 3\n", "replicas: 2\n")
     assert fleet.run("manifest", "show", "web", "--raw").stdout == expected
+
+
+def nodes_that_stay_are_adopted_and_cut_under_the_new_epoch(fleet):
+    before = ready(fleet)
+    fleet.run("scale", "web", "3", "--key", "deploy", "--wait", timeout=120)
+    for name in ("h1", "h2"):
+        fleet.restart_agent(name)
+    fleet.wait_ready(ready=3)
+    assert before < ready(fleet), "a new agent has not found the nodes"
+    epoch = fleet.service()["epoch"]
+    assert {n["epoch"] for n in fleet.nodes("web")} == {epoch}
+    incident = fleet.ask("drill", "exec", "web")["incident"]
+    assert incident["epoch"] == epoch and incident["replacements"], incident
+    fleet.destroy(incident["id"])
+    fleet.run("scale", "web", "2", "--key", "deploy", "--wait", timeout=120)
+    wait_for("two nodes", lambda: len(ready(fleet)) == 2)
+
+
+def a_roll_of_the_same_image_replaces_every_node(fleet):
+    before = ready(fleet)
+    fleet.run("roll", "web", "--key", "deploy", "--wait", timeout=120)
+    assert not before & ready(fleet), "a node was kept"
+    assert "\nrestart: 1\n" in fleet.run("manifest", "show", "web", "--raw").stdout
+
+
+def what_never_gets_ready_is_waited_for_as_long_as_its_manifest_says(fleet):
+    file = fleet.manifest(service="sick", replicas=2, standby=0, health="/nowhere")
+    file.write_text(file.read_text().replace("deadline: 30s", "deadline: 4s").replace(
+        "run: {", "run: {start_deadline: 2s, "))
+    began = time.monotonic()
+    done = fleet.run("apply", file, "--key", "deploy", "--wait", check=False, timeout=200)
+    took = time.monotonic() - began
+    assert done.returncode == EXHAUSTED and took >= 4, (done, took)
+    line = done.stderr.splitlines()[-1]
+    assert "sick: 0 of 2 nodes are ready, and none more within 6 s" in line, line
+    assert "last heard: node.replaced: node sick-" in line, line
+    fleet.run("remove", "sick", "--key", "deploy", "--wait", timeout=120)
 
 
 def a_number_that_is_none_is_refused(fleet):
@@ -44,8 +90,11 @@ def a_cordoned_host_is_shown_and_gets_nothing_new(fleet):
     assert "cordoned" in fleet.run("hosts").stdout
     kinds = [e["kind"] for e in fleet.ask("events", "-n", "1000")["events"]]
     assert kinds.count("host.cordoned") == 1, kinds
+    before = ready(fleet)
     fleet.run("scale", "web", "4", "--key", "deploy", "--wait", timeout=120)
-    assert {n["host"] for n in fleet.nodes("web", state="ready")} == {"h1"}
+    after = fleet.nodes("web", state="ready")
+    assert before < {n["id"] for n in after}, "nodes were replaced"
+    assert {n["host"] for n in after if n["id"] not in before} == {"h1"}
 
 
 def a_cordon_survives_the_supervisor_and_ends_when_it_is_lifted(fleet):
@@ -80,6 +129,9 @@ if __name__ == "__main__":
     main([
         a_plan_of_a_scale_shows_the_change_and_changes_nothing,
         a_scaled_service_has_that_many_nodes_and_drops_no_request,
+        nodes_that_stay_are_adopted_and_cut_under_the_new_epoch,
+        a_roll_of_the_same_image_replaces_every_node,
+        what_never_gets_ready_is_waited_for_as_long_as_its_manifest_says,
         a_number_that_is_none_is_refused,
         a_cordoned_host_is_shown_and_gets_nothing_new,
         a_cordon_survives_the_supervisor_and_ends_when_it_is_lifted,

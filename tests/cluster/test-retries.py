@@ -92,6 +92,111 @@ def a_node_is_replaced_also_where_its_moves_cannot_be_expected(fleet):
     fleet.destroy(incident["id"])
 
 
+def a_healthy_node_outlives_an_error_while_a_new_agent_takes_it_over(fleet):
+    rest(fleet)
+    h1 = agent(fleet)
+    before = fleet.nodes("web")
+    for point in ("agent.cgroup.open.before", "agent.network.adopt.before",
+                  "agent.node.pidfd.before", "agent.bpf.allow.before", "agent.bpf.node.before"):
+        h1.arm_next(f"{point}=error:EMFILE")
+        fleet.restart_agent("h1")
+        taken = h1.points()[point]["taken"]
+        assert taken, f"{point} was not taken"
+        fleet.wait_ready(ready=1)
+        assert {n["id"] for n in fleet.nodes("web")} == {n["id"] for n in before}, point
+    assert not events(fleet, "node.not-adopted")
+
+
+def a_node_that_cannot_be_taken_over_at_all_is_replaced_and_told_of(fleet):
+    rest(fleet)
+    before = fleet.nodes("web", state="ready")[0]["id"]
+    agent(fleet).arm_next("agent.node.pidfd.before=error:EMFILE*")
+    fleet.restart_agent("h1")
+    told = wait_for("people to hear", lambda: events(fleet, "node.not-adopted"))
+    assert before in told[0]["text"], told
+    agent(fleet).arm("off")
+    fleet.wait_ready(ready=1)
+    assert fleet.nodes("web", state="ready")[0]["id"] != before
+
+
+def a_journal_that_has_failed_is_opened_anew_and_says_what_it_lacks(fleet):
+    rest(fleet)
+    h1 = agent(fleet)
+    pid = fleet.daemon_pid("h1")
+    resumed = len(events(fleet, "journal.resumed"))
+    # The second attempt finds a disk that is still broken.
+    h1.arm("journal.sync.before=error:EIO,agent.journal.open.before=error:EIO")
+    fleet.run("quarantine", fleet.nodes("web", state="ready")[0]["id"], "--reason", "it is cut "
+              "all the same")
+    wait_for("people to hear", lambda: events(fleet, "journal.stopped"))
+    wait_for("it to be written again", lambda: len(events(fleet, "journal.resumed")) > resumed)
+    fleet.wait_ready(ready=1)
+    # What has to be promised is promised again.
+    fleet.run("scale", "web", "2", "--key", "deploy", "--wait", timeout=120)
+    fleet.run("scale", "web", "1", "--key", "deploy", "--wait", timeout=120)
+    assert fleet.daemon_pid("h1") == pid, "the agent was restarted"
+    journal = h1.state_dir / "journal"
+    done = fleet.run("journal", "verify", journal, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    gaps = [line for file in sorted(journal.glob("*.jsonl"))
+            for line in file.read_text().splitlines() if '"journal.gap"' in line]
+    assert gaps, "nothing says that entries are missing"
+    for incident in fleet.incidents():
+        if incident["state"] != "destroyed":
+            fleet.destroy(incident["id"])
+
+
+def a_node_is_made_also_where_its_log_finds_no_room(fleet):
+    rest(fleet)
+    h1 = agent(fleet)
+    h1.arm("agent.log.make.before=error:ENOSPC*")
+    before = {n["id"] for n in fleet.nodes("web")}
+    fleet.run("scale", "web", "2", "--key", "deploy", "--wait", timeout=120)
+    made = next(n["id"] for n in fleet.nodes("web", state="ready") if n["id"] not in before)
+    assert h1.points()["agent.log.make.before"]["taken"], "it found room"
+    fleet.run("logs", made)
+    assert not (h1.state_dir / "logs" / made).exists()
+    assert (h1.run_dir / "logs" / made).is_dir()
+    h1.arm("off")
+    fleet.run("scale", "web", "1", "--key", "deploy", "--wait", timeout=120)
+
+
+def a_firewall_that_is_refused_at_the_start_is_put_right_later(fleet):
+    rest(fleet)
+    h1 = agent(fleet)
+    before = {n["id"] for n in fleet.nodes("web", state="ready")}
+    h1.arm_next("agent.nft.table.before=error:EPERM*")
+    fleet.restart_agent("h1")
+    pid = fleet.daemon_pid("h1")
+    wait_for("people to hear", lambda: events(fleet, "firewall.failed"))
+    wait_for("more attempts", lambda: h1.points()["agent.nft.table.before"]["taken"] > 3)
+    assert len(events(fleet, "firewall.failed")) == 1, "every attempt is told of"
+    assert {n["id"] for n in fleet.nodes("web", state="ready")} == before
+    h1.arm("off")
+    wait_for("it to be put right", lambda: events(fleet, "firewall.restored"))
+    assert fleet.daemon_pid("h1") == pid, "the agent was restarted"
+    fleet.destroy(fleet.ask("drill", "exec", "web")["incident"]["id"])
+
+
+def a_destruction_that_a_crash_cuts_short_holds_no_node_back(fleet):
+    fleet.apply(service="few", replicas=1, standby=0, respawn=1)
+    cut = []
+    for _ in range(2):
+        fleet.wait_ready("few", ready=1)
+        node = fleet.nodes("few", state="ready")[0]["id"]
+        cut.append(fleet.ask("quarantine", node, "--reason", "a test")["incident"]["id"])
+    wait_for("a person to be called", lambda: [
+        e for e in events(fleet, "respawn.held") if e["service"] == "few"])
+    assert not fleet.nodes("few", state="ready")
+    agent(fleet).arm("agent.destroy.durable.after=crash")
+    fleet.run("incident", "destroy", cut[1], "--key", "responder", "--reason", "a test",
+              check=False)
+    fleet.wait_ready("few", ready=1)
+    fleet.destroy(cut[0])
+    fleet.run("remove", "few", "--key", "deploy")
+    wait_for("none of few", lambda: not fleet.nodes("few"))
+
+
 def prepare(fleet):
     fleet.apply(replicas=1, standby=0, respawn=100)
     rest(fleet)
@@ -103,4 +208,10 @@ if __name__ == "__main__":
         what_is_written_directly_is_not_undone_by_a_later_attempt,
         spare_networks_are_made_again_after_a_failure,
         a_node_is_replaced_also_where_its_moves_cannot_be_expected,
+        a_healthy_node_outlives_an_error_while_a_new_agent_takes_it_over,
+        a_node_that_cannot_be_taken_over_at_all_is_replaced_and_told_of,
+        a_journal_that_has_failed_is_opened_anew_and_says_what_it_lacks,
+        a_node_is_made_also_where_its_log_finds_no_room,
+        a_firewall_that_is_refused_at_the_start_is_put_right_later,
+        a_destruction_that_a_crash_cuts_short_holds_no_node_back,
     ], hosts=1, prepare=prepare)

@@ -70,7 +70,7 @@ def a_client_of_a_cut_node_moves_on_without_changing_its_port(fleet):
 
 def a_client_of_a_replaced_node_moves_on_too(fleet):
     before = {n["id"] for n in fleet.nodes("echo", state="ready")}
-    done = apply(fleet, "echo", f"{TCP}, {UDP}", epoch=2)
+    done = apply(fleet, "echo", f"{TCP}, {UDP}", epoch=2, more="restart: 1\n")
     assert done.returncode == 0, done
     fleet.wait_ready("echo", ready=2, epoch=2)
     wait_for("the old nodes to go", lambda: not [

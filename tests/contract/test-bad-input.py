@@ -107,6 +107,7 @@ WORD_VERBS = {
     "image show": ["image", "show", "WORD"],
     "node ls": ["node", "ls", "WORD"],
     "logs": ["logs", "WORD"],
+    "audit": ["audit", "WORD"],
     "host token": ["host", "token", "WORD"],
     "quarantine": ["quarantine", "WORD", "--reason", "x"],
     "incident show": ["incident", "show", "WORD"],

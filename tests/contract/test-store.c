@@ -382,6 +382,36 @@ CONTRACT(a_watch_from_a_compacted_revision_says_so_and_ends)
 	g_string_free(seen.seen, TRUE);
 }
 
+CONTRACT(the_last_that_a_transaction_says_of_a_key_counts)
+{
+	DnStoreTxn *txn = dn_store_txn_new(term);
+	int code = 0;
+
+	put_into(txn, "put", "1");
+	put_into(txn, "removed", "1");
+	dn_store_txn_delete(txn, "put");
+	dn_store_txn_delete(txn, "removed");
+	put_into(txn, "put", "2");
+	commit(txn, &code);
+	cr_assert(eq(int, code, 0));
+	cr_assert(has("put", "2"));
+	g_autoptr(DnStoreEntry) removed = get("removed");
+	cr_assert(eq(ptr, removed, NULL));
+}
+
+/* Filled while a disk without space keeps the one before it waiting. */
+Test(store_in_memory, a_transaction_of_many_keys_takes_time_in_proportion, .timeout = 20)
+{
+	enum { KEYS = 100000 };
+	g_autoptr(DnStoreTxn) txn = dn_store_txn_new(1);
+
+	for (unsigned i = 0; i < KEYS; i++) {
+		g_autofree char *key = g_strdup_printf("event/%020u", i);
+
+		put_into(txn, key, "value");
+	}
+}
+
 /* ---- what only one of them can do ---- */
 
 Test(store_in_sqlite, everything_is_there_again_after_it_was_opened_anew)

@@ -8,13 +8,18 @@ import http.client
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 
+import tap
 from fleet import Failed, MANIFEST, wait_for
+from shim import Shim
 
 START_S = 30.0
 
@@ -62,7 +67,7 @@ class Cluster:
             file.write_text(MANIFEST.format(
                 service="web", epoch=number, ref="apps/hello", commit="0" * 64, version=number,
                 replicas=1, standby=0, started="false", cpu=1, health="/healthz", respawn=5,
-                drain="5s", within="10m"))
+                drain="5s", within="10m", past="hold"))
             self.command("manifest", "sign", file, "--key", "deploy")
             self.signed.append((file, file.read_bytes(),
                                 pathlib.Path(f"{file}.minisig").read_bytes()))
@@ -263,3 +268,25 @@ def timed(what):
         run.__name__ = test.__name__
         return run
     return around
+
+
+def must_apply(alone):
+    status, told = alone.apply()
+    assert status == 200, (status, told)
+
+
+def main(tests):
+    """Run tests(cluster), all or those named after the build's directory; never returns."""
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="dnode-faults-"))
+    shim = Shim(sys.argv[1], scratch, ("dnode-supervisor",))
+    began = time.monotonic()
+    only = sys.argv[2:]
+    try:
+        cluster = Cluster(sys.argv[1], scratch, shim)
+        sys.exit(tap.run(cluster, [t for t in tests if not only or t.__name__ in only]))
+    except Failed as failure:
+        sys.exit(f"Bail out! {failure}")
+    finally:
+        print(f"# {time.monotonic() - began:.1f} s in all")
+        shim.close()
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -20,6 +20,31 @@ def rounds(usual=8):
     return int(os.environ.get("DNODE_TEST_ROUNDS", usual))
 
 
+class Stranger(subprocess.Popen):
+    """The drill's helper, that nobody announced: it comes into a node and executes what is foreign.
+
+    Seen when it comes in, it may be frozen with the node before it executes anything.
+    """
+
+    def __init__(self, helper, group):
+        self.group = group
+        super().__init__([str(helper), str(group / "cgroup.procs"), FOREIGN_UID, FOREIGN_UID,
+                          "exec"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL)
+        self.stdin.write(b"g")
+        self.stdin.close()
+
+    def is_answered(self):
+        return self.poll() is not None or "frozen 1" in (
+            self.group / "cgroup.events").read_text()
+
+    def wait(self, timeout=None):
+        """Until it has ended or is frozen; then it is ended."""
+        wait_for("a stranger to be answered", self.is_answered, timeout or 20)
+        self.kill()
+        return super().wait(timeout)
+
+
 class Crowd(Fleet):
     """A lab whose hosts each have one node of `web` and a standby of it."""
 
@@ -112,10 +137,7 @@ class Crowd(Fleet):
 
     def drift(self, host, node):
         """Somebody in the node executes a foreign file; returns at once."""
-        return subprocess.Popen(
-            [str(self.build / "agent/drill/dnode-drill"),
-             str(self.group(host, node) / "cgroup.procs"), FOREIGN_UID, FOREIGN_UID, "exec"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return Stranger(self.build / "agent/drill/dnode-drill", self.group(host, node))
 
     # ---- what is expected ----
 

@@ -3,11 +3,17 @@
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cluster"))
+from suite import chosen  # noqa: E402
+from tap import run  # noqa: E402
 
 MIB = 1 << 20
 
@@ -91,3 +97,13 @@ class Supervisor:
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+def main(tests, bench):
+    """BUILD SANITIZED [NAME...]: run tests(bench(supervisor, sanitized)); never returns."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    sanitized = sys.argv.pop(2) == "true"
+    with Supervisor(sys.argv[1]) as supervisor:
+        result = run(bench(supervisor, sanitized), chosen(tests))
+    sys.exit(result)

@@ -82,9 +82,19 @@ def manifests_are_kept(fleet, before):
         assert now[service][0] > epoch or now[service][1] == digest, (service, now[service])
 
 
+def all_are_there(fleet, before):
+    now = {i["id"] for i in fleet.incidents()}
+    return all(fleet.run("incident", "show", i, check=False).returncode == 0
+               for i in set(before.incidents) - now)
+
+
 def incidents_are_kept(fleet, before):
     now = {i["id"]: i["node"] for i in fleet.incidents()}
     for incident, node in before.incidents.items():
+        if incident not in now:  # what is past is not listed
+            done = fleet.run("incident", "show", incident, "--json", check=False)
+            now[incident] = json.loads(done.stdout)["incident"]["node"] if (
+                done.returncode == 0) else None
         assert now.get(incident) == node, f"incident {incident} of {node} is lost: {now}"
 
 
@@ -249,8 +259,7 @@ def check(fleet, before, seconds=60.0):
     fleet.wait_hosts()
     come_to_rest(fleet, seconds)
     manifests_are_kept(fleet, before)
-    wait_for("what was told to arrive", lambda: set(before.incidents) <= {
-        i["id"] for i in fleet.incidents()}, 10)
+    wait_for("what was told to arrive", lambda: all_are_there(fleet, before), 10)
     incidents_are_kept(fleet, before)
     events_are_kept(fleet, before)
     journals_are_whole(fleet, before)

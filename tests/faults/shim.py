@@ -12,6 +12,7 @@ mkdir, unlink. A policy is called with (op, path, after) and answers GO, TELL (a
 call), KILL, or an errno.
 """
 import contextlib
+import filecmp
 import mmap
 import os
 import pathlib
@@ -111,8 +112,8 @@ class Fail:
 class Full(Fail):
     """What a full disk (or quota, or inode table) does; removing still works."""
 
-    def __init__(self, number, match=""):
-        super().__init__(("open", "write", "mkdir", "link", "rename"), number, match)
+    def __init__(self, number, match="", ops=("open", "write", "mkdir", "link", "rename"), skip=0):
+        super().__init__(ops, number, match, skip)
 
     def __call__(self, op, path, after):
         # An existing file can be opened, an existing directory is said to be there.
@@ -148,21 +149,25 @@ class Count:
 
 
 class KillAt:
-    """SIGKILL before or after the call that is number @number of those that match."""
+    """SIGKILL before or after the call that is number @number of those that match.
+
+    After: or, when that call fails, which nobody is told of, before the next one.
+    """
 
     def __init__(self, number, after=False, ops=CHANGES, match=""):
         self.number, self.after, self.ops, self.match = number, after, ops, re.compile(match)
-        self.seen, self.hits, self.where = 0, 0, None
+        self.seen, self.hits, self.where, self.owed = 0, 0, None, False
 
     def __call__(self, op, path, after):
-        if after:
-            return KILL if self.after and self.where == (op, path) else GO
-        if op not in self.ops or not self.match.search(path) or self.hits:
+        if self.owed and (not after or self.where == (op, path)):
+            self.owed = False
+            return KILL
+        if after or op not in self.ops or not self.match.search(path) or self.hits:
             return GO
         self.seen += 1
         if self.seen <= self.number:
             return GO
-        self.hits, self.where = 1, (op, path)
+        self.hits, self.where, self.owed = 1, (op, path), self.after
         return TELL if self.after else KILL
 
 
@@ -179,7 +184,7 @@ class Shadow:
         self.top, self.store, self.also, self.skip = str(top), pathlib.Path(store), also, set(skip)
         shutil.rmtree(store, ignore_errors=True)
         self.store.mkdir(parents=True)
-        self.files, self.names, self.syncs = {}, {}, 0
+        self.files, self.names, self.where, self.syncs = {}, {}, {}, 0
         self.take_all()
 
     @staticmethod
@@ -237,29 +242,69 @@ class Shadow:
         return self.also(op, path, True) if self.also else GO
 
     def restore(self):
-        """The power is gone: only what was synced is there."""
+        """The power is gone: only what was synced is there.
+
+        What is as it was synced stays the very same file or directory: nodes that go on stand on it.
+        """
         top = self.key(os.lstat(self.top))
         old = self.top + ".lost"
         os.rename(self.top, old)
-        self.rebuild(top, self.top, {})
+        self.where = {}
+        for folder, folders, files in os.walk(old):
+            for name in folders + files:
+                path = os.path.join(folder, name)
+                self.where[self.key(os.lstat(path))] = path
+        self.rebuild(top, self.top)
         for name in self.skip & set(os.listdir(old)):
             os.rename(os.path.join(old, name), os.path.join(self.top, name))
         shutil.rmtree(old)
 
-    def rebuild(self, key, path, made):
+    def is_whole_file(self, key):
+        """Is it still there with the content that was synced?"""
+        path = self.where.get(key)
+        if path is None or key not in self.files:
+            return False
+        mode, uid, gid, link, copy = self.files[key]
+        info = os.lstat(path)
+        if (info.st_mode, info.st_uid, info.st_gid) != (mode, uid, gid):
+            return False
+        return os.readlink(path) == link if link is not None else filecmp.cmp(path, copy, False)
+
+    def is_whole(self, key):
+        """Is the directory still there with the names that were synced, and all below it?"""
+        path = self.where.get(key)
+        if path is None or key not in self.names:
+            return False
+        mode, uid, gid, names = self.names[key]
+        info = os.lstat(path)
+        return (info.st_mode, info.st_uid, info.st_gid) == (mode, uid, gid) and names.keys() == set(
+            os.listdir(path)) and all(
+                self.key(os.lstat(os.path.join(path, name))) == inner and (
+                    self.is_whole(inner) if is_directory else self.is_whole_file(inner))
+                for name, (is_directory, inner) in names.items())
+
+    def move(self, key, target):
+        os.rename(self.where[key], target)
+        for folder, folders, files in os.walk(target):
+            for name in folders + files:
+                path = os.path.join(folder, name)
+                self.where[self.key(os.lstat(path))] = path
+
+    def rebuild(self, key, path):
         mode, uid, gid, names = self.names.get(key, (0o40700, 0, 0, {}))
         os.mkdir(path)
         for name, (is_directory, inner) in names.items():
             if path == self.top and name in self.skip:
                 continue
             target = os.path.join(path, name)
-            if is_directory:
-                self.rebuild(inner, target, made)
-            elif inner in made:
-                os.link(made[inner], target, follow_symlinks=False)
+            if is_directory and self.is_whole(inner):
+                self.move(inner, target)
+            elif is_directory:
+                self.rebuild(inner, target)
+            elif self.is_whole_file(inner):
+                os.link(self.where[inner], target, follow_symlinks=False)
             else:
                 self.rebuild_file(inner, target)
-                made[inner] = target
         os.chown(path, uid, gid)
         os.chmod(path, stat.S_IMODE(mode))
 
@@ -274,3 +319,5 @@ class Shadow:
             shutil.copyfile(copy, path)
             os.chmod(path, stat.S_IMODE(mode))
         os.chown(path, uid, gid, follow_symlinks=False)
+        # Another name of it leads to the same file.
+        self.where[key] = path

@@ -5,14 +5,13 @@
 Faults 28 and 37 of docs/faults.md, below real daemons and under load (bent.c).
 """
 import random
-import sys
 import time
 
 import invariants
 from bent import FORK, MMAP, OPEN, RUN_OUT, SOCKET, Bent
 from crowd import Crowd, rounds
 from fleet import Failed, wait_for
-from tap import run
+from suite import main
 
 HOUR_S, YEAR_S = 3600, 365 * 24 * 3600
 KINDS = {"open": OPEN, "socket": SOCKET, "fork": FORK, "mmap": MMAP}
@@ -208,8 +207,8 @@ def a_roll_ends_well_when_any_call_fails(fleet):
     def roll():
         epoch[0] += 1
         for _ in range(3):
-            fleet.apply(service="turn", epoch=epoch[0], replicas=2, standby=0, started=False,
-                        drain="100ms")
+            fleet.apply(service="turn", epoch=epoch[0], version=str(epoch[0]), replicas=2,
+                        standby=0, started=False, drain="100ms")
             try:
                 fleet.wait_ready("turn", ready=2, epoch=epoch[0], seconds=40)
                 break
@@ -239,32 +238,25 @@ class Bending(Crowd):
         self.wait_full()
 
 
-TESTS = [
-    clocks_that_jump_or_strobe_change_nothing_and_give_no_budget_back,
-    an_hours_sleep_loses_no_node_and_gives_no_budget_back,
-    an_agent_starts_or_says_why_not_when_any_call_fails,
-    a_node_is_cut_and_replaced_when_any_call_fails,
-    a_roll_ends_well_when_any_call_fails,
-]
+def prepare(fleet):
+    fleet.apply(replicas=fleet.hosts, respawn=1000)
+    fleet.wait_full()
+    before = invariants.acknowledged(fleet)
+    return before, fleet.cleanup.enter_context(
+        fleet.load(fleet.service()["vip"], busy=4, idle=4, rate=200))
 
 
-def main():
-    chosen = sys.argv[2:]
-    with Bending(sys.argv[1], hosts=2) as fleet:
-        fleet.apply(replicas=fleet.hosts, respawn=1000)
-        fleet.wait_full()
-        before = invariants.acknowledged(fleet)
-        with fleet.load(fleet.service()["vip"], busy=4, idle=4, rate=200) as load:
-            result = run(fleet, [t for t in TESTS if not chosen or t.__name__ in chosen])
-        print(f"# {rounds()} rounds of each: {load.summary}")
-        invariants.check(fleet, before)
-        if result:
-            fleet.tell_logs()
-    return result
+def judge(fleet, prepared):
+    before, load = prepared
+    print(f"# {rounds()} rounds of each: {load.stop()}")
+    invariants.check(fleet, before)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        sys.exit(f"Bail out! {failure}")
+    main([
+        clocks_that_jump_or_strobe_change_nothing_and_give_no_budget_back,
+        an_hours_sleep_loses_no_node_and_gives_no_budget_back,
+        an_agent_starts_or_says_why_not_when_any_call_fails,
+        a_node_is_cut_and_replaced_when_any_call_fails,
+        a_roll_ends_well_when_any_call_fails,
+    ], prepare, judge, lab=Bending, hosts=2)

@@ -14,11 +14,12 @@ import time
 
 import invariants
 from crowd import Crowd, rounds, watch_for
-from fleet import Failed, wait_for
-from tap import run
+from fleet import wait_for
+from suite import main
 
 # A host that is not heard of for 10 s is lost: a stop should be longer, and is in the long form.
 STOP_S = 60 if rounds() > 20 else 3
+MORE_VOLLEYS = 6
 
 # The runtime, but the next call of a verb may be killed on its way; a probe is made to believe that
 # containers cannot be started by their fifo, if there is a file `slow`, so that `start` is called.
@@ -76,7 +77,7 @@ def after_every_round(fleet, service, nodes):
 
 def a_node_is_cut_once_though_its_agent_dies_between_verdict_and_cut(fleet):
     def moment(host, node, helper):
-        watch_for(lambda: helper.poll() is not None)  # the kernel has killed it: the verdict
+        watch_for(helper.is_answered)  # killed or held by the kernel: the verdict
         time.sleep(random.random() * 0.004)
     for _ in fleet.volleys():
         after_every_round(fleet, "web", cut_while(fleet, "web", moment))
@@ -106,7 +107,7 @@ def a_node_is_replaced_though_its_agent_dies_between_its_leaving_and_the_next(fl
 
 def a_roll_goes_on_over_the_deaths_of_its_agents(fleet):
     epoch = fleet.service("cold")["epoch"] + 1
-    fleet.apply(**cold(fleet), epoch=epoch)
+    fleet.apply(**cold(fleet), epoch=epoch, version=str(epoch))
     for _ in fleet.volleys():
         host = random.choice(fleet.names)
         time.sleep(random.random() * 0.3)
@@ -202,17 +203,23 @@ def lines_of(path):
 def a_runtime_that_dies_at_create_start_or_delete_leaves_nothing_behind(fleet):
     before = invariants.acknowledged(fleet)
     with Runtimes(fleet) as runtimes:
+        def volley(verb):
+            def fault(host):
+                node = fleet.node_of(host, "cold")
+                runtimes.arm(host, verb)
+                fleet.drift(host, node).wait(20)
+                return node
+            fleet.expect_cut(fleet.everywhere(fault).values())
+            fleet.wait_tidy()
+            # Failed starts are tried again later and later: a new agent begins anew.
+            fleet.restart_agents()
         for verb in ("create", "start", "delete"):
             for _ in fleet.volleys():
-                def fault(host):
-                    node = fleet.node_of(host, "cold")
-                    runtimes.arm(host, verb)
-                    fleet.drift(host, node).wait(20)
-                    return node
-                fleet.expect_cut(fleet.everywhere(fault).values())
-                fleet.wait_tidy()
-                # Failed starts are tried again later and later: a new agent begins anew.
-                fleet.restart_agents()
+                volley(verb)
+            # The moment is drawn, and a runtime may have done its work each time.
+            for _ in range(MORE_VOLLEYS):
+                if not runtimes.killed(verb):
+                    volley(verb)
             print(f"# killed at {verb}: {runtimes.killed(verb)}")
             assert runtimes.killed(verb) > 0, f"no {verb} was killed"
             invariants.nothing_is_left_behind(fleet)
@@ -337,35 +344,20 @@ class Death(Crowd):
         self.wait_full("cold")
 
 
-TESTS = [
-    a_node_is_cut_once_though_its_agent_dies_between_verdict_and_cut,
-    a_replacement_whose_agent_dies_before_it_is_balanced_is_there_once,
-    a_node_is_replaced_though_its_agent_dies_between_its_leaving_and_the_next,
-    a_roll_goes_on_over_the_deaths_of_its_agents,
-    a_verdict_waits_for_a_stopped_agent_and_is_then_answered_once,
-    a_stopped_supervisor_gives_no_stale_order_and_loses_no_incident,
-    a_runtime_that_dies_at_create_start_or_delete_leaves_nothing_behind,
-    an_agent_or_supervisor_that_the_oom_killer_takes_loses_nothing,
-    a_service_that_the_oom_killer_takes_is_replaced_and_not_quarantined,
-]
+def prepare(fleet):
+    fleet.apply(replicas=fleet.hosts, respawn=1000, cpu=0.5)
+    fleet.apply(**cold(fleet))
+    fleet.wait_full("web")
+    fleet.wait_full("cold")
+    before = invariants.acknowledged(fleet)
+    return before, fleet.cleanup.enter_context(
+        fleet.load(fleet.service()["vip"], busy=4, idle=4, rate=200))
 
 
-def main():
-    chosen = sys.argv[2:]
-    with Death(sys.argv[1], hosts=4) as fleet:
-        fleet.apply(replicas=fleet.hosts, respawn=1000, cpu=0.5)
-        fleet.apply(**cold(fleet))
-        fleet.wait_full("web")
-        fleet.wait_full("cold")
-        began = time.monotonic()
-        before = invariants.acknowledged(fleet)
-        with fleet.load(fleet.service()["vip"], busy=4, idle=4, rate=200) as load:
-            result = run(fleet, [timed(t) for t in TESTS if not chosen or t.__name__ in chosen])
-        print(f"# {rounds()} rounds of each in {time.monotonic() - began:.0f} s: {load.summary}")
-        invariants.check(fleet, before)
-        if result:
-            fleet.tell_logs()
-    return result
+def judge(fleet, prepared):
+    before, load = prepared
+    print(f"# {rounds()} rounds of each: {load.stop()}")
+    invariants.check(fleet, before)
 
 
 def timed(test):
@@ -378,7 +370,14 @@ def timed(test):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        sys.exit(f"Bail out! {failure}")
+    main([timed(test) for test in (
+        a_node_is_cut_once_though_its_agent_dies_between_verdict_and_cut,
+        a_replacement_whose_agent_dies_before_it_is_balanced_is_there_once,
+        a_node_is_replaced_though_its_agent_dies_between_its_leaving_and_the_next,
+        a_roll_goes_on_over_the_deaths_of_its_agents,
+        a_verdict_waits_for_a_stopped_agent_and_is_then_answered_once,
+        a_stopped_supervisor_gives_no_stale_order_and_loses_no_incident,
+        a_runtime_that_dies_at_create_start_or_delete_leaves_nothing_behind,
+        an_agent_or_supervisor_that_the_oom_killer_takes_loses_nothing,
+        a_service_that_the_oom_killer_takes_is_replaced_and_not_quarantined,
+    )], prepare, judge, lab=Death, hosts=4)

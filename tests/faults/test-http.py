@@ -5,7 +5,6 @@ are served, people are told once."""
 import contextlib
 import os
 import pathlib
-import resource
 import socket
 import subprocess
 import sys
@@ -13,9 +12,8 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cluster"))
-from daemon import MIB, Supervisor, wait_for  # noqa: E402
+from daemon import MIB, main, wait_for  # noqa: E402
 from peer import connect  # noqa: E402
-from tap import run  # noqa: E402
 
 API_MAX, API_OF_PROCESS, STREAMS = 192, 96, 64
 REPO_OF_ADDRESS = 64
@@ -309,10 +307,8 @@ def all_of_it_is_given_back(bench):
     print(f"# {grown:.1f} MiB more than at the start")
 
 
-def main(build, sanitized, *chosen):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
-    tests = [
+if __name__ == "__main__":
+    main([
         two_thousand_connections_leave_room_for_others,
         who_is_too_slow_is_ended_and_nobody_waits_for_him,
         headers_without_end_are_cut_off,
@@ -324,11 +320,4 @@ def main(build, sanitized, *chosen):
         ranges_and_pipelines_get_one_answer_a_connection,
         no_path_leads_out_of_the_repository,
         all_of_it_is_given_back,
-    ]
-    with Supervisor(build) as supervisor:
-        return run(Bench(supervisor, sanitized),
-                   [test for test in tests if not chosen or test.__name__ in chosen])
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2] == "true", *sys.argv[3:]))
+    ], Bench)

@@ -8,7 +8,6 @@ import contextlib
 import itertools
 import os
 import pathlib
-import resource
 import socket
 import ssl
 import sys
@@ -16,14 +15,14 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cluster"))
-from daemon import MIB, Supervisor, wait_for  # noqa: E402
+from daemon import MIB, main, wait_for  # noqa: E402
 from peer import Agent, Closed, Identity, connect, enrolled  # noqa: E402
-from tap import run  # noqa: E402
 
 ROUNDS = int(os.environ.get("DNODE_TEST_ROUNDS", "20"))
 STRANGERS, STRANGERS_HERE, HANDSHAKE_S = 256, 64, 5
 FRAMES_PER_S, FRAMES_BURST = 200, 2000
 LINKS_BURST = 60
+HOST_PAST = 64  # incidents that were destroyed, listed of one host
 SECONDS = 1.2  # of each flood: its burst is spent after the first tenth
 
 
@@ -367,6 +366,37 @@ def another_version_an_unknown_key_and_a_wrong_name_are_refused(bench):
     assert bench.supervisor.events("link.refused", since), "nobody was told"
 
 
+def incidents_that_are_past_are_told_of_once_and_read_from_the_store(bench):
+    since = bench.supervisor.last_event()
+    ids = [f"{0x77000000 + number:016x}" for number in range(HOST_PAST + 20)]
+    with bench.linked() as agent:
+        def tell(state):
+            for number, incident in enumerate(ids):
+                agent.send(agent.fact("incident", incident=dict(
+                    agent.incident(0x77000000 + number), state=state,
+                    event_time=f"2026-01-02T00:{number // 60:02d}:{number % 60:02d}.000000000Z")))
+        tell("destroyed")
+        told = wait_for("them to be past", lambda: (
+            lambda told: told if told["older"] >= 20 else None)(
+                bench.supervisor.ask("incidents")), 30)
+        listed = {i["id"] for i in told["incidents"] if i["id"] in ids}
+        assert listed == set(ids[-HOST_PAST:]), listed
+        for incident in (ids[0], ids[19], ids[20], ids[-1]):
+            shown = bench.supervisor.ask("incident", "show", incident)["incident"]
+            assert shown["id"] == incident and shown["state"] == "destroyed", shown
+        line = bench.supervisor.dnode("incidents").stderr
+        assert f"and {told['older']} older incidents" in line, line
+        heard = len(bench.supervisor.events(since=since))
+        # A host says all of them again with every link, and may not take one back.
+        tell("destroyed")
+        agent.send(agent.fact("incident", incident=dict(agent.incident(0x77000000), state="open")))
+        wait_for("the last to be refused", lambda: any(
+            "back from destroyed" in e["text"]
+            for e in bench.supervisor.events("fact.refused", since)), 30)
+        assert len(bench.supervisor.events(since=since)) <= heard + 1, "they were told of again"
+    assert bench.supervisor.ask("incidents")["older"] == told["older"]
+
+
 def two_machines_of_one_key_push_each_other_out_only_so_often(bench):
     links = refused = 0
     since = bench.supervisor.last_event()
@@ -395,6 +425,17 @@ def guesses_at_tokens_are_refused_and_told_of_once(bench):
     assert len(told) <= 2, told
 
 
+def a_secret_of_another_size_is_refused_and_harms_nobody(bench):
+    with bench.others_are_served():
+        for number, secret in enumerate(("", "AA==", "AAAA", "A" * 40 + "AA==", "A" * 44)):
+            with bench.link(bench.stranger, f"127.0.6.{number + 1}") as agent:
+                agent.send({"type": "enrol", "host": "guess", "secret": secret})
+                try:
+                    assert agent.receive()["type"] == "refused"
+                except Closed:
+                    pass
+
+
 def people_hear_of_each_once_a_minute_and_what_to_do(bench):
     minutes = (time.monotonic() - bench.begin) / 60 + 1
     events = bench.supervisor.events()
@@ -414,14 +455,13 @@ def all_of_it_is_given_back(bench):
     bench.is_bounded(64 * MIB)
 
 
-def main(build, sanitized, *chosen):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
-    tests = [
+if __name__ == "__main__":
+    main([
         a_thousand_of_one_address_that_say_a_byte_a_second_get_its_share,
         a_thousand_in_their_handshake_from_everywhere_are_held_up_to_a_number,
         strangers_that_have_proved_a_key_are_on_the_clock_too,
         a_host_whose_frame_comes_in_crumbs_is_shown_as_lost,
+        incidents_that_are_past_are_told_of_once_and_read_from_the_store,
         a_flood_of_any_kind_of_fact_harms_nobody,
         what_is_said_past_the_rate_is_heard_in_its_time,
         nothing_a_host_says_of_others_is_believed,
@@ -430,13 +470,7 @@ def main(build, sanitized, *chosen):
         a_link_that_ends_within_a_frame_leaves_nothing_behind,
         two_machines_of_one_key_push_each_other_out_only_so_often,
         guesses_at_tokens_are_refused_and_told_of_once,
+        a_secret_of_another_size_is_refused_and_harms_nobody,
         people_hear_of_each_once_a_minute_and_what_to_do,
         all_of_it_is_given_back,
-    ]
-    with Supervisor(build) as supervisor:
-        return run(Bench(supervisor, sanitized),
-                   [test for test in tests if not chosen or test.__name__ in chosen])
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2] == "true", *sys.argv[3:]))
+    ], Bench)

@@ -12,29 +12,15 @@ import signal
 import sqlite3
 import struct
 import subprocess
-import sys
 import time
 
 import echo
 import invariants
-from crowd import Crowd, rounds
-from fleet import Failed, wait_for
-from tap import run
+from crowd import Crowd
+from fleet import wait_for
+from suite import main
 
 # Within a node's control group: more refused calls than the sensor has room for, then stay or go.
-FLOOD = """
-import os, sys, time
-open(sys.argv[1], "w").write(str(os.getpid()))
-for _ in range(3000):
-    try:
-        os.execv("/", ["/"])
-    except PermissionError:
-        pass
-print("flooded", flush=True)
-time.sleep(float(sys.argv[2]))
-"""
-
-
 def state_of(fleet, host, node):
     return fleet.files(host).get(node, {}).get("state")
 
@@ -188,49 +174,6 @@ def a_supervisor_whose_term_is_over_ends_though_it_writes_nothing(fleet):
     fleet.wait_full()
 
 
-# ---- 38 ----
-
-def gaps(fleet):
-    return [e for e in fleet.ask("events", "-n", "1000")["events"] if e["kind"] == "sensor.gap"]
-
-
-def flood(fleet, host, node, stay_s):
-    """With the agent stopped, so that nobody makes room."""
-    with fleet.stopped(host):
-        process = subprocess.Popen(
-            [sys.executable, "-c", FLOOD, str(fleet.group(host, node) / "cgroup.procs"),
-             str(stay_s)], stdout=subprocess.PIPE, text=True)
-        assert process.stdout.readline() == "flooded\n"
-        if not stay_s:
-            process.wait(20)
-    return process
-
-
-def what_the_sensor_had_no_room_for_is_an_event_and_no_verdict(fleet):
-    incidents = len(fleet.incidents())
-    before = len(gaps(fleet))
-    for number in fleet.volleys():
-        fleet.everywhere(lambda host: flood(fleet, host, fleet.node_of(host), 0))
-        wait_for("the gaps to be told", lambda: len(gaps(fleet)) >=
-                 before + (number + 1) * fleet.hosts, 20)
-    assert len(fleet.incidents()) == incidents
-
-
-def a_foreign_process_that_nobody_was_told_of_is_found_when_there_was_a_gap(fleet):
-    for _ in range(max(1, rounds(2) // 10)):
-        found = {}
-        for host in fleet.names:
-            node = fleet.node_of(host)
-            found[node] = flood(fleet, host, node, 60)
-        for node, process in found.items():
-            fleet.incident_of(node, "cut_verified")
-        fleet.wait_full()
-        for node, process in found.items():
-            fleet.destroy(fleet.incident_of(node)["id"])
-            process.wait(30)
-        fleet.wait_tidy()
-
-
 class Return(Crowd):
     def manifest(self, run="", listen=None, **manifest):
         file = super().manifest(**manifest)
@@ -253,34 +196,19 @@ class Return(Crowd):
         self.revive(host, dead={host: dead})
 
 
-TESTS = [
-    a_node_that_stops_still_ends_when_its_grace_is_over,
-    a_cut_node_whose_processes_have_died_is_kept_with_its_evidence,
-    a_cut_node_whose_link_was_taken_away_is_kept_too,
-    a_node_cut_while_no_agent_ran_is_evidence_though_it_has_died_since,
-    a_standby_that_is_cut_is_charged_and_held_like_any_other_node,
-    a_client_of_udp_leaves_a_node_that_left_while_no_agent_ran,
-    a_supervisor_whose_term_is_over_ends_though_it_writes_nothing,
-    what_the_sensor_had_no_room_for_is_an_event_and_no_verdict,
-    a_foreign_process_that_nobody_was_told_of_is_found_when_there_was_a_gap,
-]
-
-
-def main():
-    chosen = sys.argv[2:]
-    with Return(sys.argv[1], hosts=2) as fleet:
-        fleet.apply(replicas=fleet.hosts, respawn=1000)
-        fleet.wait_full()
-        before = invariants.acknowledged(fleet)
-        result = run(fleet, [t for t in TESTS if not chosen or t.__name__ in chosen])
-        invariants.check(fleet, before)
-        if result:
-            fleet.tell_logs()
-    return result
+def prepare(fleet):
+    fleet.apply(replicas=fleet.hosts, respawn=1000)
+    fleet.wait_full()
+    return invariants.acknowledged(fleet)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        sys.exit(f"Bail out! {failure}")
+    main([
+        a_node_that_stops_still_ends_when_its_grace_is_over,
+        a_cut_node_whose_processes_have_died_is_kept_with_its_evidence,
+        a_cut_node_whose_link_was_taken_away_is_kept_too,
+        a_node_cut_while_no_agent_ran_is_evidence_though_it_has_died_since,
+        a_standby_that_is_cut_is_charged_and_held_like_any_other_node,
+        a_client_of_udp_leaves_a_node_that_left_while_no_agent_ran,
+        a_supervisor_whose_term_is_over_ends_though_it_writes_nothing,
+    ], prepare, invariants.check, lab=Return, hosts=2)

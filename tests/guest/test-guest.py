@@ -72,7 +72,7 @@ def the_host_is_able(guest):
     """And says so truthfully: what this kernel has, and what it is too old for."""
     told = {row["name"]: row["can"] for row in
             json.loads(guest.run("dnode-agent check --json", seconds=120))["checks"]}
-    can = {"cgroup", "conntrack", "bpf-lsm", "idmapped-mount", "runtime", "fast-start"}
+    can = {"cgroup", "conntrack", "lsm", "idmapped-mount", "runtime", "fast-start"}
     assert all(told[name] for name in can), told
     assert not told["memfd-noexec"], "Linux 6.1 has no vm.memfd_noexec"
     guest.run("dnode-agent check; ip -6 address show dev lo")
@@ -99,6 +99,9 @@ systemctl start dnode-agent
     guest.until("the host is up", "dnode hosts | grep '^edge-1 *up'")
     lacks = guest.run("dnode hosts | tail -1")
     assert "memfd-noexec" in lacks and "conntrack" not in lacks, lacks
+    told = guest.ask("hosts")["hosts"][0]["capabilities"]["lsm"]
+    assert told.startswith("yes"), told
+    assert len(guest.run("find /sys/fs/bpf -name 'link_lsm_*'").split()) >= 10
     guest.run("dnode hosts edge-1; systemctl status dnode-agent --no-pager; systemd-cgls --no-pager")
 
 
@@ -126,6 +129,33 @@ for stage in {' '.join(sorted(wanted))}; do grep -q "\"$stage\"" /run/incident |
     assert shown["packets_after_cut"] == 0, shown
     guest.run(f"grep -q 'frozen 1' {NODES}/{drilled['node']}/cgroup.events")
     guest.run(f"! ip netns exec client curl -sS --max-time 3 http://{shown['address']}:8080/whoami")
+    guest.serves()
+
+
+def drill(guest, drift):
+    """Its incident, when nodes and record are as they shall be."""
+    guest.settled()
+    drilled = json.loads(guest.run(f"dnode drill {drift} hello --json", seconds=300))["incident"]
+    assert drilled["drill"] and drilled["class"] == drift, drilled
+    guest.until("the cut is on record",
+                f"dnode incident show {drilled['id']} --json | grep -q '\"reported\"'")
+    return guest.ask(f"incident show {drilled['id']}")["incident"]
+
+
+def drift_is_refused_before_it_has_an_effect(guest):
+    """By the programs at the kernel's security hooks: not even the helper's own call succeeds."""
+    refused = {"exec": "was refused to execute",
+               "library": "was refused to map as code",
+               "exec-memory": "was refused executable memory",
+               "text": "was refused to write to a process's memory"}
+    for drift, words in refused.items():
+        shown = drill(guest, drift)
+        assert words in shown["detail"], shown
+        assert drift == "exec" or "denied" in shown["detail"] or "not permitted" in shown["detail"]
+        guest.run(f"grep -q 'frozen 1' {NODES}/{shown['node']}/cgroup.events")
+        guest.run(f"dnode incident destroy {shown['id']} --key responder --reason 'a drill'")
+        guest.until("the node is gone", f"! dnode nodes | grep {shown['node']}")
+    guest.run("! dnode events --json | grep drill.failed")
     guest.serves()
 
 
@@ -244,6 +274,7 @@ def the_evidence_goes_only_by_a_responders_signature(guest):
 STEPS = [it_boots_debians_kernel_with_cgroup_v2_alone, the_packages_install, the_host_is_able,
          the_supervisor_starts_without_privilege, a_host_enrols, a_service_is_applied_and_answers,
          limits_hold_in_cgroup_v2, a_drill_is_cut_frozen_replaced_and_on_record,
+         drift_is_refused_before_it_has_an_effect,
          nodes_outlive_systemds_reload_and_reexecution,
          nodes_outlive_a_restart_of_the_agent_and_no_request_fails,
          a_node_is_quarantined_by_hand,

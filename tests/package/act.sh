@@ -39,7 +39,7 @@ finish() {
 		kill "$pid" 2>/dev/null || true
 		wait "$pid" 2>/dev/null || true
 	done
-	dnode-agent cleanup || status=1
+	dnode-agent cleanup --force || status=1
 	exit "$status"
 }
 trap finish EXIT

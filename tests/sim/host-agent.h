@@ -9,6 +9,7 @@
 #include "core/life.h"
 #include "core/plan.h"
 #include "core/respawn.h"
+#include "core/share.h"
 #include "host.h"
 #include "model/budget.h"
 #include "plant.h"
@@ -112,7 +113,7 @@ uint64_t host_realtime(const Sim *sim, const SimHost *self);
 void disk_init(SimHost *self);
 void disk_clear(SimHost *self);
 void disk_carry_budgets_over(SimHost *self);
-bool disk_save_term(Sim *sim, SimHost *self);
+bool disk_save_term(Sim *sim, SimHost *self, uint64_t term);
 bool disk_save_epochs(Sim *sim, SimHost *self);
 bool disk_save_manifest(Sim *sim, SimHost *self, DnManifest *manifest);
 bool disk_save_service(Sim *sim, SimHost *self, const Service *service);
@@ -142,20 +143,28 @@ Node *node_find(SimHost *self, const char *id);
 void node_free(SimHost *self, Node *node);
 void node_become(Sim *sim, SimHost *self, Node *node, DnNodeState state);
 void node_save(SimHost *self, const Node *node);
+void node_report(Sim *sim, SimHost *self, const Node *node);
+void node_create(Sim *sim, SimHost *self, Service *service, const DnAct *act);
 void node_start(Sim *sim, SimHost *self, Node *node);
+void node_promote(Sim *sim, SimHost *self, Node *node);
+void node_drain(Sim *sim, SimHost *self, Node *node);
+void node_stop(Sim *sim, SimHost *self, Node *node);
 void node_remove(Sim *sim, SimHost *self, Node *node);
 char *node_address(const SimHost *self, unsigned slot);
-void host_settle(Sim *sim, SimHost *self);
-void host_settle_service(Sim *sim, SimHost *self, Service *service);
-void host_balance(Sim *sim, SimHost *self);
 void host_adopt(Sim *sim, SimHost *self);
 void kernel_clear(Kernel *self);
+
+/* host-service.c */
+void host_balance(Sim *sim, SimHost *self);
+void host_settle(Sim *sim, SimHost *self);
+void host_settle_service(Sim *sim, SimHost *self, Service *service);
 
 /* host-cut.c */
 void host_look_for_marks(Sim *sim, SimHost *self);
 void kernel_mark(Sim *sim, SimHost *self, Kernel *kernel, bool drilled, bool by_hand);
 void incident_open(Sim *sim, SimHost *self, Node *node);
 void incident_adopt(Sim *sim, SimHost *self, Node *node);
+void incidents_release(Sim *sim, SimHost *self);
 void incident_replaced(Sim *sim, SimHost *self, Node *node);
 void incident_report(Sim *sim, SimHost *self, const DnIncident *incident);
 bool order_quarantine(Sim *sim, SimHost *self, const DnOrder *order, GError **error);

@@ -155,6 +155,26 @@ static unsigned free_slots(const SimHost *self)
 	return count;
 }
 
+/* What is destroyed holds nobody back. */
+static bool holds_are_of_evidence(const SimHost *self, const Service *service, char **why)
+{
+	const GPtrArray *held[] = {service->held, service->held_standby};
+
+	for (size_t h = 0; h < G_N_ELEMENTS(held); h++)
+		for (guint i = 0; i < held[h]->len; i++) {
+			const char *id = g_ptr_array_index(held[h], i);
+			const DnIncident *incident = g_hash_table_lookup(self->incidents, id);
+
+			if (incident != NULL && incident->state != DN_INCIDENT_DESTROYED)
+				continue;
+			*why = g_strdup_printf("%s holds a node of %s back for incident %s, which "
+					       "is destroyed",
+					       host_name(self->number), service->name, id);
+			return false;
+		}
+	return true;
+}
+
 static bool service_is_at_rest(Sim *sim, SimHost *self, unsigned leader, const char *service,
 			       char **why)
 {
@@ -169,6 +189,8 @@ static bool service_is_at_rest(Sim *sim, SimHost *self, unsigned leader, const c
 				       host_name(self->number), service);
 		return false;
 	}
+	if (known != NULL && !holds_are_of_evidence(self, known, why))
+		return false;
 	uint32_t held = known == NULL ? 0 : MIN(known->held->len, wanted.running);
 	uint32_t held_standby = known == NULL ? 0 : MIN(known->held_standby->len, wanted.standby);
 	/* A host whose slots hold quarantined nodes may have no room for its share. */

@@ -129,7 +129,7 @@ static void account(Sim *sim, SimHost *self, const Node *node, const DnIncident 
 	uint32_t grant = service->assign == NULL ? 0 : service->assign->respawn_grant;
 	uint64_t now_ns = host_monotonic(sim, self);
 	DnRespawn verdict =
-		dn_respawn_judge(&service->budget, node->manifest, grant, incident, now_ns);
+		dn_respawn_judge(&service->budget, node->manifest, grant, incident, true, now_ns);
 
 	if (is_planted(PLANT_BUDGET) && !incident->drill && verdict != DN_RESPAWN_HELD)
 		dn_budget_spend(&service->budget, SIM_S, now_ns);
@@ -262,6 +262,22 @@ void incident_adopt(Sim *sim, SimHost *self, Node *node)
 	    !dn_respawn_is_settled(&service->budget, held_of(service, node), node->manifest,
 				   incident, host_monotonic(sim, self)))
 		account(sim, self, node, incident);
+}
+
+/* dn_incidents_release() */
+void incidents_release(Sim *sim, SimHost *self)
+{
+	GHashTableIter iter;
+	gpointer value = NULL;
+
+	g_hash_table_iter_init(&iter, self->services);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		Service *service = value;
+		bool released = dn_custody_release(self->incidents, NULL, service->held);
+
+		if (dn_custody_release(self->incidents, NULL, service->held_standby) || released)
+			disk_save_service_soon(sim, self, service);
+	}
 }
 
 /* ---- orders ---- */

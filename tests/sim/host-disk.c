@@ -237,11 +237,11 @@ void disk_lose(Sim *sim, SimHost *self)
 	g_array_set_size(self->late, 0);
 }
 
-bool disk_save_term(Sim *sim, SimHost *self)
+bool disk_save_term(Sim *sim, SimHost *self, uint64_t term)
 {
 	if (dies(sim, self))
 		return false;
-	self->disk.term = self->envelope.term;
+	self->disk.term = term;
 	return !dies(sim, self);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Nodes: their kernel parts, their lives, and the share they have to add up to. */
+/* Nodes: their kernel parts and their lives. */
 
 #include "host-agent.h"
 
@@ -71,7 +71,7 @@ void node_save(SimHost *self, const Node *node)
 	kernel->saved_incident = g_strdup(node->incident);
 }
 
-static void report_node(Sim *sim, SimHost *self, const Node *node)
+void node_report(Sim *sim, SimHost *self, const Node *node)
 {
 	DnFact *fact = dn_fact_new(DN_FACT_NODE);
 
@@ -88,7 +88,7 @@ void node_become(Sim *sim, SimHost *self, Node *node, DnNodeState state)
 	node->state = state;
 	if (node->built)
 		node_save(self, node);
-	report_node(sim, self, node);
+	node_report(sim, self, node);
 }
 
 /* An event of a node: its slot and the life of what is in it. */
@@ -110,45 +110,6 @@ static Node *node_of(Sim *sim, const Event *event)
 	if (!self->up || self->life != event->life || self->kernel[event->whom].life != event->tag)
 		return NULL;
 	return self->slots[event->whom];
-}
-
-/* ---- the balancer: what the agent has last put there (agent/main/balance.c) ---- */
-
-static void balance_remote(SimHost *self, const Service *service)
-{
-	GPtrArray *addresses = g_ptr_array_new_with_free_func(g_free);
-
-	for (guint i = 0; service->assign != NULL && i < service->assign->endpoints->len; i++) {
-		const DnRemoteEndpoint *endpoint = g_ptr_array_index(service->assign->endpoints, i);
-
-		g_ptr_array_add(addresses, g_strdup(endpoint->address));
-	}
-	g_hash_table_replace(self->remote, g_strdup(service->name), addresses);
-}
-
-void host_balance(Sim *sim, SimHost *self)
-{
-	GHashTableIter iter;
-	gpointer value = NULL;
-
-	if (!self->up)
-		return;
-	for (unsigned i = 0; i < SIM_SLOTS; i++) {
-		const Node *node = self->slots[i];
-		Kernel *kernel = &self->kernel[i];
-
-		kernel->balanced =
-			node != NULL &&
-			dn_life_serves(node->state, node->role == DN_ROLE_STANDBY, node->healthy,
-				       kernel->mark_ns != 0, node->entered);
-		if (node != NULL)
-			kernel->unplugged =
-				node->state == DN_NODE_QUARANTINED || kernel->mark_ns != 0;
-	}
-	g_hash_table_remove_all(self->remote);
-	g_hash_table_iter_init(&iter, self->services);
-	while (g_hash_table_iter_next(&iter, NULL, &value))
-		balance_remote(self, value);
 }
 
 /* ---- a life ---- */
@@ -192,7 +153,7 @@ static void on_probe(Sim *sim, const Event *event)
 		node->sick_since_ns = answers ? 0 : sim->now_ns;
 		sim_say(sim, host_name(self->number), "node %s is %s", node->id,
 			answers ? "healthy" : "unhealthy");
-		report_node(sim, self, node);
+		node_report(sim, self, node);
 		host_balance(sim, self);
 	}
 	if (!answers)
@@ -260,7 +221,7 @@ static void on_built(Sim *sim, const Event *event)
 	host_settle(sim, self);
 }
 
-static void create(Sim *sim, SimHost *self, Service *service, const DnAct *act)
+void node_create(Sim *sim, SimHost *self, Service *service, const DnAct *act)
 {
 	DnManifest *manifest = g_hash_table_lookup(self->manifests, act->digest);
 	unsigned slot = 0;
@@ -280,7 +241,7 @@ static void create(Sim *sim, SimHost *self, Service *service, const DnAct *act)
 	kernel->manifest = dn_manifest_ref(manifest);
 	node->busy = true;
 	node_save(self, node);
-	report_node(sim, self, node);
+	node_report(sim, self, node);
 	sim_say(sim, host_name(self->number), "builds %s, epoch %" G_GUINT64_FORMAT, id,
 		manifest->epoch);
 	node_later(sim, self, node, 5 * SIM_MS + sim_below(sim, 80 * SIM_MS), on_built);
@@ -342,7 +303,7 @@ static void on_stopped(Sim *sim, const Event *event)
 		exited(sim, self, event->whom);
 }
 
-static void stop(Sim *sim, SimHost *self, Node *node)
+void node_stop(Sim *sim, SimHost *self, Node *node)
 {
 	node_become(sim, self, node, DN_NODE_STOPPING);
 	host_balance(sim, self);
@@ -360,7 +321,7 @@ static void on_drained(Sim *sim, const Event *event)
 	host_settle(sim, self);
 }
 
-static void drain(Sim *sim, SimHost *self, Node *node)
+void node_drain(Sim *sim, SimHost *self, Node *node)
 {
 	node->drain_until_ns = sim->now_ns + (uint64_t)node->manifest->roll_drain_ms * SIM_MS;
 	node_become(sim, self, node, DN_NODE_DRAINING);
@@ -369,7 +330,7 @@ static void drain(Sim *sim, SimHost *self, Node *node)
 		   on_drained);
 }
 
-static void promote(Sim *sim, SimHost *self, Node *node)
+void node_promote(Sim *sim, SimHost *self, Node *node)
 {
 	node->role = DN_ROLE_ACTIVE;
 	if (node->state == DN_NODE_STANDBY)
@@ -378,108 +339,6 @@ static void promote(Sim *sim, SimHost *self, Node *node)
 		node_start(sim, self, node);
 	node_save(self, node);
 	host_balance(sim, self);
-}
-
-/* ---- the share (agent/main/service.c) ---- */
-
-static bool is_hopeless(const Sim *sim, const Node *node)
-{
-	uint64_t deadline_ns = (uint64_t)node->manifest->run.start_deadline_ms * SIM_MS;
-	uint64_t replace_ns = (uint64_t)node->manifest->health.replace_after_ms * SIM_MS;
-
-	if (node->state == DN_NODE_STARTING)
-		return sim->now_ns - node->started_ns > deadline_ns;
-	return (node->state == DN_NODE_READY || node->state == DN_NODE_STANDBY) &&
-	       node->sick_since_ns != 0 && sim->now_ns - node->sick_since_ns >= replace_ns;
-}
-
-static void carry_out(Sim *sim, SimHost *self, Service *service, const DnAct *act)
-{
-	Node *node = act->node == NULL ? NULL : node_find(self, act->node);
-
-	if (!self->up)
-		return;
-	if (act->kind == DN_ACT_CREATE)
-		create(sim, self, service, act);
-	if (node == NULL)
-		return;
-	if (act->kind == DN_ACT_STOP && is_hopeless(sim, node)) {
-		service->exits++;
-		service->not_before_ns = sim->now_ns + dn_plan_backoff_ns(service->exits);
-	}
-	if (act->kind == DN_ACT_PROMOTE)
-		promote(sim, self, node);
-	else if (act->kind == DN_ACT_DRAIN)
-		drain(sim, self, node);
-	else if (act->kind == DN_ACT_STOP)
-		stop(sim, self, node);
-	else if (act->kind == DN_ACT_REMOVE)
-		node_remove(sim, self, node);
-}
-
-static void on_settle(Sim *sim, const Event *event);
-
-void host_settle_service(Sim *sim, SimHost *self, Service *service)
-{
-	DnPlanNode seen[SIM_SLOTS];
-	DnPlanInput input = {
-		.assign = service->assign,
-		.nodes = seen,
-		.held = service->held->len,
-		.held_standby = service->held_standby->len,
-		.not_before_ns = service->not_before_ns,
-		.now_ns = sim->now_ns,
-	};
-
-	for (unsigned i = 0; i < SIM_SLOTS; i++) {
-		const Node *node = self->slots[i];
-
-		if (node == NULL)
-			input.free_slots++;
-		if (node == NULL || !g_str_equal(node->manifest->service, service->name))
-			continue;
-		bool taken = node->busy && node->state != DN_NODE_CREATING &&
-			     node->state != DN_NODE_QUARANTINED;
-		seen[input.n_nodes++] = (DnPlanNode){
-			.id = node->id,
-			.digest = node->manifest->digest,
-			.epoch = node->manifest->epoch,
-			.state = taken ? DN_NODE_STOPPING : node->state,
-			.role = node->role,
-			.hopeless = is_hopeless(sim, node),
-			.drained = node->state == DN_NODE_DRAINING && node->drain_until_ns == 0,
-			.made_ns = node->made_ns,
-		};
-	}
-	if (service->assign == NULL)
-		return;
-	g_autoptr(GArray) acts = dn_plan(&input);
-	for (guint i = 0; i < acts->len; i++)
-		carry_out(sim, self, service, &g_array_index(acts, DnAct, i));
-	if (service->not_before_ns > sim->now_ns)
-		sim_later(sim, service->not_before_ns - sim->now_ns + SIM_MS,
-			  (Event){.call = on_settle, .who = self->number, .life = self->life});
-}
-
-static void on_settle(Sim *sim, const Event *event)
-{
-	SimHost *self = host_of(sim, event->who);
-
-	if (!self->up || self->life != event->life)
-		return;
-	self->settling = false;
-	g_autoptr(GList) names =
-		g_list_sort(g_hash_table_get_keys(self->services), (GCompareFunc)g_strcmp0);
-	for (GList *i = names; i != NULL && self->up; i = i->next)
-		host_settle_service(sim, self, g_hash_table_lookup(self->services, i->data));
-}
-
-void host_settle(Sim *sim, SimHost *self)
-{
-	if (self->settling || !self->up || !self->disk.network)
-		return;
-	self->settling = true;
-	sim_later(sim, 1, (Event){.call = on_settle, .who = self->number, .life = self->life});
 }
 
 /* ---- taking over (agent/main/adopt.c) ---- */

@@ -44,9 +44,13 @@ static bool obey_assign(Sim *sim, SimHost *self, const DnOrder *order, GError **
 	const DnAssign *next = order->assign;
 	Service *service = g_hash_table_lookup(self->services, next->service);
 
-	if (!dn_epochs_know_parts(self->manifests, next, error) ||
+	if (!dn_epochs_know_service(self->epochs, next->service, error) ||
+	    !dn_epochs_know_parts(self->manifests, next, error) ||
 	    !dn_epochs_may_assign(self->epochs, service == NULL ? NULL : service->assign, next,
-				  error))
+				  error) ||
+	    !dn_epochs_may_place(self->manifests, service == NULL ? NULL : service->assign, next,
+				 host_realtime(sim, self), error) ||
+	    !dn_share_check(next, SIM_NODE_CIDR, SIM_VIP_CIDR, error))
 		return false;
 	truth_saw_assign(sim, self->number, next);
 	service = service_get(self, next->service);
@@ -94,6 +98,8 @@ static bool obey(Sim *sim, SimHost *self, const DnOrder *order, GError **error)
 		return order_stamp(sim, self, order, error);
 	case DN_ORDER_ROUTES:
 	case DN_ORDER_LOGS:
+	case DN_ORDER_AUDIT:
+	case DN_ORDER_SWEEP:
 	case DN_ORDER_N:
 		break;
 	}

@@ -218,7 +218,6 @@ static void on_welcome(Sim *sim, const Event *event)
 {
 	SimHost *self = host_of(sim, event->who);
 	g_autoptr(GError) error = NULL;
-	bool raised = false;
 	uint64_t term = event->life;
 
 	if (!host_link_is_open(sim, event->who, event->tag))
@@ -226,13 +225,14 @@ static void on_welcome(Sim *sim, const Event *event)
 	if (is_planted(PLANT_TERM) && term < self->envelope.term)
 		self->envelope.term = term;
 	if (!dn_envelope_welcome(&self->envelope, SIM_CLUSTER, self->envelope.session, term,
-				 &raised, &error)) {
+				 &error)) {
 		sim_say(sim, host_name(self->number), "refuses the welcome: %s", error->message);
 		host_break_link(sim, self->number);
 		return;
 	}
-	if (raised && !disk_save_term(sim, self))
+	if (term > self->envelope.term && !disk_save_term(sim, self, term))
 		return;
+	dn_envelope_raise(&self->envelope, term);
 	self->disk.network = true;
 	truth_saw_term(sim, self->number, term);
 	self->linked = true;
@@ -338,6 +338,8 @@ void host_start(Sim *sim, unsigned host)
 	host_adopt(sim, self);
 	if (!self->up)
 		return;
+	if (!is_planted(PLANT_HELD))
+		incidents_release(sim, self);
 	connect_later(sim, self, 0);
 	sim_later(sim, HEARTBEAT_MS * SIM_MS,
 		  (Event){.call = on_heartbeat, .who = host, .life = self->life});

@@ -92,6 +92,8 @@ static DnManifest *sign(Sim *sim, unsigned service, uint64_t epoch, bool removed
 	manifest->replicas = 1 + (uint32_t)sim_below(sim, 4);
 	manifest->standby = (uint32_t)sim_below(sim, 2);
 	manifest->standby_started = sim_chance(sim, 500);
+	/* Every other epoch may let nodes stay. */
+	manifest->restart = epoch / 2;
 	manifest->run.start_deadline_ms = 2000;
 	manifest->health.replace_after_ms = 3000;
 	manifest->respawn_count = (uint32_t)sim_below(sim, 6);

@@ -18,6 +18,7 @@
 #define PLANT_HASTE 7    /* a quarantine by hand is acknowledged before its record is durable */
 #define PLANT_UNPAID 8   /* a charge that a crash has lost is not made good */
 #define PLANT_REMAINS 9  /* a destruction that a crash has interrupted does not go on */
+#define PLANT_HELD 10    /* a destruction that a crash has interrupted leaves its hold */
 
 #ifndef SIM_PLANT
 #define SIM_PLANT PLANT_NONE

@@ -37,6 +37,8 @@ enum {
 #define SIM_MS DN_NS_PER_MS
 #define SIM_S DN_NS_PER_S
 #define SIM_REALTIME UINT64_C(1800000000000000000)
+#define SIM_NODE_CIDR "10.77.0.0/16"
+#define SIM_VIP_CIDR "10.78.0.0/24"
 
 typedef struct Sim Sim;
 typedef struct SimHost SimHost;

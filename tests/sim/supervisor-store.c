@@ -189,8 +189,8 @@ DnFleetCore *store_restore(const SimStore *self, unsigned hosts, GError **error)
 
 	g_free(cluster->node_cidr);
 	g_free(cluster->vip_cidr);
-	cluster->node_cidr = g_strdup("10.77.0.0/16");
-	cluster->vip_cidr = g_strdup("10.78.0.0/24");
+	cluster->node_cidr = g_strdup(SIM_NODE_CIDR);
+	cluster->vip_cidr = g_strdup(SIM_VIP_CIDR);
 	g_autoptr(DnFleetCore) core = dn_fleet_core_new(cluster, error);
 	if (core == NULL || !restore_hosts(self, core, hosts, error))
 		return NULL;

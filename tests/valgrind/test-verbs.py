@@ -53,7 +53,7 @@ class Desk:
 def manifest(commit):
     return MANIFEST.format(service="web", epoch=1, commit=commit, ref="apps/hello", version="1",
                            replicas=1, standby=0, started="false", respawn=9, within="10m",
-                           drain="1s", health="/healthz", cpu=1)
+                           drain="1s", health="/healthz", cpu=1, past="hold")
 
 
 # ---- verbs that ask nobody ----
@@ -120,6 +120,8 @@ def everything_that_is_read_can_be_read(desk):
         desk.call(*words)
         desk.call(*words, "--json")
     desk.call("logs", node)
+    desk.call("audit", node)
+    desk.call("audit", node, "--json")
     desk.call("--agent", desk.fleet.status["hosts"][0]["socket"], "nodes")
 
 

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "case.h"
 #include "seal/digest.h"
@@ -116,7 +117,7 @@ static void refuse_wrong_words(Case *self)
 static void refuse_old_epochs(Case *self)
 {
 	case_is_done(self, case_good_order(self, "web", 5), "a good manifest is accepted");
-	case_is_refused(self, case_good_order(self, "web", 4), DN_ERROR_CONFLICT,
+	case_is_refused(self, case_good_order(self, "web", 4), DN_ERROR_UNTRUSTED,
 			"manifest.refused", "is older than 5",
 			"an older epoch than the accepted one is refused");
 	case_is_refused(
@@ -171,14 +172,125 @@ static void test_shares(Case *self)
 	case_is_refused(self, case_share_order(self, "web", five, 6), DN_ERROR_CONFLICT,
 			"assign.refused", "has not accepted",
 			"a share with another epoch than its manifest's is refused");
-	case_is_refused(self, case_share_order(self, "api", five, 5), DN_ERROR_CONFLICT,
+	case_is_refused(self, case_share_order(self, "vault", five, 5), DN_ERROR_CONFLICT,
 			"assign.refused", "has not accepted",
 			"a share with the manifest of another service is refused");
+	case_is_refused(self, case_share_order(self, "never", NULL, 0), DN_ERROR_CONFLICT,
+			"assign.refused", "no manifest of never",
+			"a share of no nodes of a service that nobody has heard of is refused");
+	g_autofree char *never = g_build_filename(self->yard->state, "services/never.json", NULL);
+	yard_check(!g_file_test(never, G_FILE_TEST_EXISTS), "and leaves no file", never);
 	case_is_done(self, case_good_order(self, "web", 6), "the next epoch is accepted");
 	case_is_refused(self, case_share_order(self, "web", five, 5), DN_ERROR_CONFLICT,
 			"assign.refused", "would go back",
 			"a share that grows an older epoch is refused");
 	case_is_done(self, case_share_order(self, "web", NULL, 0), "a share of no nodes is taken");
+}
+
+static bool has_passed(void *data)
+{
+	const uint64_t *until_ns = data;
+
+	return dn_clock_realtime_ns() > *until_ns;
+}
+
+static void test_expiry(Case *self)
+{
+	uint64_t until_ns = (dn_clock_realtime_ns() / DN_NS_PER_S + 4) * DN_NS_PER_S;
+	g_autoptr(GDateTime) until =
+		g_date_time_new_from_unix_utc((gint64)(until_ns / DN_NS_PER_S));
+	g_autofree char *more = g_date_time_format(until, "valid_until: %Y-%m-%dT%H:%M:%SZ\n");
+	g_autofree char *digest = digest_of("brief", 1, more);
+
+	case_is_done(
+		self,
+		case_manifest_order(self, self->ops, case_manifest("brief", 1, more), "brief", 1),
+		"a manifest that is valid for a moment is accepted");
+	case_is_done(self, case_share_order(self, "brief", NULL, 0), "and none of it is placed");
+	(void)yard_wait(has_passed, &until_ns, 10);
+	case_is_refused(self, case_share_order(self, "brief", digest, 1), DN_ERROR_UNTRUSTED,
+			"assign.refused", "was valid until",
+			"no node of it is placed once it has expired");
+	case_is_done(self, case_share_order(self, "brief", NULL, 0), "it is balanced on");
+}
+
+typedef struct {
+	const char *vip, *endpoint;
+	uint16_t port; /* of the endpoint */
+	int code;
+	const char *why, *sentence;
+} BadShare;
+
+static DnOrder *balancing_order(Case *self, const char *service, const BadShare *share)
+{
+	DnOrder *order = case_share_order(self, service, NULL, 0);
+	const DnExposed http = {.port = 80};
+
+	g_free(order->assign->vip);
+	order->assign->vip = g_strdup(share->vip);
+	g_array_append_val(order->assign->exposed, http);
+	g_ptr_array_add(order->assign->endpoints,
+			dn_remote_endpoint_new(http, share->endpoint, share->port));
+	return order;
+}
+
+/* What no balancer can take must not get to the disk: the agent would not start with it. */
+static void test_addresses(Case *self)
+{
+	static const BadShare good = {"10.99.0.1", "10.77.2.1", 80, 0, NULL, NULL};
+	static const BadShare bad[] = {
+		{"192.0.2.9", "10.77.2.1", 80, DN_ERROR_UNTRUSTED, "VIP 192.0.2.9 is not in",
+		 "a VIP that is none of the cluster's is refused"},
+		{"nonsense", "10.77.2.1", 80, DN_ERROR_UNTRUSTED, "VIP nonsense is not in",
+		 "a VIP that is no address is refused"},
+		{"10.99.0.1", "192.0.2.1", 80, DN_ERROR_UNTRUSTED, "endpoint 192.0.2.1 is not in",
+		 "an endpoint that is no node of the cluster is refused"},
+		{"10.99.0.1", "10.77.2.1", 0, DN_ERROR_INVALID, "has no port",
+		 "an endpoint without a port is refused"},
+	};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
+		case_is_refused(self, balancing_order(self, "web", &bad[i]), bad[i].code,
+				"assign.refused", bad[i].why, bad[i].sentence);
+	case_is_done(self, balancing_order(self, "web", &good), "the cluster's own are taken");
+	case_is_refused(self, balancing_order(self, "vault", &good), DN_ERROR_CONFLICT,
+			"assign.refused", "is service web's here",
+			"a second service behind the same port of a VIP is refused");
+}
+
+static char *read_state(const Case *self, const char *name)
+{
+	g_autofree char *path = g_build_filename(self->yard->state, name, NULL);
+	char *text = NULL;
+
+	(void)g_file_get_contents(path, &text, NULL, NULL);
+	return text;
+}
+
+/* Names that lead out of the folder where shares are kept. */
+static void test_names(Case *self)
+{
+	static const char *const names[] = {"../epochs", "../made-up", "../incidents/made-up"};
+	g_autofree char *before = read_state(self, "epochs.json");
+
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+		g_autoptr(DnOrder) order = case_share_order(self, names[i], NULL, 0);
+		g_autoptr(GBytes) frame = dn_frame_encode_order(order);
+		unsigned closes = self->evil.closes, reports = self->evil.reports;
+		g_autofree char *sentence =
+			g_strdup_printf("a share of a service called %s ends the link", names[i]);
+
+		evil_send(&self->evil, frame);
+		yard_check(evil_wait_close(&self->evil, closes), sentence, "it stayed");
+		yard_check(evil_wait_report(&self->evil, reports), "the agent comes back after it",
+			   NULL);
+	}
+	g_autofree char *after = read_state(self, "epochs.json");
+	g_autofree char *made = read_state(self, "made-up.json");
+	g_autofree char *incident = read_state(self, "incidents/made-up.json");
+	yard_check(before != NULL && g_strcmp0(before, after) == 0 && made == NULL &&
+			   incident == NULL,
+		   "and nothing is written for it", after);
 }
 
 static void test_removal(Case *self)
@@ -196,7 +308,7 @@ static void test_removal(Case *self)
 	case_is_refused(self, case_share_order(self, "gone", gone, 2), DN_ERROR_CONFLICT,
 			"assign.refused", "would go back", "a removed service gets no nodes");
 	case_is_done(self, forget_order(self, "gone"), "a removed service is forgotten");
-	case_is_refused(self, case_good_order(self, "gone", 1), DN_ERROR_CONFLICT,
+	case_is_refused(self, case_good_order(self, "gone", 1), DN_ERROR_UNTRUSTED,
 			"manifest.refused", "is older than 2",
 			"a forgotten service does not come back at an older epoch");
 }
@@ -226,7 +338,8 @@ static void test_afterwards(Case *self)
 	bool linked = evil_relink(&self->evil) && evil_wait_report(&self->evil, reports);
 	const DnFact *fact = self->evil.report;
 
-	yard_check(linked && g_hash_table_size(fact->report->epochs) == 3 &&
+	yard_check(linked && g_hash_table_size(fact->report->epochs) == 4 &&
+			   case_reported_epoch(self, "brief") == 1 &&
 			   case_reported_epoch(self, "vault") == 1 &&
 			   case_reported_epoch(self, "web") == 6 &&
 			   case_reported_epoch(self, "gone") == 2 && fact->report->nodes->len == 0,
@@ -239,7 +352,7 @@ static void test_afterwards(Case *self)
 	linked = evil_wait_report(&self->evil, reports);
 	yard_check(linked && case_reported_epoch(self, "web") == 7,
 		   "an agent that was killed remembers its epochs", "it forgot");
-	case_is_refused(self, case_good_order(self, "web", 6), DN_ERROR_CONFLICT,
+	case_is_refused(self, case_good_order(self, "web", 6), DN_ERROR_UNTRUSTED,
 			"manifest.refused", "is older than 7",
 			"an older epoch is refused after a restart too");
 }
@@ -256,6 +369,9 @@ static void test_manifests(Yard *yard)
 	refuse_old_epochs(&self);
 	test_two_of_two(&self);
 	test_shares(&self);
+	test_expiry(&self);
+	test_addresses(&self);
+	test_names(&self);
 	test_removal(&self);
 	test_destruction(&self);
 	test_afterwards(&self);

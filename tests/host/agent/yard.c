@@ -94,6 +94,16 @@ bool yard_is_enrolled(const Yard *yard)
 	return g_file_test(key, G_FILE_TEST_EXISTS);
 }
 
+void yard_arm_next(const Yard *yard, const char *spec)
+{
+	g_autofree char *run = g_build_filename(yard->folder, "run", NULL);
+	g_autofree char *file = g_build_filename(run, "failpoints", NULL);
+	g_autoptr(GError) error = NULL;
+
+	if (g_mkdir_with_parents(run, 0711) < 0 || !g_file_set_contents(file, spec, -1, &error))
+		g_error("%s: %s", file, error != NULL ? error->message : g_strerror(errno));
+}
+
 void yard_start(Yard *yard)
 {
 	pid_t parent = getpid();
@@ -235,7 +245,7 @@ static void await_orphans(void)
 static bool clean(Yard *yard)
 {
 	g_autoptr(GError) error = NULL;
-	const char *argv[] = {TEST_AGENT, "--config", yard->config, "cleanup", NULL};
+	const char *argv[] = {TEST_AGENT, "--config", yard->config, "cleanup", "--force", NULL};
 	gint status = 0;
 	bool done = g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL, NULL,
 				 &status, &error) &&

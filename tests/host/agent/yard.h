@@ -37,6 +37,9 @@ bool yard_wait(bool (*is_so)(void *data), void *data, unsigned seconds);
 int yard_enrol(Yard *yard, const char *token, char **said);
 bool yard_is_enrolled(const Yard *yard);
 
+/* Failpoints for the agent's next start (docs/failpoints.md); none in a build without them. */
+void yard_arm_next(const Yard *yard, const char *spec);
+
 /* The agent itself; it dies with the test. */
 void yard_start(Yard *yard);
 void yard_kill(Yard *yard);

@@ -305,22 +305,25 @@ Test(pull, what_was_forgotten_is_gone_and_other_images_keep_what_they_share)
 	yard_expect_nothing(&yard);
 }
 
-Test(pull, executables_are_the_files_a_node_may_execute)
+Test(pull, files_that_can_be_executed_are_found_and_may_exec_limits_them)
 {
-	char *may_exec[] = {(char *)"/bin/sh", NULL};
+	char *shell[] = {(char *)"/bin/sh", NULL};
 	char *wrong[] = {(char *)"/etc/app.conf", NULL};
+	const DnProgramRules any = {0}, named = {.may_exec = shell}, bad = {.may_exec = wrong};
 	g_autoptr(GError) error = NULL;
 
 	yard_image(&yard, yard.release);
 	yard_ensure(&yard);
-	g_autoptr(GArray) all = dn_image_store_executables_now(yard.store, yard.commit, NULL, NULL);
+	g_autoptr(GArray) all =
+		dn_image_store_program_files_now(yard.store, yard.commit, NULL, &any, NULL);
 	g_autoptr(GArray) one =
-		dn_image_store_executables_now(yard.store, yard.commit, may_exec, NULL);
+		dn_image_store_program_files_now(yard.store, yard.commit, NULL, &named, NULL);
 	cr_assert(eq(int, (int)all->len, 2));
 	/* /bin/sh is a link to /bin/app */
 	cr_assert(eq(int, (int)one->len, 1));
-	cr_assert(eq(u64, g_array_index(one, DnFileIdentity, 0).ino, stat_of("bin/app").st_ino));
-	cr_assert(eq(ptr, dn_image_store_executables_now(yard.store, yard.commit, wrong, &error),
+	cr_assert(eq(u64, g_array_index(one, DnProgramFile, 0).ino, stat_of("bin/app").st_ino));
+	cr_assert(eq(ptr,
+		     dn_image_store_program_files_now(yard.store, yard.commit, NULL, &bad, &error),
 		     NULL));
 	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_INVALID));
 }

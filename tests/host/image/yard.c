@@ -238,6 +238,24 @@ char *yard_in_checkout(const Yard *self, const char *path)
 	return g_build_filename(checkout, path, NULL);
 }
 
+char *yard_object_of(const Yard *self, const char *path)
+{
+	g_autofree char *file = yard_in_checkout(self, path);
+	g_autofree char *objects = g_build_filename(self->instance.state_dir, "repo/objects", NULL);
+	g_autoptr(GPtrArray) found = yard_find(objects, ".file");
+	struct stat wanted = {0};
+
+	cr_assert(eq(int, lstat(file, &wanted), 0));
+	for (guint i = 0; i < found->len; i++) {
+		struct stat info = {0};
+
+		if (lstat(found->pdata[i], &info) == 0 && info.st_ino == wanted.st_ino)
+			return g_strdup(found->pdata[i]);
+	}
+	cr_fatal("%s is no link of an object", path);
+	return NULL;
+}
+
 char *yard_on_server(const Yard *self, const char *path)
 {
 	return g_build_filename(self->shop.repo_path, path, NULL);

@@ -52,6 +52,9 @@ void yard_expect_nothing(const Yard *self);
 char *yard_in_checkout(const Yard *self, const char *path);
 char *yard_on_server(const Yard *self, const char *path);
 
+/* The object in the host's repository that the file of the checkout is a link of; free it. */
+char *yard_object_of(const Yard *self, const char *path);
+
 /* Files below @directory that end in @suffix, absolute, sorted. */
 GPtrArray *yard_find(const char *directory, const char *suffix);
 

@@ -252,6 +252,19 @@ Test(firewall, declared_egress_opens_that_range_port_and_protocol_only)
 	cr_assert(world_is_silent(datagrams));
 }
 
+Test(firewall, no_declared_range_reaches_link_local_addresses)
+{
+	g_free(world_sh(world_client, "ip addr add 169.254.169.254/32 dev lo"));
+	g_free(world_sh(world_host_a, "ip route add 169.254.169.254/32 via " WORLD_CLIENT));
+	world_held int listener = world_listen(world_client, 80);
+
+	dn_guarded_allow(guarded[0], "0.0.0.0/0", 80, DN_PROTOCOL_TCP);
+	apply();
+	expect_dial(node[0]->ns_fd, WORLD_CLIENT, 80, 0);
+	expect_dial(world_host_a, "169.254.169.254", 80, 0);
+	expect_dial(node[0]->ns_fd, "169.254.169.254", 80, ECONNREFUSED);
+}
+
 Test(firewall, egress_to_a_service_is_judged_by_its_vip)
 {
 	dn_guarded_allow(guarded[0], WORLD_VIP "/32", 80, DN_PROTOCOL_TCP);

@@ -3,7 +3,7 @@
 /*
  * The service of the runtime's host tests, static and alone in its image: `profile` tries what
  * a node must not be able to do and prints one NAME=RESULT line for each, `serve PORT` answers
- * every request with 200, `chatter` logs, `wait` waits.
+ * every request with 200, `chatter` logs, `wait` waits, `hold` waits with much of its own open.
  */
 
 #include <arpa/inet.h>
@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/keyctl.h>
 #include <linux/netlink.h>
+#include <mqueue.h>
 #include <net/ethernet.h>
 #include <sched.h>
 #include <signal.h>
@@ -19,6 +20,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -30,6 +34,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -301,6 +306,31 @@ static int chatter(void)
 	return 0;
 }
 
+/* Everything that a program may hold open without a file of the host's. */
+static void hold(void)
+{
+	int pair[2];
+
+	(void)mq_open("/queue", O_CREAT | O_RDWR, 0600, NULL);
+	(void)open("/proc/self/ns/net", O_RDONLY);
+	(void)open("/proc/self/status", O_RDONLY);
+	(void)open("/tmp/held", O_CREAT | O_RDWR, 0600);
+	(void)open("/tmp", O_TMPFILE | O_RDWR, 0600);
+	(void)open("/dev/null", O_RDWR);
+	(void)open("/etc/hosts", O_RDONLY);
+	(void)open("/", O_PATH | O_DIRECTORY);
+	(void)epoll_create1(0);
+	(void)eventfd(0, 0);
+	(void)inotify_init1(0);
+	(void)timerfd_create(CLOCK_MONOTONIC, 0);
+	(void)syscall(SYS_pidfd_open, getpid(), 0);
+	(void)memfd_create("held", 0);
+	(void)socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+	(void)!pipe(pair);
+	(void)!chdir("/proc/self");
+	dprintf(1, "holding\n");
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
@@ -313,7 +343,9 @@ int main(int argc, char **argv)
 		return chatter();
 	if (strcmp(mode, "foreign") == 0)
 		printf("foreign code has run\n");
-	if (strcmp(mode, "wait") == 0)
+	if (strcmp(mode, "hold") == 0)
+		hold();
+	if (strcmp(mode, "wait") == 0 || strcmp(mode, "hold") == 0)
 		for (;;)
 			pause();
 	return 0;

@@ -129,7 +129,7 @@ static void expect_profile(const char *log)
 	expect(log, "passwd", "root:x:0:0");
 	expect(log, "kallsyms", "");
 	expect(log, "oom", "500");
-	expect(log, "core", "0");
+	expect(log, "core", "1");
 	expect(log, "files", "128");
 	expect(log, "umask", "22");
 	expect(log, "mode", "prod");

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "sensor/private.h"
 
 static char *find_cgroup_root(void)
 {
@@ -122,7 +123,8 @@ void host_set_up(Host *host)
 	struct stat info;
 	g_autoptr(GError) error = NULL;
 	cr_assert(stat(host->listed, &info) == 0);
-	struct dn_sensor_file file = dn_sensor_file(&info, 1);
+	struct dn_sensor_file key = dn_sensor_file(&info, 1);
+	DnSensorProgram file = {key.dev, key.ino, DN_FILE_EXEC | DN_FILE_MAP};
 	cr_assert(dn_sensor_allow(host->sensor, 1, &file, 1, &error), "%s", error->message);
 }
 
@@ -142,12 +144,26 @@ void host_tear_down(Host *host)
 	g_free(host->foreign);
 }
 
+/* What the other programs do shows on every kernel alike only where these do nothing. */
+static void leave_lsm(const Host *host, DnSensor *sensor)
+{
+	for (unsigned i = 0; i < DN_LSM_HOOKS; i++) {
+		g_autofree char *path =
+			g_build_filename(host->instance.bpf_dir, dn_lsm_hook_name(i), NULL);
+
+		cr_assert(unlink(path) == 0 || errno == ENOENT);
+	}
+	dn_lsm_close(&sensor->lsm);
+}
+
 DnSensor *host_open(Host *host)
 {
 	g_autoptr(GError) error = NULL;
 	DnSensor *sensor = dn_sensor_open(&host->instance, host->level, &error);
 
 	cr_assert(sensor != NULL, "%s", error != NULL ? error->message : "no error was set");
+	if (!host->lsm)
+		leave_lsm(host, sensor);
 	return sensor;
 }
 
@@ -164,6 +180,7 @@ uint64_t host_make_cgroup(const Host *host, const char *name)
 DnSensorNode host_add_node(Host *host, const char *name, uint32_t slot, DnAnswer answer)
 {
 	static const uint16_t ports[] = {8080};
+	DnAnswer *answers = host->answers[slot];
 	g_autoptr(GError) error = NULL;
 	DnSensorNode node = {
 		.slot = slot,
@@ -171,11 +188,12 @@ DnSensorNode host_add_node(Host *host, const char *name, uint32_t slot, DnAnswer
 		.ifindex = 1,
 		.image = 1,
 		.service = 1,
-		.exec = answer,
+		.answer = answers,
 		.ports = ports,
 		.n_ports = 1,
 	};
 
+	answers[DN_DRIFT_EXEC] = answer;
 	bool added = dn_sensor_add_node(host->sensor, &node, &error);
 	cr_assert(added, "%s", error != NULL ? error->message : "no error was set");
 	return node;
@@ -239,6 +257,9 @@ static void remember(const struct dn_sensor_observation *observation, void *data
 {
 	Seen *seen = data;
 
+	seen->all++;
+	if (observation->class != DN_DRIFT_EXEC)
+		return; /* that test processes are no node's */
 	seen->count++;
 	seen->last = *observation;
 }

@@ -21,7 +21,9 @@ typedef struct {
 	char *directory; /* a tmpfs */
 	char *listed;    /* a program of image 1 there */
 	char *foreign;   /* the same bytes in another file */
+	bool lsm;        /* set before: the sensor may use the kernel's security hooks */
 	DnSensor *sensor;
+	DnAnswer answers[DN_SENSOR_SLOTS][DN_DRIFT_LIMIT]; /* of the node in the slot */
 } Host;
 
 void host_set_up(Host *host);
@@ -33,7 +35,11 @@ DnSensor *host_open(Host *host);
 /* Make the cgroup NAME below the parent; returns its id. */
 uint64_t host_make_cgroup(const Host *host, const char *name);
 
-/* Register a node in @slot, in the cgroup of the name, on the loopback interface. */
+/*
+ * Register a node in @slot, in the cgroup of the name, on the loopback interface. @answer is what
+ * is done about foreign programs; all else is observed, for test processes are root's and come into
+ * the group from outside. host->answers has room for other answers, before or after.
+ */
 DnSensorNode host_add_node(Host *host, const char *name, uint32_t slot, DnAnswer answer);
 
 /* What a child that ran @act in the cgroup left: its wait status, and whether it wrote to 3. */
@@ -56,8 +62,9 @@ void exec_foreign(const Host *host, void *data);
 
 /* What the sensor has observed since the last call. */
 typedef struct {
-	unsigned count;
-	struct dn_sensor_observation last;
+	unsigned all;                      /* of any class */
+	unsigned count;                    /* of class exec */
+	struct dn_sensor_observation last; /* of class exec */
 } Seen;
 
 Seen host_drain(const Host *host);

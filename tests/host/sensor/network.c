@@ -42,9 +42,10 @@ static void address_of(const char *text, uint16_t port, struct sockaddr_storage 
 static int bind_any(int type, uint16_t port)
 {
 	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	int fd = socket(AF_INET6, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), off = 0;
+	int fd = socket(AF_INET6, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), off = 0, on = 1;
 
 	if (fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
 	    bind(fd, (struct sockaddr *)&any, sizeof(any)) < 0)
 		return -1;
 	return fd;
@@ -68,8 +69,33 @@ static void flood(int v4, int v6)
 	}
 }
 
+/* Begin a connection to the host; @port 0: from any port. The socket is kept open. */
+static void begin_connection(uint16_t port)
+{
+	struct sockaddr_storage to;
+	struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(port)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
+	socklen_t length;
+
+	address_of(HOST_V4, HOST_TCP, &to, &length);
+	if (port != 0 && (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
+			  bind(fd, (struct sockaddr *)&from, sizeof(from)) < 0))
+		_exit(76);
+	(void)connect(fd, (struct sockaddr *)&to, length);
+}
+
+static void echo(int fd)
+{
+	struct sockaddr_storage from;
+	socklen_t length = sizeof(from);
+	char byte;
+
+	if (recvfrom(fd, &byte, 1, MSG_DONTWAIT, (struct sockaddr *)&from, &length) == 1)
+		(void)sendto(fd, &byte, 1, MSG_DONTWAIT, (struct sockaddr *)&from, length);
+}
+
 typedef struct {
-	int command_fd, listeners[2], v4, v6;
+	int command_fd, listeners[2], echoes[2], v4, v6;
 	int connections[CONNECTIONS];
 	unsigned n;
 } Service;
@@ -83,6 +109,8 @@ static void obey(Service *self, char command)
 		send_datagram(self->v4, HOST_V4);
 		send_datagram(self->v6, HOST_V6);
 	}
+	if (command == 'c' || command == 's')
+		begin_connection(command == 's' ? DECLARED : 0);
 	(void)!write(self->command_fd, "k", 1);
 	if (command == 'f')
 		flood(self->v4, self->v6);
@@ -93,10 +121,14 @@ static void serve(Service *self)
 	for (;;) {
 		struct pollfd fds[] = {{self->command_fd, POLLIN, 0},
 				       {self->listeners[0], POLLIN, 0},
-				       {self->listeners[1], POLLIN, 0}};
+				       {self->listeners[1], POLLIN, 0},
+				       {self->echoes[0], POLLIN, 0},
+				       {self->echoes[1], POLLIN, 0}};
 		char command;
 
-		(void)poll(fds, 3, -1);
+		(void)poll(fds, 5, -1);
+		echo(self->echoes[0]);
+		echo(self->echoes[1]);
 		for (int i = 0; i < 2; i++) {
 			int fd = fds[i + 1].revents != 0 && self->n < CONNECTIONS
 					 ? accept(self->listeners[i], NULL, NULL)
@@ -124,6 +156,8 @@ static void act_as_node(const Host *host, void *data)
 		_exit(74);
 	self.listeners[0] = bind_any(SOCK_STREAM, DECLARED);
 	self.listeners[1] = bind_any(SOCK_STREAM, UNDECLARED);
+	self.echoes[0] = bind_any(SOCK_DGRAM, DECLARED_UDP);
+	self.echoes[1] = bind_any(SOCK_DGRAM, UNDECLARED_UDP);
 	self.v4 = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	self.v6 = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (listen(self.listeners[0], 64) < 0 || listen(self.listeners[1], 64) < 0 ||
@@ -177,6 +211,11 @@ static unsigned peer_index(NetNode *self)
 void net_node_set_up(NetNode *self, Host *host)
 {
 	static const uint16_t ports[] = {DECLARED};
+	static const uint16_t udp[] = {DECLARED_UDP};
+	/* The node of the test is root's and comes in from outside: that is only told. */
+	DnAnswer answers[DN_DRIFT_LIMIT] = {DN_ANSWER_OBSERVE};
+
+	answers[DN_DRIFT_EXEC] = DN_ANSWER_QUARANTINE;
 	g_autoptr(GError) error = NULL;
 	int ends[2];
 	dn_autofd int pipe_fd = -1;
@@ -202,9 +241,11 @@ void net_node_set_up(NetNode *self, Host *host)
 		.image = 1,
 		.service = 1,
 		.pid1 = (uint32_t)self->pid,
-		.exec = DN_ANSWER_QUARANTINE,
+		.answer = answers,
 		.ports = ports,
 		.n_ports = 1,
+		.udp = udp,
+		.n_udp = 1,
 	};
 	cr_assert(dn_sensor_add_node(host->sensor, &self->node, &error), "%s", error->message);
 }
@@ -230,7 +271,7 @@ volatile struct dn_sensor_mark *net_node_mark(NetNode *self)
 
 void net_node_cut(NetNode *self)
 {
-	cr_assert(dn_sensor_mark(self->host->sensor, SLOT, DN_SENSOR_MANUAL));
+	cr_assert(dn_sensor_mark(self->host->sensor, SLOT, DN_DRIFT_MANUAL, NULL, 0));
 }
 
 int net_node_socket(NetNode *self, int family, int type, int protocol)
@@ -290,6 +331,25 @@ int net_udp_socket(void)
 
 	cr_assert(fd >= 0);
 	return fd;
+}
+
+int net_tcp_listener(void)
+{
+	int fd = bind_any(SOCK_STREAM, HOST_TCP);
+
+	cr_assert(fd >= 0 && listen(fd, 8) == 0);
+	return fd;
+}
+
+int net_ask(uint16_t port, unsigned limit_ms)
+{
+	struct sockaddr_storage to;
+	socklen_t length;
+	dn_autofd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	address_of(NODE_V4, port, &to, &length);
+	cr_assert(sendto(fd, "?", 1, 0, (struct sockaddr *)&to, length) == 1);
+	return net_receive(fd, limit_ms);
 }
 
 uint16_t net_checksum(const void *bytes, size_t length, uint32_t sum)

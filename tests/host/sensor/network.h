@@ -18,7 +18,15 @@
 #define HOST_V6 "fd00::1"
 #define NODE_V6 "fd00::2"
 
-enum { SLOT = 1, DECLARED = 8080, UNDECLARED = 8081, HOST_UDP = 9000 };
+enum {
+	SLOT = 1,
+	DECLARED = 8080,
+	UNDECLARED = 8081,
+	DECLARED_UDP = 5353, /* answers with what it was sent */
+	UNDECLARED_UDP = 5354,
+	HOST_UDP = 9000,
+	HOST_TCP = 9001,
+};
 
 typedef struct {
 	Host *host;
@@ -34,7 +42,8 @@ void net_node_set_up(NetNode *self, Host *host);
 void net_node_tear_down(NetNode *self);
 
 /* 'w': a byte to every accepted connection; 'u': a datagram to the host, both families;
- * 'f': datagrams to the host from now on, without end. Returns when it was done. */
+ * 'f': datagrams to the host from now on, without end; 'c': begin a connection to the host, 's':
+ * one from the declared port. Returns when it was done. */
 void net_node_tell(NetNode *self, char command);
 
 volatile struct dn_sensor_mark *net_node_mark(NetNode *self);
@@ -56,5 +65,11 @@ int net_receive(int fd, unsigned limit_ms);
 
 /* A socket bound to HOST_UDP for both families. */
 int net_udp_socket(void);
+
+/* A listener on HOST_TCP. */
+int net_tcp_listener(void);
+
+/* A datagram to @port of the node, and what came back, as net_receive() says. */
+int net_ask(uint16_t port, unsigned limit_ms);
 
 uint16_t net_checksum(const void *bytes, size_t length, uint32_t sum);

@@ -30,17 +30,21 @@ static void teardown(void)
 
 TestSuite(drill, .init = setup, .fini = teardown, .timeout = 120);
 
-/* Waits for a byte, then becomes the helper; @go NULL: at once. */
+/* Becomes the helper, which waits for a byte of @go; NULL: it has one already. */
 static pid_t start_drill(const char *uid, const char *class, const int *go)
 {
 	g_autofree char *procs = g_build_filename(host.parent, "n0", "cgroup.procs", NULL);
-	pid_t pid = fork();
+	int now[2];
 
+	cr_assert(pipe2(now, O_CLOEXEC) == 0 && write(now[1], "g", 1) == 1);
+	pid_t pid = fork();
 	cr_assert(pid >= 0);
-	if (pid > 0)
+	if (pid > 0) {
+		close(now[0]);
+		close(now[1]);
 		return pid;
-	char byte;
-	if (go != NULL && read(go[0], &byte, 1) != 1)
+	}
+	if (dup2(go != NULL ? go[0] : now[0], 0) != 0)
 		_exit(70);
 	(void)fcntl(3, F_SETFD, 0);
 	(void)setenv("SECRET", "of the agent", 1);

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -19,6 +20,9 @@
 #include "base/fd.h"
 #include "fixture.h"
 #include "support/suite.h"
+
+/* Observations that a test process causes by coming into the group of its node. */
+enum { ENTERED = 1 };
 
 static Host host;
 
@@ -77,7 +81,7 @@ Test(exec, a_mark_says_when_and_what_and_by_whom)
 	cr_assert(ge(u64, mark.event_ns, before));
 	cr_assert(ge(u64, mark.cut_ns, mark.event_ns));
 	cr_assert(le(u64, mark.cut_ns, dn_clock_monotonic_ns()));
-	cr_assert(eq(u32, mark.class, DN_SENSOR_EXEC));
+	cr_assert(eq(u32, mark.class, DN_DRIFT_EXEC));
 	cr_assert(eq(u32, mark.pid, (uint32_t)result.pid));
 	cr_assert_str_eq((char *)mark.path, host.foreign);
 	cr_assert_str_eq((char *)mark.comm, "foreign");
@@ -101,9 +105,9 @@ Test(exec, the_bell_rings_once_for_a_node_that_is_marked_twice)
 
 Test(exec, a_mark_by_hand_is_set_once)
 {
-	cr_assert(dn_sensor_mark(host.sensor, 3, DN_SENSOR_MANUAL));
-	cr_assert(not(dn_sensor_mark(host.sensor, 3, DN_SENSOR_MANUAL)));
-	cr_assert(eq(u32, mark_of(3)->class, DN_SENSOR_MANUAL));
+	cr_assert(dn_sensor_mark(host.sensor, 3, DN_DRIFT_MANUAL, NULL, 0));
+	cr_assert(not(dn_sensor_mark(host.sensor, 3, DN_DRIFT_MANUAL, NULL, 0)));
+	cr_assert(eq(u32, mark_of(3)->class, DN_DRIFT_MANUAL));
 	cr_assert(ne(u64, mark_of(3)->event_ns, 0));
 }
 
@@ -229,7 +233,8 @@ Test(exec, the_set_of_another_image_does_not_count)
 
 	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
 	cr_assert(stat(host.foreign, &info) == 0);
-	struct dn_sensor_file file = dn_sensor_file(&info, 2);
+	struct dn_sensor_file key = dn_sensor_file(&info, 2);
+	DnSensorProgram file = {key.dev, key.ino, DN_FILE_EXEC};
 	cr_assert(dn_sensor_allow(host.sensor, 2, &file, 1, &error));
 	cr_assert(was_killed(host_run_in(&host, "n0", exec_foreign, NULL)));
 }
@@ -241,11 +246,33 @@ Test(exec, replacing_a_set_forgets_what_is_not_in_the_new_one)
 
 	host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
 	cr_assert(stat(host.foreign, &info) == 0);
-	struct dn_sensor_file file = dn_sensor_file(&info, 1);
+	struct dn_sensor_file key = dn_sensor_file(&info, 1);
+	DnSensorProgram file = {key.dev, key.ino, DN_FILE_EXEC};
 	cr_assert(dn_sensor_allow(host.sensor, 1, &file, 1, &error));
 	cr_assert(has_run(host_run_in(&host, "n0", exec_foreign, NULL)));
 	cr_assert(was_killed(host_run_in(&host, "n0", exec_listed, NULL)));
 	cr_assert(dn_sensor_forget_image(host.sensor, 1, &error));
+	cr_assert(was_killed(host_run_in(&host, "n0", exec_foreign, NULL)));
+}
+
+Test(exec, sets_that_no_node_has_are_swept_and_the_others_stay)
+{
+	const uint32_t used = 1, left[] = {2, 7};
+	g_autoptr(GArray) taken = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+	struct stat info;
+	g_autoptr(GError) error = NULL;
+
+	host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
+	cr_assert(stat(host.foreign, &info) == 0);
+	struct dn_sensor_file key = dn_sensor_file(&info, used);
+	DnSensorProgram file = {key.dev, key.ino, DN_FILE_EXEC};
+	for (size_t i = 0; i < G_N_ELEMENTS(left); i++)
+		cr_assert(dn_sensor_allow(host.sensor, left[i], &file, 1, &error));
+	g_array_append_val(taken, used);
+	dn_sensor_sweep_images(host.sensor, taken);
+	for (size_t i = 0; i < G_N_ELEMENTS(left); i++)
+		cr_assert(eq(u32, dn_sensor_flags_of(host.sensor, left[i], file.dev, file.ino), 0));
+	cr_assert(has_run(host_run_in(&host, "n0", exec_listed, NULL)));
 	cr_assert(was_killed(host_run_in(&host, "n0", exec_foreign, NULL)));
 }
 
@@ -270,7 +297,7 @@ Test(exec, deny_kills_and_reports_without_a_mark)
 	cr_assert(was_killed(result));
 	cr_assert(eq(u64, mark_of(0)->event_ns, 0));
 	cr_assert(eq(u32, seen.count, 1));
-	cr_assert(eq(u32, seen.last.class, DN_SENSOR_EXEC));
+	cr_assert(eq(u32, seen.last.class, DN_DRIFT_EXEC));
 	cr_assert(eq(u32, seen.last.pid, (uint32_t)result.pid));
 	cr_assert_str_eq((char *)seen.last.path, host.foreign);
 }
@@ -289,19 +316,149 @@ Test(exec, observations_of_a_slot_are_numbered_without_a_gap)
 	host_run_in(&host, "n0", exec_foreign, NULL);
 	uint64_t first = host_drain(&host).last.seq;
 	host_run_in(&host, "n0", exec_foreign, NULL);
-	cr_assert(eq(u64, host_drain(&host).last.seq, first + 1));
+	cr_assert(eq(u64, host_drain(&host).last.seq, first + ENTERED + 1));
+}
+
+/* Cause an observation by every call: a file of its own becomes executable. */
+static void change_modes(const Host *self, void *data)
+{
+	const unsigned *times = data;
+	int fd = memfd_create("mine", MFD_CLOEXEC);
+
+	for (unsigned i = 0; i < *times; i++)
+		if (fchmod(fd, 0700) < 0)
+			_exit(1);
+	_exit(0);
+}
+
+Test(exec, what_a_node_says_too_fast_is_swallowed_and_counted)
+{
+	uint64_t verdicts, observations;
+	unsigned times = 10000;
+
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	host_add_node(&host, "n1", 1, DN_ANSWER_DENY);
+	cr_assert(zero(int, host_run_in(&host, "n0", change_modes, &times).status));
+	unsigned seen = host_drain(&host).all;
+	dn_sensor_losses(host.sensor, &verdicts, &observations);
+	cr_assert(zero(u64, observations));
+	cr_assert(gt(u64, dn_sensor_swallowed(host.sensor, 0), 0));
+	cr_assert(eq(u64, seen + dn_sensor_swallowed(host.sensor, 0), times + ENTERED));
+
+	/* What one says takes nothing from another. */
+	cr_assert(was_killed(host_run_in(&host, "n1", exec_foreign, NULL)));
+	cr_assert(eq(u32, host_drain(&host).count, 1));
+	cr_assert(zero(u64, dn_sensor_swallowed(host.sensor, 1)));
+}
+
+Test(exec, what_may_be_repeated_crowds_out_nothing_else)
+{
+	unsigned times = 10000;
+
+	host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
+	cr_assert(zero(int, host_run_in(&host, "n0", change_modes, &times).status));
+	cr_assert(gt(u64, dn_sensor_swallowed(host.sensor, 0), 0));
+	cr_assert(gt(u32, host_drain(&host).all, 0));
+	cr_assert(was_killed(host_run_in(&host, "n0", exec_foreign, NULL)));
+	cr_assert(eq(u32, host_drain(&host).count, 1));
+}
+
+Test(exec, a_new_node_of_a_slot_begins_without_the_last_ones_flood)
+{
+	unsigned times = 10000;
+
+	host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
+	cr_assert(zero(int, host_run_in(&host, "n0", change_modes, &times).status));
+	cr_assert(gt(u64, dn_sensor_swallowed(host.sensor, 0), 0));
+	host_add_node(&host, "n1", 0, DN_ANSWER_DENY);
+	cr_assert(zero(u64, dn_sensor_swallowed(host.sensor, 0)));
+}
+
+/* Try to execute a file that is no program, by so many names of it. */
+typedef struct {
+	unsigned times, names;
+} Tries;
+
+static void try_plain_file(const Host *self, void *data)
+{
+	const Tries *tries = data;
+	char path[DN_SENSOR_PATH], *argv[] = {NULL};
+
+	for (unsigned i = 0; i < tries->times; i++) {
+		(void)snprintf(path, sizeof(path), "%s%.*s/plain", self->directory,
+			       (int)(i % tries->names),
+			       "////////////////////////////////"
+			       "////////////////////////////////"
+			       "////////////////////////////////"
+			       "////////////////////////////////"
+			       "////////////////////////////////");
+		if (execv(path, argv) == 0 || errno != EACCES)
+			_exit(1);
+	}
+	_exit(0);
+}
+
+static void make_plain_file(void)
+{
+	g_autofree char *path = g_build_filename(host.directory, "plain", NULL);
+
+	cr_assert(g_file_set_contents(path, "no program", -1, NULL));
+}
+
+Test(exec, a_storm_of_searches_of_the_path_is_told_once_and_is_no_drift)
+{
+	Tries tries = {.times = 5000, .names = 3};
+
+	make_plain_file();
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	cr_assert(zero(int, host_run_in(&host, "n0", try_plain_file, &tries).status));
+	cr_assert(zero(u64, mark_of(0)->event_ns));
+	Seen seen = host_drain(&host);
+	cr_assert(ge(u32, seen.count, tries.names));
+	/* Once a second, however long the machine took for it. */
+	cr_assert(lt(u32, seen.count, tries.times / 10), "%u of %u", seen.count, tries.times);
+}
+
+Test(exec, more_different_refused_execs_than_anybody_searches_for_are_drift)
+{
+	Tries tries = {.times = 5000, .names = 150};
+
+	make_plain_file();
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	cr_assert(zero(int, host_run_in(&host, "n0", try_plain_file, &tries).status));
+	cr_assert(eq(u32, mark_of(0)->class, DN_DRIFT_EXEC));
+}
+
+Test(exec, what_one_node_tried_silences_no_other_of_its_slot)
+{
+	Tries tries = {.times = 1, .names = 1};
+	g_autoptr(GError) error = NULL;
+
+	make_plain_file();
+	DnSensorNode node = host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
+	cr_assert(zero(int, host_run_in(&host, "n0", try_plain_file, &tries).status));
+	cr_assert(eq(u32, host_drain(&host).count, 1));
+	node.pid1 = 4242;
+	cr_assert(dn_sensor_add_node(host.sensor, &node, &error), "%s", error->message);
+	cr_assert(zero(int, host_run_in(&host, "n0", try_plain_file, &tries).status));
+	cr_assert(eq(u32, host_drain(&host).count, 1));
 }
 
 Test(exec, what_does_not_fit_the_ring_is_counted)
 {
-	uint64_t verdicts, observations;
-	unsigned seen = 0, tries = 300;
+	uint64_t verdicts, observations, swallowed = 0;
+	unsigned nodes = 200, times = DN_SENSOR_PACE_REPEATABLE;
 
-	host_add_node(&host, "n0", 0, DN_ANSWER_DENY);
-	for (unsigned i = 0; i < tries; i++)
-		host_run_in(&host, "n0", exec_foreign, NULL);
-	seen = host_drain(&host).count;
+	for (unsigned i = 0; i < nodes; i++) {
+		g_autofree char *name = g_strdup_printf("n%u", i);
+
+		host_add_node(&host, name, i, DN_ANSWER_QUARANTINE);
+		cr_assert(zero(int, host_run_in(&host, name, change_modes, &times).status));
+		swallowed += dn_sensor_swallowed(host.sensor, i);
+	}
+	unsigned seen = host_drain(&host).all;
 	dn_sensor_losses(host.sensor, &verdicts, &observations);
+	cr_assert(zero(u64, swallowed));
 	cr_assert(gt(u64, observations, 0));
-	cr_assert(eq(u64, seen + observations, tries));
+	cr_assert(eq(u64, seen + observations, (uint64_t)nodes * (times + ENTERED)));
 }

@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -30,6 +31,7 @@
 #include "support/suite.h"
 
 static Host host;
+static DnSensorNode node;
 static char *root; /* of the node, as the host sees it before the node enters it */
 
 static void setup(void)
@@ -41,7 +43,7 @@ static void setup(void)
 	run("cd '%s' && mkdir -p bin etc tmp proc && touch etc/data bin/tool && chmod 644 etc/data "
 	    "bin/tool && ln -s /tmp/evil bin/link && ln -s ../etc/data bin/inside",
 	    root);
-	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	node = host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
 }
 
 static void teardown(void)
@@ -104,29 +106,37 @@ static void attempt(const Host *self, void *data)
 
 typedef enum { NOTHING_SEEN, FOREIGN, NOT_FOREIGN } Verdict;
 
-/* @make makes one attempt in the node; how was it judged? */
-static Verdict judge(void (*make)(void))
+/* @make makes its attempts in the node; how was the last one judged, of the @told that were told?
+ */
+static Verdict judge(void (*make)(void), unsigned told)
 {
 	char byte;
 	dn_autofd int pipe_fd = -1;
 	pid_t pid = host_spawn_in(&host, "n0", attempt, make, &pipe_fd);
 
 	cr_assert(read(pipe_fd, &byte, 1) == 1, "the node could not make its attempt");
+	volatile struct dn_sensor_mark *mark = &dn_sensor_marks(host.sensor)[0];
 	Seen seen = host_drain(&host);
 	bool foreign = seen.count > 0 &&
 		       dn_sensor_refused_is_foreign(host.sensor, 1, &seen.last, (uint32_t)pid);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	cr_assert(le(u32, seen.count, 1));
-	cr_assert(eq(u64, dn_sensor_marks(host.sensor)[0].event_ns, 0));
+	cr_assert(le(u32, seen.count, told));
+	/* What a descriptor names the kernel judges itself. */
+	if (mark->event_ns != 0) {
+		cr_assert(eq(u32, mark->class, DN_DRIFT_EXEC));
+		cr_assert(mark->result == -EACCES || mark->result == -EPERM);
+		return FOREIGN;
+	}
 	if (seen.count == 0)
 		return NOTHING_SEEN;
-	cr_assert(eq(u32, seen.last.class, DN_SENSOR_EXEC_REFUSED));
+	cr_assert(eq(u32, seen.count, told));
+	cr_assert(eq(u32, seen.last.kind, DN_SEEN_REFUSED));
 	cr_assert(seen.last.result == -EACCES || seen.last.result == -EPERM);
 	return foreign ? FOREIGN : NOT_FOREIGN;
 }
 
-#define JUDGED(make_, verdict_) cr_assert(eq(int, (int)judge(make_), verdict_))
+#define JUDGED(make_, verdict_) cr_assert(eq(int, (int)judge(make_, 1), verdict_))
 
 static void exec_on_tmp(void)
 {
@@ -205,6 +215,166 @@ static void exec_memory_by_name(void)
 Test(judge, memory_is_foreign_by_its_name_in_proc_too)
 {
 	JUDGED(exec_memory_by_name, FOREIGN);
+}
+
+/* Before anybody looks. */
+static void exec_and_close(void)
+{
+	int fd = open("/tmp/evil", O_RDONLY | O_CLOEXEC);
+
+	try_execveat(fd, "", AT_EMPTY_PATH);
+	close(fd);
+}
+
+Test(judge, a_descriptor_that_is_closed_at_once_was_judged)
+{
+	JUDGED(exec_and_close, FOREIGN);
+}
+
+static void exec_by_number_and_close(void)
+{
+	char path[64];
+	int fd = memfd_create("m", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
+	try_exec(path);
+	close(fd);
+}
+
+Test(judge, a_descriptor_by_its_name_that_is_closed_at_once_was_judged)
+{
+	JUDGED(exec_by_number_and_close, FOREIGN);
+}
+
+static void exec_descriptor_of_image(void)
+{
+	try_execveat(open("/etc/data", O_RDONLY | O_CLOEXEC), "", AT_EMPTY_PATH);
+}
+
+Test(judge, a_descriptor_of_the_image_is_not_foreign)
+{
+	JUDGED(exec_descriptor_of_image, NOT_FOREIGN);
+}
+
+static void exec_beside_descriptor(void)
+{
+	try_execveat(open("/etc/data", O_RDONLY | O_CLOEXEC), "/tmp/evil", AT_EMPTY_PATH);
+}
+
+Test(judge, a_descriptor_of_the_image_hides_no_path)
+{
+	JUDGED(exec_beside_descriptor, FOREIGN);
+}
+
+static void exec_by_working_directory(void)
+{
+	must(chdir("/tmp") == 0);
+	try_exec("/proc/self/cwd/evil");
+}
+
+static void exec_by_root(void)
+{
+	try_exec("/proc/thread-self/root/tmp/evil");
+}
+
+/* Kept open by another process than the one that tries. */
+static void exec_by_other(void)
+{
+	char path[64];
+	int fd = open("/tmp/evil", O_RDONLY | O_CLOEXEC);
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(fd);
+		try_exec(path);
+		_exit(0);
+	}
+	must(waitpid(pid, NULL, 0) == pid);
+}
+
+static void exec_by_links(void)
+{
+	must(chdir("/tmp") == 0 && symlink("/proc/self/cwd", "/tmp/here") == 0 &&
+	     symlink("here/../tmp/evil", "/tmp/there") == 0);
+	try_exec("/tmp/there");
+}
+
+static void exec_data_by_root(void)
+{
+	must(chdir("/tmp") == 0);
+	try_exec("/proc/self/cwd/../proc/self/root/etc/data");
+}
+
+Test(judge, links_of_proc_hide_no_foreign_file)
+{
+	JUDGED(exec_by_working_directory, FOREIGN);
+	JUDGED(exec_by_root, FOREIGN);
+	JUDGED(exec_by_other, FOREIGN);
+	JUDGED(exec_by_links, FOREIGN);
+	JUDGED(exec_data_by_root, NOT_FOREIGN);
+}
+
+/* ---- the same path again ---- */
+
+static void exec_what_becomes_a_file(void)
+{
+	must(mkdir("/tmp/x", 0755) == 0);
+	try_exec("/tmp/x");
+	must(rmdir("/tmp/x") == 0 && rename("/tmp/evil", "/tmp/x") == 0);
+	try_exec("/tmp/x");
+}
+
+Test(judge, a_path_that_was_harmless_a_moment_ago_is_told_again)
+{
+	cr_assert(eq(int, (int)judge(exec_what_becomes_a_file, 2), FOREIGN));
+}
+
+/* One attempt at a time, whenever the test says so: of a file of the image, or a directory. */
+static void exec_again_and_again(const Host *self, void *data)
+{
+	char byte;
+	const int *ends = data;
+
+	enter_root();
+	(void)!write(3, "t", 1);
+	while (read(ends[1], &byte, 1) == 1) {
+		try_exec(byte == 'i' ? "/etc/data" : "/tmp");
+		(void)!write(3, "t", 1);
+	}
+	_exit(0);
+}
+
+Test(judge, what_cannot_change_is_told_once_and_what_can_be_put_there_each_time)
+{
+	static const struct {
+		char which;
+		unsigned again;
+	} rows[] = {{'i', 0}, {'t', 1}};
+	g_autoptr(GError) error = NULL;
+	dn_autofd int pipe_fd = -1;
+	int ends[2];
+	char byte;
+
+	cr_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+	pid_t pid = host_spawn_in(&host, "n0", exec_again_and_again, ends, &pipe_fd);
+	cr_assert(read(pipe_fd, &byte, 1) == 1);
+	node.pid1 = (uint32_t)pid;
+	cr_assert(dn_sensor_add_node(host.sensor, &node, &error), "%s",
+		  error != NULL ? error->message : "no error was set");
+	(void)host_drain(&host);
+	for (unsigned i = 0; i < 2 * G_N_ELEMENTS(rows); i++) {
+		cr_assert(write(ends[0], &rows[i / 2].which, 1) == 1 &&
+			  read(pipe_fd, &byte, 1) == 1);
+		Seen seen = host_drain(&host);
+		cr_assert(eq(u32, seen.count, i % 2 == 0 ? 1 : rows[i / 2].again), "try %u", i);
+		if (i % 2 == 0)
+			dn_sensor_refused_in_vain(host.sensor, &seen.last, (uint32_t)pid);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(ends[0]);
+	close(ends[1]);
 }
 
 static void exec_data(void)

@@ -41,14 +41,46 @@ static void teardown(void)
 
 TestSuite(custody, .init = setup, .fini = teardown);
 
+static bool missed = true;
+
 static DnRespawn judge(uint32_t grant)
 {
-	return dn_respawn_judge(&spent, manifest, grant, incident, EVENT_NS + 1);
+	return dn_respawn_judge(&spent, manifest, grant, incident, missed, EVENT_NS + 1);
 }
 
 static bool is_settled(uint64_t now_ns)
 {
 	return dn_respawn_is_settled(&spent, held, manifest, incident, now_ns);
+}
+
+static void free_incident(gpointer one)
+{
+	dn_incident_free(one);
+}
+
+Test(custody, what_is_destroyed_or_not_there_holds_no_node_back)
+{
+	g_autoptr(GHashTable) incidents =
+		g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_incident);
+	g_autoptr(GPtrArray) ids = g_ptr_array_new_with_free_func(g_free);
+	static const char *const names[] = {"open", "gone", "sealed", "unknown"};
+	static const DnIncidentState states[] = {DN_INCIDENT_OPEN, DN_INCIDENT_DESTROYED,
+						 DN_INCIDENT_SEALED};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(states); i++) {
+		DnIncident *one = dn_incident_new();
+
+		one->id = g_strdup(names[i]);
+		one->state = states[i];
+		g_hash_table_insert(incidents, one->id, one);
+	}
+	for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
+		g_ptr_array_add(ids, g_strdup(names[i]));
+	cr_assert(dn_custody_release(incidents, NULL, ids));
+	cr_assert(eq(u32, ids->len, 2));
+	cr_assert_str_eq(g_ptr_array_index(ids, 0), "open");
+	cr_assert_str_eq(g_ptr_array_index(ids, 1), "sealed");
+	cr_assert(not(dn_custody_release(incidents, NULL, ids)));
 }
 
 Test(custody, a_cut_node_is_owed_a_clean_one_within_the_grant_and_held_past_it)

@@ -7,6 +7,7 @@
 #include "core/envelope.h"
 #include "core/epoch.h"
 #include "core/instance.h"
+#include "core/share.h"
 #include "core/time-floor.h"
 #include "support/suite.h"
 
@@ -66,28 +67,33 @@ Test(orders, an_order_of_the_last_link_is_a_replay)
 Test(orders, a_welcome_of_a_lower_term_is_refused_and_a_higher_one_raises)
 {
 	g_autoptr(GError) error = NULL;
-	bool raised = false;
 
-	cr_assert(not(dn_envelope_welcome(&envelope, "c", "s", 4, &raised, &error)));
+	cr_assert(not(dn_envelope_welcome(&envelope, "c", "s", 4, &error)));
 	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_CONFLICT));
-	cr_assert(dn_envelope_welcome(&envelope, "c", "s", 9, &raised, NULL));
-	cr_assert(raised);
-	cr_assert(not(dn_envelope_welcome(&envelope, "c", "s", 8, &raised, NULL)));
+	cr_assert(dn_envelope_welcome(&envelope, "c", "s", 9, NULL));
+	dn_envelope_raise(&envelope, 9);
+	cr_assert(not(dn_envelope_welcome(&envelope, "c", "s", 8, NULL)));
+	dn_envelope_raise(&envelope, 8);
+	cr_assert(eq(u64, envelope.term, 9));
+}
+
+Test(orders, a_term_counts_only_once_it_was_kept)
+{
+	/* What could not be made durable has to look as new the next time. */
+	cr_assert(dn_envelope_welcome(&envelope, "c", "s", 9, NULL));
+	cr_assert(eq(u64, envelope.term, 5));
+	cr_assert(dn_envelope_welcome(&envelope, "c", "s", 5, NULL));
 }
 
 Test(orders, a_welcome_cannot_use_the_terms_up)
 {
 	g_autoptr(GError) error = NULL;
-	bool raised = false;
 
-	cr_assert(not(dn_envelope_welcome(&envelope, "c", "s", G_MAXINT64, &raised, &error)));
+	cr_assert(not(dn_envelope_welcome(&envelope, "c", "s", G_MAXINT64, &error)));
 	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_INVALID));
-	cr_assert(
-		not(dn_envelope_welcome(&envelope, "c", "s", 5 + DN_TERM_STEP + 1, &raised, NULL)));
+	cr_assert(not(dn_envelope_welcome(&envelope, "c", "s", 5 + DN_TERM_STEP + 1, NULL)));
 	cr_assert(eq(u64, envelope.term, 5));
-	cr_assert(not(raised));
-	cr_assert(dn_envelope_welcome(&envelope, "c", "s", 5 + DN_TERM_STEP, &raised, NULL));
-	cr_assert(eq(u64, envelope.term, 5 + DN_TERM_STEP));
+	cr_assert(dn_envelope_welcome(&envelope, "c", "s", 5 + DN_TERM_STEP, NULL));
 }
 
 static bool takes(uint64_t epoch, const char *digest, uint64_t minimum, uint64_t valid_until)
@@ -125,6 +131,28 @@ Test(orders, an_expired_manifest_and_one_below_the_minimum_are_refused)
 	cr_assert(not(takes(1, "d", 0, 999)));
 	cr_assert(takes(1, "d", 0, 1001));
 	cr_assert(not(takes(1, "d", 2, 0)));
+}
+
+Test(orders, a_share_is_of_a_service_that_an_epoch_is_known_of)
+{
+	g_autoptr(GError) error = NULL;
+
+	cr_assert(not(dn_epochs_know_service(epochs, "web", &error)));
+	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_CONFLICT));
+	/* A removed one is told of once more, and one that enrolment named. */
+	dn_epochs_set(epochs, "web", 5, "gone", true);
+	dn_epochs_set(epochs, "db", 2, NULL, false);
+	cr_assert(dn_epochs_know_service(epochs, "web", NULL));
+	cr_assert(dn_epochs_know_service(epochs, "db", NULL));
+}
+
+Test(orders, a_host_has_shares_of_so_many_services_and_no_more)
+{
+	g_autoptr(GError) error = NULL;
+
+	cr_assert(dn_share_has_room(DN_SHARES_LIMIT - 1, NULL));
+	cr_assert(not(dn_share_has_room(DN_SHARES_LIMIT, &error)));
+	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_EXHAUSTED));
 }
 
 static bool may_assign(uint32_t before, uint32_t after, uint64_t epoch)
@@ -238,6 +266,98 @@ Test(orders, a_clock_a_year_ahead_takes_nothing_from_an_accepted_epoch)
 	dn_assign_free(share);
 }
 
+static void free_manifest(gpointer manifest)
+{
+	dn_manifest_unref(manifest);
+}
+
+static DnManifest *know(GHashTable *manifests, const char *digest, uint64_t epoch, uint64_t restart)
+{
+	DnManifest *manifest = dn_manifest_new();
+
+	manifest->service = g_strdup("web");
+	manifest->digest = g_strdup(digest);
+	manifest->epoch = epoch;
+	manifest->restart = restart;
+	g_hash_table_insert(manifests, manifest->digest, manifest);
+	return manifest;
+}
+
+static GHashTable *manifests_new(void)
+{
+	return g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_manifest);
+}
+
+/* Running nodes of the manifests "one" and "two", which make the same nodes. */
+static DnAssign *share_of(uint32_t one, uint32_t two)
+{
+	DnAssign *share = dn_assign_new("web", "10.99.0.1");
+
+	if (one > 0)
+		g_ptr_array_add(share->parts, dn_part_new("one", 1, one, 0));
+	if (two > 0)
+		g_ptr_array_add(share->parts, dn_part_new("two", 2, two, 0));
+	return share;
+}
+
+static bool may_place(GHashTable *manifests, DnAssign *has, DnAssign *next)
+{
+	g_autoptr(DnAssign) before = has;
+	g_autoptr(DnAssign) after = next;
+	g_autoptr(GError) error = NULL;
+	bool may = dn_epochs_may_place(manifests, before, after, NOW_NS, &error);
+
+	cr_assert(may || g_error_matches(error, DN_ERROR, DN_ERROR_UNTRUSTED));
+	return may;
+}
+
+Test(orders, what_has_expired_is_kept_and_replaced_and_never_placed_anew)
+{
+	g_autoptr(GHashTable) manifests = manifests_new();
+	DnManifest *one = know(manifests, "one", 1, 0);
+
+	cr_assert(may_place(manifests, NULL, share_of(3, 0)), "it has no end");
+	one->valid_until_ns = NOW_NS + 1;
+	cr_assert(may_place(manifests, NULL, share_of(3, 0)));
+	one->valid_until_ns = NOW_NS;
+	cr_assert(not(may_place(manifests, NULL, share_of(1, 0))));
+	cr_assert(not(may_place(manifests, share_of(2, 0), share_of(3, 0))));
+	cr_assert(may_place(manifests, share_of(2, 0), share_of(2, 0)));
+	cr_assert(may_place(manifests, share_of(2, 0), share_of(1, 0)));
+	cr_assert(may_place(manifests, share_of(2, 0), share_of(0, 0)));
+	/* A share that was lost, of nodes that are there. */
+	DnAssign *here = share_of(0, 0);
+	dn_share_raise(here, "one", 1, 2);
+	cr_assert(may_place(manifests, here, share_of(2, 0)));
+}
+
+Test(orders, nodes_go_on_under_a_later_manifest_that_has_expired_since)
+{
+	g_autoptr(GHashTable) manifests = manifests_new();
+
+	(void)know(manifests, "one", 1, 0);
+	DnManifest *two = know(manifests, "two", 2, 0);
+	two->valid_until_ns = NOW_NS;
+	cr_assert(may_place(manifests, share_of(3, 0), share_of(0, 3)));
+	cr_assert(may_place(manifests, share_of(2, 1), share_of(1, 2)));
+	cr_assert(not(may_place(manifests, share_of(3, 0), share_of(0, 4))));
+	two->restart = 7;
+	cr_assert(not(may_place(manifests, share_of(3, 0), share_of(0, 3))), "they are others");
+}
+
+Test(orders, a_share_counts_the_nodes_that_are_here)
+{
+	g_autoptr(DnAssign) share = share_of(2, 0);
+	const DnPart *one = g_ptr_array_index(share->parts, 0);
+
+	dn_share_raise(share, "one", 1, 1);
+	cr_assert(eq(u32, one->running, 2));
+	dn_share_raise(share, "one", 1, 5);
+	cr_assert(eq(u32, one->running, 5));
+	dn_share_raise(share, "two", 2, 0);
+	cr_assert(eq(u32, share->parts->len, 2));
+}
+
 Test(orders, people_hear_of_an_expired_manifest_once_a_day)
 {
 	uint64_t told_ns = 0, day_ns = 24 * 3600 * DN_NS_PER_S;
@@ -246,4 +366,27 @@ Test(orders, people_hear_of_an_expired_manifest_once_a_day)
 	cr_assert(not(dn_expiry_is_due(&told_ns, 5 + day_ns - 1)));
 	cr_assert(dn_expiry_is_due(&told_ns, 5 + day_ns));
 	cr_assert(not(dn_expiry_is_due(&told_ns, 6 + day_ns)));
+}
+
+Test(orders, a_node_goes_on_under_the_latest_manifest_that_would_make_it_alike)
+{
+	g_autoptr(GHashTable) manifests = manifests_new();
+	g_autoptr(DnAssign) share = dn_assign_new("web", "10.99.0.1");
+	const DnManifest *first = know(manifests, "one", 1, 0);
+	const DnManifest *second = know(manifests, "two", 2, 0);
+	const DnManifest *third = know(manifests, "three", 3, 5);
+
+	cr_assert(dn_epochs_successor(manifests, share, first) == NULL, "a share of nothing");
+	g_ptr_array_add(share->parts, dn_part_new("two", 2, 1, 0));
+	g_ptr_array_add(share->parts, dn_part_new("three", 3, 1, 0));
+	g_ptr_array_add(share->parts, dn_part_new("unknown", 4, 1, 0));
+	cr_assert(dn_epochs_successor(manifests, share, first) == second);
+	cr_assert(dn_epochs_successor(manifests, share, second) == NULL, "it is asked for");
+	cr_assert(dn_epochs_successor(manifests, share, third) == NULL);
+	/* Never back to an earlier one. */
+	const DnManifest *fifth = know(manifests, "five", 5, 0);
+	cr_assert(dn_epochs_successor(manifests, share, fifth) == NULL);
+	/* And not while its own is asked for too. */
+	g_ptr_array_add(share->parts, dn_part_new("one", 1, 0, 1));
+	cr_assert(dn_epochs_successor(manifests, share, first) == NULL);
 }

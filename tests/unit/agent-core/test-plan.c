@@ -42,7 +42,7 @@ static DnPlanNode *node(const char *id, const char *digest, DnNodeState state, D
 /* The acts as words: "create", "drain web-1" … separated by commas. */
 static char *plan(void)
 {
-	static const char *const verbs[] = {"create", "promote", "drain", "stop", "remove"};
+	static const char *const verbs[] = {"create", "promote", "drain", "stop", "remove", "cut"};
 	g_autoptr(GArray) acts = dn_plan(&input);
 	g_autoptr(GString) text = g_string_new(NULL);
 
@@ -126,6 +126,45 @@ Test(plan, the_excess_ends_with_the_one_that_does_not_serve)
 	node("1", "a", DN_NODE_STARTING, DN_ROLE_ACTIVE);
 	node("2", "a", DN_NODE_READY, DN_ROLE_ACTIVE);
 	expect("stop 1");
+}
+
+/* ---- evidence that still serves ---- */
+
+Test(plan, an_isolated_node_counts_while_its_share_wants_it)
+{
+	share("a", 1, 2, 0);
+	node("web-1", "a", DN_NODE_READY, DN_ROLE_ACTIVE)->marked = true;
+	node("web-2", "a", DN_NODE_READY, DN_ROLE_ACTIVE);
+	expect("");
+}
+
+Test(plan, of_the_excess_an_isolated_node_goes_first_and_is_cut)
+{
+	share("a", 1, 1, 0);
+	node("web-1", "a", DN_NODE_READY, DN_ROLE_ACTIVE)->marked = true;
+	node("web-2", "a", DN_NODE_STARTING, DN_ROLE_ACTIVE);
+	node("web-3", "a", DN_NODE_READY, DN_ROLE_ACTIVE);
+	expect("cut web-1,stop web-2");
+}
+
+Test(plan, an_isolated_node_without_a_share_is_cut_and_never_drained)
+{
+	share("b", 2, 1, 0);
+	node("web-1", "a", DN_NODE_READY, DN_ROLE_ACTIVE)->marked = true;
+	node("web-2", "b", DN_NODE_READY, DN_ROLE_ACTIVE);
+	expect("cut web-1");
+}
+
+Test(plan, a_share_lacks_a_cut_node_only_while_it_has_too_few)
+{
+	share("a", 1, 2, 1);
+	node("web-1", "a", DN_NODE_QUARANTINED, DN_ROLE_ACTIVE);
+	node("web-2", "a", DN_NODE_READY, DN_ROLE_ACTIVE);
+	cr_assert(dn_plan_lacks(&input, "a", DN_ROLE_ACTIVE));
+	cr_assert(dn_plan_lacks(&input, "a", DN_ROLE_STANDBY));
+	node("web-3", "a", DN_NODE_STARTING, DN_ROLE_ACTIVE);
+	cr_assert(not(dn_plan_lacks(&input, "a", DN_ROLE_ACTIVE)));
+	cr_assert(not(dn_plan_lacks(&input, "b", DN_ROLE_ACTIVE)));
 }
 
 Test(plan, a_drained_node_is_stopped_and_an_ended_one_removed)

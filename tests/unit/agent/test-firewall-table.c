@@ -111,6 +111,15 @@ Test(table, a_quarantined_node_is_balanced_nowhere_and_has_no_rights)
 		ne(ptr, strstr(script, "add element inet dnode quarantined { 10.77.0.1 }"), NULL));
 }
 
+Test(table, an_isolated_node_stays_balanced_and_is_only_put_into_its_set)
+{
+	g_autoptr(DnTable) before = table();
+
+	((DnGuarded *)g_ptr_array_index(state->guarded, 0))->isolated = true;
+	g_autofree char *script = difference(before);
+	cr_assert_str_eq(script, "add element inet dnode isolated { 10.77.0.1 }\n");
+}
+
 Test(table, remote_nodes_are_used_only_when_no_local_one_is_left)
 {
 	g_autoptr(DnTable) before = table();

@@ -187,7 +187,8 @@ Test(oci_config, limits_are_the_manifests_and_there_is_no_swap)
 	cr_assert(eq(int, (int)json_array_get_length(limits), 2));
 	expect_int(json_array_get_object_element(limits, 0), "hard", 256);
 	expect_text(json_array_get_object_element(limits, 1), "type", "RLIMIT_CORE");
-	expect_int(json_array_get_object_element(limits, 1), "hard", 0);
+	expect_int(json_array_get_object_element(limits, 1), "hard", 1);
+	expect_int(json_array_get_object_element(limits, 1), "soft", 1);
 }
 
 Test(oci_config, what_the_agent_says_of_the_node_cannot_be_forged_by_the_manifest)
@@ -255,6 +256,21 @@ Test(oci_config, nothing_writable_lands_on_what_the_kernel_or_the_runtime_fills)
 	add_writable("/process");
 	g_autoptr(JsonObject) config = build();
 	expect_options(config, "/dev/shm", "nosuid,nodev,noexec");
+}
+
+Test(oci_config, no_service_works_in_what_the_kernel_fills)
+{
+	static const char *const refused[] = {"/proc/self/fd/3", "/proc", "/sys/fs", "/dev"};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(refused); i++) {
+		g_autoptr(GError) error = NULL;
+
+		manifest->run.cwd = (char *)refused[i];
+		g_autoptr(JsonObject) config = dn_oci_config(&input, &error);
+		manifest->run.cwd = NULL;
+		cr_expect(config == NULL, "%s", refused[i]);
+		cr_expect(g_error_matches(error, DN_ERROR, DN_ERROR_INVALID));
+	}
 }
 
 Test(oci_config, secrets_of_the_kernel_are_masked)

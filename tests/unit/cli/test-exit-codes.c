@@ -83,6 +83,27 @@ Test(exit_codes, bad_usage_is_2)
 	cr_assert_eq(run("lab status --name ../x", NULL), 2);
 }
 
+Test(exit_codes, more_events_than_anybody_answers_with_are_refused_before_they_are_asked_for)
+{
+	g_autofree char *said = NULL, *help = NULL;
+
+	cr_assert_eq(run("events -n 1001", &said), 2);
+	cr_assert_not_null(strstr(said, "-n 1001: a number up to 1000"), "%s", said);
+	cr_assert_eq(run("events -n 1000", NULL), 5);
+	cr_assert_eq(run("events ls --help", &help), 0);
+	cr_assert_not_null(strstr(help, "at most 1000"), "%s", help);
+}
+
+Test(exit_codes, who_asks_an_agent_for_more_than_it_keeps_is_told)
+{
+	g_autofree char *few = NULL, *many = NULL;
+
+	cr_assert_eq(run("events -n 256 --agent=/nonexistent/agent.sock", &few), 5);
+	cr_assert_null(strstr(few, "keeps"), "%s", few);
+	cr_assert_eq(run("events -n 257 --agent=/nonexistent/agent.sock", &many), 5);
+	cr_assert_not_null(strstr(many, "an agent keeps its last 256 events"), "%s", many);
+}
+
 Test(exit_codes, an_absent_supervisor_is_5_and_named)
 {
 	g_autofree char *said = NULL;
@@ -103,6 +124,32 @@ Test(exit_codes, a_bad_manifest_is_2_with_every_fault_at_its_place)
 	cr_assert_not_null(strstr(said, "web.yaml:4:"), "%s", said);
 }
 
+Test(exit_codes, every_fault_is_told_to_programs_too)
+{
+	static const char *const wanted[] = {
+		"{\"file\":\"HOME/web.yaml\",\"line\":3,\"column\":1,\"text\":\"unknown",
+		"{\"file\":\"HOME/web.yaml\",\"line\":4,\"column\":8,\"text\":\"",
+		"{\"file\":\"HOME/absent.yaml\",\"line\":null,\"column\":null,\"text\":\"",
+		"\"bad\":2",
+	};
+	g_autofree char *said = NULL, *good = NULL;
+
+	write_file("web.yaml", "dnode: v1\nservice: web\nreplica: 3\nepoch: none\n");
+	write_file("good.yaml", "dnode: v1\nservice: web\nepoch: 1\nstate: removed\n");
+	cr_assert_eq(
+		run("manifest check --json HOME/web.yaml HOME/good.yaml HOME/absent.yaml", &said),
+		2);
+	g_auto(GStrv) words = g_strsplit_set(said, " \n", -1);
+	g_autofree char *dense = g_strjoinv(NULL, words);
+	for (unsigned i = 0; i < G_N_ELEMENTS(wanted); i++) {
+		g_auto(GStrv) parts = g_strsplit(wanted[i], "HOME", -1);
+		g_autofree char *here = g_strjoinv(home, parts);
+		cr_assert_not_null(strstr(dense, here), "no %s in %s", here, said);
+	}
+	cr_assert_eq(run("manifest check --json HOME/good.yaml", &good), 0);
+	cr_assert_not_null(strstr(good, "\"faults\" : []"), "%s", good);
+}
+
 Test(exit_codes, a_cluster_is_made_once_and_keys_are_never_overwritten)
 {
 	cr_assert_eq(run("cluster init --dir HOME/c", NULL), 0);
@@ -111,6 +158,82 @@ Test(exit_codes, a_cluster_is_made_once_and_keys_are_never_overwritten)
 	cr_assert_eq(run("key gen ops --role deploy --home HOME/c", NULL), 4);
 	cr_assert_eq(run("trust check --home HOME/c", NULL), 0);
 	cr_assert_eq(run("cluster init --dir HOME/d --node-cidr nonsense", NULL), 2);
+}
+
+static void take_away(const char *name)
+{
+	g_autofree char *path = g_build_filename(home, name, NULL);
+
+	cr_assert_eq(g_unlink(path), 0, "%s", name);
+}
+
+static char *read_text(const char *name)
+{
+	g_autofree char *path = g_build_filename(home, name, NULL);
+	char *text = NULL;
+
+	cr_assert(g_file_get_contents(path, &text, NULL, NULL), "%s", name);
+	return text;
+}
+
+Test(exit_codes, a_cluster_whose_init_was_killed_is_made_by_the_next)
+{
+	/* What it makes, in its order; killed before each of the last three. */
+	static const char *const last[] = {"c/cluster.yaml", "c/trust.yaml", "c/supervisor.pub"};
+
+	cr_assert_eq(run("cluster init --dir HOME/c", NULL), 0);
+	cr_assert_eq(run("key gen ops --role deploy --home HOME/c", NULL), 0);
+	g_autofree char *key = read_text("c/supervisor.key");
+	g_autofree char *public = read_text("c/supervisor.pub");
+	for (unsigned n = 1; n <= G_N_ELEMENTS(last); n++) {
+		g_autofree char *trust = read_text("c/trust.yaml");
+		for (unsigned i = 0; i < n; i++)
+			take_away(last[i]);
+		cr_assert_eq(run("cluster init --dir HOME/c", NULL), 0);
+		g_autofree char *key_after = read_text("c/supervisor.key");
+		g_autofree char *public_after = read_text("c/supervisor.pub");
+		g_autofree char *trust_after = read_text("c/trust.yaml");
+		cr_assert_str_eq(key_after, key);
+		cr_assert_str_eq(public_after, public);
+		/* Whom it names, it goes on to name. */
+		cr_assert_eq(n == 1, strcmp(trust_after, trust) == 0);
+		cr_assert_eq(run("cluster init --dir HOME/c", NULL), 4);
+	}
+}
+
+Test(exit_codes, a_cluster_keeps_the_id_that_its_trust_file_has)
+{
+	cr_assert_eq(run("cluster init --dir HOME/c", NULL), 0);
+	g_autofree char *before = read_text("c/cluster.yaml");
+	take_away("c/cluster.yaml");
+	cr_assert_eq(run("cluster init --dir HOME/c", NULL), 0);
+	g_autofree char *after = read_text("c/cluster.yaml");
+	cr_assert_str_eq(after, before);
+}
+
+Test(exit_codes, keys_that_are_made_at_once_are_all_trusted)
+{
+	enum { MAKERS = 8 };
+	GSubprocess *makers[MAKERS];
+	g_autofree char *directory = g_build_filename(home, "c", NULL);
+
+	cr_assert_eq(run("cluster init --dir HOME/c", NULL), 0);
+	for (unsigned i = 0; i < MAKERS; i++) {
+		g_autofree char *name = g_strdup_printf("key-%u", i);
+		makers[i] = g_subprocess_new(
+			G_SUBPROCESS_FLAGS_STDOUT_SILENCE | G_SUBPROCESS_FLAGS_STDERR_SILENCE, NULL,
+			DNODE, "key", "gen", name, "--role", "deploy", "--home", directory, NULL);
+		cr_assert_not_null(makers[i]);
+	}
+	for (unsigned i = 0; i < MAKERS; i++) {
+		cr_assert(g_subprocess_wait_check(makers[i], NULL, NULL));
+		g_object_unref(makers[i]);
+	}
+	g_autofree char *trust = read_text("c/trust.yaml");
+	for (unsigned i = 0; i < MAKERS; i++) {
+		g_autofree char *entry = g_strdup_printf("{name: key-%u, ", i);
+		cr_assert_not_null(strstr(trust, entry), "%s is lost: %s", entry, trust);
+	}
 }
 
 Test(exit_codes, a_secret_key_is_never_printed_and_readable_by_its_owner_only)

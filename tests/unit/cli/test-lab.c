@@ -107,6 +107,18 @@ Test(lab, a_lock_leaves_no_file_and_is_not_taken_on_a_removed_one)
 	dn_lab_lock_give(lab, second);
 }
 
+Test(lab, how_often_a_daemon_was_started_anew_is_known_while_it_is_dead)
+{
+	static const char text[] = "{\"h1\":{\"pid\":0,\"restarts\":7}}";
+	g_autoptr(GBytes) bytes = g_bytes_new_static(text, sizeof(text) - 1);
+	g_autoptr(DnLab) lab = lab_here(1);
+	unsigned restarts = 0;
+
+	cr_assert(dn_file_replace(lab->pids, bytes, 0600, NULL));
+	cr_assert_eq(dn_lab_pid(lab, "h1", &restarts), 0);
+	cr_assert_eq(restarts, 7);
+}
+
 Test(lab, two_labs_share_no_name_and_no_path)
 {
 	g_autoptr(GError) error = NULL;

@@ -63,18 +63,19 @@ Test(verbs, a_noun_works_in_singular_and_plural_and_alone_lists)
 Test(verbs, every_command_of_the_contract_has_its_row)
 {
 	static const char *const commands[][2] = {
-		{"cluster", "init"},  {"key", "gen"},        {"key", "show"},
-		{"trust", "show"},    {"trust", "check"},    {"image", "build"},
-		{"image", "push"},    {"image", "ls"},       {"image", "show"},
-		{"image", "verify"},  {"manifest", "check"}, {"manifest", "sign"},
-		{"manifest", "show"}, {"apply", NULL},       {"service", "ls"},
-		{"node", "ls"},       {"host", "ls"},        {"logs", NULL},
-		{"event", "ls"},      {"roll", NULL},        {"roll", "status"},
-		{"remove", NULL},     {"quarantine", NULL},  {"drill", NULL},
-		{"incident", "ls"},   {"incident", "show"},  {"incident", "destroy"},
-		{"host", "token"},    {"lab", "up"},         {"lab", "down"},
-		{"lab", "status"},    {"scale", NULL},       {"host", "cordon"},
-		{"host", "uncordon"}, {"journal", "show"},   {"journal", "verify"},
+		{"cluster", "init"},     {"key", "gen"},        {"key", "show"},
+		{"trust", "show"},       {"trust", "check"},    {"image", "build"},
+		{"image", "push"},       {"image", "ls"},       {"image", "show"},
+		{"image", "verify"},     {"manifest", "check"}, {"manifest", "sign"},
+		{"manifest", "show"},    {"apply", NULL},       {"service", "ls"},
+		{"node", "ls"},          {"host", "ls"},        {"logs", NULL},
+		{"audit", NULL},         {"event", "ls"},       {"roll", NULL},
+		{"roll", "status"},      {"remove", NULL},      {"quarantine", NULL},
+		{"drill", NULL},         {"incident", "ls"},    {"incident", "show"},
+		{"incident", "destroy"}, {"host", "token"},     {"lab", "up"},
+		{"lab", "down"},         {"lab", "status"},     {"scale", NULL},
+		{"host", "cordon"},      {"host", "uncordon"},  {"journal", "show"},
+		{"journal", "verify"},
 	};
 
 	for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++)
@@ -154,7 +155,7 @@ Test(verbs, what_an_agent_cannot_answer_is_refused_before_it_is_asked)
 	g_autofree char *both = refusal("--agent --supervisor unix:/x nodes");
 
 	cr_assert_str_eq(scale, "scale is for the supervisor; with --agent there are nodes, "
-				"incidents, logs, quarantine, events and hosts");
+				"incidents, logs, audit, quarantine, events and hosts");
 	cr_assert(g_str_has_prefix(both, "node: --agent and --supervisor"), "%s", both);
 }
 
@@ -181,6 +182,21 @@ Test(verbs, wrong_usage_is_refused_by_name)
 	cr_assert_str_eq(twice, "--n is given twice");
 	cr_assert_str_eq(missing, "--n needs a value: LINES");
 	cr_assert_str_eq(extra, "--json takes no value");
+}
+
+Test(verbs, a_key_may_be_given_again_where_more_than_one_has_to_sign)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(DnArguments) a = parse("scale web 2 --key ann --key=bob", &error);
+	g_autofree char *once = refusal("manifest sign x --key ann --key bob");
+
+	cr_assert_not_null(a);
+	const GPtrArray *keys = g_hash_table_lookup(a->call->options, "key");
+	cr_assert_eq(keys->len, 2);
+	cr_assert_str_eq(keys->pdata[0], "ann");
+	cr_assert_str_eq(keys->pdata[1], "bob");
+	cr_assert_str_eq(dn_call_option(a->call, "key"), "ann");
+	cr_assert_str_eq(once, "--key is given twice");
 }
 
 Test(verbs, nothing_at_all_is_a_call_for_help)

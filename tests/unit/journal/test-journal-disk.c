@@ -223,3 +223,28 @@ Test(journal_disk, a_disk_that_is_full_from_the_start_leaves_nothing_half_begun)
 	dn_journal_close(journal);
 	expect_whole(2); /* the gap, then the entry */
 }
+
+Test(journal_disk, one_that_is_opened_anew_says_what_an_earlier_one_has_dropped)
+{
+	DnJournal *broken = open_faulty();
+	g_autoptr(GString) entries = g_string_new(NULL);
+	DnJournalConfig config = {0};
+	DnJournalWalk walk;
+
+	expect_acknowledged(broken);
+	cr_assert(not(dn_journal_has_failed(broken)));
+	sync_errno = EIO;
+	expect_refused(broken, "fsync");
+	sync_errno = 0;
+	expect_refused(broken, "fsync");
+	cr_assert(dn_journal_has_failed(broken));
+	config.missing = dn_journal_gap(broken);
+	cr_assert(eq(u64, config.missing, 2));
+	dn_journal_close(broken);
+	g_autoptr(DnJournal) anew = folder_open(&folder, &config);
+	expect_acknowledged(anew);
+	cr_assert(eq(u64, dn_journal_gap(anew), 0));
+	cr_assert(eq(int, folder_walk(&folder, &walk, entries), DN_JOURNAL_WHOLE));
+	cr_assert(strstr(entries->str, "\"kind\":\"journal.gap\",\"missing\":2}") != NULL, "%s",
+		  entries->str);
+}

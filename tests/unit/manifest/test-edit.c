@@ -61,6 +61,19 @@ Test(edit, a_missing_key_is_added_below_the_epoch)
 		"dnode: v1\nservice: web\nstate: removed\nepoch: 8\nreplicas: 2");
 }
 
+Test(edit, a_restart_is_said_where_the_image_does_not_change)
+{
+	DnManifestEdit restart = {.replicas = -1, .restart = true};
+	DnManifestEdit same = {.replicas = -1, .restart = true, .commit = COMMIT};
+	DnManifestEdit other = {.replicas = -1, .restart = true, .commit = OTHER_COMMIT};
+
+	becomes(FILE_("7", COMMIT, "3", ""), restart, FILE_("8", COMMIT, "3", "restart: 1\n"));
+	becomes(FILE_("8", COMMIT, "3", "restart: 1 # again\n"), restart,
+		FILE_("9", COMMIT, "3", "restart: 2 # again\n"));
+	becomes(FILE_("7", COMMIT, "3", ""), same, FILE_("8", COMMIT, "3", "restart: 1\n"));
+	becomes(FILE_("7", COMMIT, "3", ""), other, FILE_("8", OTHER_COMMIT, "3", ""));
+}
+
 Test(edit, a_file_in_brackets_or_indented_can_be_edited_too)
 {
 	becomes("{dnode: v1, epoch: 7, state: removed,\n service: web}\n",

@@ -186,14 +186,16 @@ void rig_arm(Rig *self, uint32_t slot, uint32_t group, const char *cut, const ch
 	g_autoptr(GBytes) cut_bytes = g_bytes_new_static(cut, strlen(cut));
 	g_autoptr(GBytes) promote_bytes =
 		promote != NULL ? g_bytes_new_static(promote, strlen(promote)) : NULL;
-	DnReflexPlan plan = {slot, group, cut_bytes, promote_bytes, standby, standby_slot};
+	g_autoptr(GBytes) isolate_bytes = g_bytes_new_static("isolate", strlen("isolate"));
+	DnReflexPlan plan = {slot,          group,   cut_bytes,   promote_bytes,
+			     isolate_bytes, standby, standby_slot};
 
 	cr_assert(dn_reflex_arm(self->reflex, &plan));
 }
 
 void rig_set_mark(Rig *self, uint32_t slot)
 {
-	self->marks[slot].class = DN_SENSOR_EXEC;
+	self->marks[slot].class = DN_DRIFT_EXEC;
 	__atomic_store_n(&self->marks[slot].event_ns, dn_clock_monotonic_ns(), __ATOMIC_SEQ_CST);
 }
 

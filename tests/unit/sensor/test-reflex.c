@@ -89,6 +89,70 @@ Test(reflex, an_outcome_has_every_stage_in_the_order_of_time)
 	cr_assert(eq(int, o->resets, 4));
 }
 
+static void isolate(uint32_t slot)
+{
+	__atomic_store_n(&rig.marks[slot].mode, DN_MODE_ISOLATE, __ATOMIC_RELEASE);
+	rig_set_mark(&rig, slot);
+	rig_ring(&rig);
+}
+
+Test(reflex, a_node_that_is_isolated_is_told_of_once_and_left_to_serve)
+{
+	rig_arm(&rig, 1, 1, "cut1", NULL, DN_STANDBY_STARTED, 5);
+	isolate(1);
+	rig_expect_outcomes(&rig, 1);
+	cr_assert_str_eq(rig_said(&rig), "verdict1 replay(isolate) ");
+	cr_assert(rig.outcomes[0].isolated);
+	cr_assert(eq(u64, rig.outcomes[0].event_ns, rig.marks[1].event_ns));
+	cr_assert(eq(u64, rig.outcomes[0].lb_out_ns, 0));
+	cr_assert(eq(u64, rig.outcomes[0].frozen_ns, 0));
+	rig_ring(&rig);
+	rig_arm(&rig, 1, 1, "cut1", NULL, DN_STANDBY_STARTED, 5);
+	rig_expect_silence(&rig);
+	cr_assert_str_eq(rig_said(&rig), "verdict1 replay(isolate) ");
+}
+
+Test(reflex, an_isolated_node_is_cut_with_its_plan_once_its_isolation_has_ended)
+{
+	rig_arm(&rig, 1, 1, "cut1", NULL, DN_STANDBY_NONE, 0);
+	isolate(1);
+	rig_expect_outcomes(&rig, 1);
+	rig_arm(&rig, 1, 1, "cut1 later", NULL, DN_STANDBY_STARTED, 5);
+	__atomic_store_n(&rig.marks[1].mode, DN_MODE_CUT, __ATOMIC_SEQ_CST);
+	dn_reflex_ring(rig.reflex);
+	rig_expect_outcomes(&rig, 2);
+	cr_assert_str_eq(rig_said(&rig),
+			 "verdict1 replay(isolate) freeze1 verdict1 replay(cut1 later) entered5 "
+			 "dump1 open1 reset1 close1 ");
+	cr_assert(not(rig.outcomes[1].isolated));
+	cr_assert(rig.outcomes[1].replayed && rig.outcomes[1].frozen);
+}
+
+Test(reflex, an_isolated_node_makes_no_plan_of_its_service_stale)
+{
+	rig_arm(&rig, 1, 1, "cut1", NULL, DN_STANDBY_NONE, 0);
+	rig_arm(&rig, 2, 1, "cut2", NULL, DN_STANDBY_NONE, 0);
+	isolate(1);
+	rig_expect_outcomes(&rig, 1);
+	rig_set_mark(&rig, 2);
+	rig_ring(&rig);
+	rig_expect_outcomes(&rig, 2);
+	cr_assert(rig.outcomes[1].replayed);
+}
+
+Test(reflex, the_next_node_of_a_slot_that_was_isolated_is_answered_anew)
+{
+	rig_arm(&rig, 1, 1, "cut1", NULL, DN_STANDBY_NONE, 0);
+	isolate(1);
+	rig_expect_outcomes(&rig, 1);
+	__atomic_store_n(&rig.marks[1].event_ns, 0, __ATOMIC_SEQ_CST);
+	dn_reflex_disarm(rig.reflex, 1);
+	rig_arm(&rig, 1, 2, "cut1", NULL, DN_STANDBY_NONE, 0);
+	isolate(1);
+	rig_expect_outcomes(&rig, 2);
+	cr_assert(rig.outcomes[1].isolated);
+}
+
 Test(reflex, a_batch_that_is_refused_is_rebuilt)
 {
 	rig.refuse_replay = 1;

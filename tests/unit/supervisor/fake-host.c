@@ -53,12 +53,15 @@ static const DnPart *part_of(const DnAssign *assign, const char *digest)
 	return NULL;
 }
 
-/* Like an agent: no new nodes of an epoch that is not the last one accepted. */
-static bool may_assign(const FakeHost *host, const DnAssign *next)
+/* Like an agent: no new nodes of an epoch that is not the last one accepted, or has expired. */
+static int judge(const FakeHost *host, const DnAssign *next)
 {
 	const DnAssign *before = g_hash_table_lookup(host->assigns, next->service);
 	uint64_t last = GPOINTER_TO_UINT(g_hash_table_lookup(host->epochs, next->service));
 
+	cr_assert(g_hash_table_contains(host->epochs, next->service),
+		  "%s was given a share of %s, of which it has accepted no manifest", host->name,
+		  next->service);
 	for (guint i = 0; i < next->parts->len; i++) {
 		const DnPart *part = g_ptr_array_index(next->parts, i);
 		const DnPart *had = part_of(before, part->digest);
@@ -67,10 +70,10 @@ static bool may_assign(const FakeHost *host, const DnAssign *next)
 		cr_assert(g_hash_table_contains(host->known, part->digest),
 			  "%s was assigned %s before it had the manifest", host->name,
 			  part->digest);
-		if (part->epoch < last && part->running + part->standby > limit)
-			return false;
+		if (part->running + part->standby > limit && (part->epoch < last || host->ahead))
+			return part->epoch < last ? DN_ERROR_CONFLICT : DN_ERROR_UNTRUSTED;
 	}
-	return true;
+	return 0;
 }
 
 static int take_manifest(FakeHost *host, GBytes *bytes)
@@ -98,9 +101,9 @@ int fake_host_take(FakeHost *host, const DnOrder *order, uint64_t tag)
 	due->tag = tag;
 	if (order->kind == DN_ORDER_MANIFEST)
 		due->code = take_manifest(host, order->manifest);
-	if (order->kind == DN_ORDER_ASSIGN && !may_assign(host, order->assign))
-		due->code = DN_ERROR_CONFLICT;
-	else if (order->kind == DN_ORDER_ASSIGN)
+	if (order->kind == DN_ORDER_ASSIGN)
+		due->code = judge(host, order->assign);
+	if (order->kind == DN_ORDER_ASSIGN && due->code == 0)
 		g_hash_table_insert(host->assigns, g_strdup(order->assign->service),
 				    dn_assign_copy(order->assign));
 	if (order->kind == DN_ORDER_FORGET)
@@ -180,6 +183,7 @@ static bool make_node(World *world, FakeHost *host, const char *service, const D
 	node->state = standby ? DN_NODE_STANDBY : DN_NODE_STARTING;
 	node->role = standby ? DN_ROLE_STANDBY : DN_ROLE_ACTIVE;
 	node->image_ref = g_strdup("apps/hello");
+	node->image_commit = g_strnfill(64, 'a');
 	node->digest = g_strdup(part->digest);
 	node->epoch = part->epoch;
 	g_ptr_array_add(host->nodes, node);
@@ -234,6 +238,33 @@ static void obey_part(World *world, FakeHost *host, const char *service, const D
 		drop_one(world, host, part->digest, DN_NODE_STANDBY);
 }
 
+/* What world_declare_as() wrote. */
+static const char *likeness(const char *digest)
+{
+	const char *mark = strchr(digest, '~');
+
+	return mark != NULL ? mark + 1 : strchr(digest, '-') + 1;
+}
+
+/* As an agent does: a node whose manifest is not named any more goes on under one like it. */
+static void take_over_node(World *world, FakeHost *host, DnNodeRecord *node, const DnAssign *assign)
+{
+	if (part_of(assign, node->digest) != NULL || node->state == DN_NODE_QUARANTINED ||
+	    node->state == DN_NODE_DRAINING)
+		return;
+	for (guint i = 0; i < assign->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(assign->parts, i);
+
+		if (!g_str_equal(likeness(part->digest), likeness(node->digest)))
+			continue;
+		g_free(node->digest);
+		node->digest = g_strdup(part->digest);
+		node->epoch = part->epoch;
+		fake_host_say_node(host, world, node);
+		return;
+	}
+}
+
 /* What hosts say on the way may bring new orders: obey the one that was there at the start. */
 static void obey(World *world, FakeHost *host, const char *service)
 {
@@ -248,6 +279,7 @@ static void obey(World *world, FakeHost *host, const char *service)
 		if (!g_str_equal(node->service, assign->service) ||
 		    node->state == DN_NODE_QUARANTINED)
 			continue;
+		take_over_node(world, host, g_ptr_array_index(host->nodes, i), assign);
 		if (node->state == DN_NODE_DRAINING || part_of(assign, node->digest) == NULL)
 			end_node(world, host, i);
 	}

@@ -16,12 +16,14 @@ typedef struct {
 	char *address;
 	uint32_t slots;
 	bool connected, broken, refuses, mute;
+	bool ahead;   /* its clock: by it, whatever has a valid_until is past it */
 	bool changed; /* was told or said something since the caller cleared this */
 	unsigned made;
-	GPtrArray *nodes;    /* of DnNodeRecord */
-	GHashTable *assigns; /* char * service → DnAssign * */
-	GHashTable *known;   /* set of digests it was given */
-	GQueue answers;      /* of Due */
+	GPtrArray *nodes;       /* of DnNodeRecord */
+	GHashTable *assigns;    /* char * service → DnAssign * */
+	GHashTable *known;      /* set of digests it was given */
+	GQueue answers;         /* of Due */
+	uint32_t looked, found; /* what it answers to a sweep */
 	unsigned orders[DN_ORDER_N];
 	GHashTable *epochs;
 } FakeHost;

@@ -152,6 +152,8 @@ Test(api, what_does_not_exist_or_is_malformed_is_the_callers_mistake)
 		     DN_ERROR_INVALID));
 	cr_assert(
 		eq(int, desk_code_of(&desk, "GET", "/v1/events?since=-1", NULL), DN_ERROR_INVALID));
+	cr_assert(eq(int, desk_code_of(&desk, "GET", "/v1/events?limit=1001", NULL),
+		     DN_ERROR_INVALID));
 	cr_assert_str_eq(desk.asked->str, "");
 }
 
@@ -211,6 +213,8 @@ Test(api, a_name_that_nobody_has_is_a_404_that_names_it)
 		{"GET /v1/services/nope", "", "there is no service \\\"nope\\\""},
 		{"GET /v1/incidents/nope", "", "there is no incident \\\"nope\\\""},
 		{"GET /v1/nodes/nope/logs", "", "there is no node \\\"nope\\\""},
+		{"GET /v1/nodes/nope/audit", "", "there is no node \\\"nope\\\""},
+		{"GET /v1/hosts/nope/audit", "", "there is no host \\\"nope\\\""},
 		{"POST /v1/nodes/nope/quarantine", "{\"reason\":\"odd\"}",
 		 "there is no node \\\"nope\\\""},
 		{"POST /v1/drills", "{\"class\":\"exec\",\"service\":\"nope\"}",
@@ -233,6 +237,26 @@ Test(api, a_name_that_nobody_has_is_a_404_that_names_it)
 		cr_assert(strstr(answer, strays[i].line) != NULL, "%s", answer);
 		cr_assert(strstr(answer, "\"code\":1") != NULL, "%s", answer);
 	}
+	cr_assert_str_eq(desk.asked->str, "");
+}
+
+Test(api, a_node_is_unknown_only_once_every_host_has_told_of_its_nodes)
+{
+	static const uint8_t key[DN_PUBLIC_KEY_BYTES] = {1};
+	const char *path = "/v1/nodes/web-00000009/logs";
+
+	cr_assert(eq(int, desk_code_of(&desk, "GET", path, NULL), DN_ERROR_INVALID));
+	g_autoptr(DnHostRecord) away = dn_host_record_new("z", key, "10.77.200.0/24", NULL);
+	cr_assert(dn_fleet_core_restore_host(world_core(desk.world), away, NULL));
+	cr_assert(eq(int, desk_code_of(&desk, "GET", path, NULL), DN_ERROR_UNAVAILABLE));
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_REPORT);
+	fact->report = dn_host_report_new();
+	fact->report->host = g_strdup("z");
+	dn_fleet_core_connected(world_core(desk.world), "z", "192.168.0.250", world_now(desk.world),
+				acts);
+	dn_fleet_core_fact(world_core(desk.world), "z", fact, world_now(desk.world), acts);
+	cr_assert(eq(int, desk_code_of(&desk, "GET", path, NULL), DN_ERROR_INVALID));
 	cr_assert_str_eq(desk.asked->str, "");
 }
 

@@ -9,10 +9,7 @@ static World *world;
 
 static void setup(void)
 {
-	world = world_new();
-	world_add_host(world, "a", 10);
-	world_add_host(world, "b", 10);
-	world_add_host(world, "c", 10);
+	world = world_new_of_three();
 }
 
 static void teardown(void)
@@ -22,12 +19,6 @@ static void teardown(void)
 }
 
 TestSuite(core, .init = setup, .fini = teardown);
-
-static void deploy(uint64_t epoch, uint32_t replicas, uint32_t standby)
-{
-	cr_assert(eq(int, world_apply(world, world_declare("web", epoch, replicas, standby)), 0));
-	world_settle(world);
-}
 
 static DnServiceState state_of(const char *service)
 {
@@ -40,7 +31,7 @@ static DnServiceState state_of(const char *service)
 
 Test(core, replicas_are_spread_evenly_over_the_hosts)
 {
-	deploy(1, 7, 0);
+	world_deploy(world, 1, 7, 0);
 	cr_assert(eq(uint, world_ready(world, "web"), 7));
 	for (const char *host = "abc"; *host != '\0'; host++) {
 		unsigned ready = world_ready_on(world, (char[]){*host, '\0'}, "web", 0);
@@ -52,7 +43,7 @@ Test(core, replicas_are_spread_evenly_over_the_hosts)
 
 Test(core, each_carrying_host_keeps_the_standbys_and_no_other_does)
 {
-	deploy(1, 2, 1);
+	world_deploy(world, 1, 2, 1);
 	unsigned standbys = 0;
 	for (const char *host = "abc"; *host != '\0'; host++) {
 		char name[] = {*host, '\0'};
@@ -69,7 +60,7 @@ Test(core, each_carrying_host_keeps_the_standbys_and_no_other_does)
 
 Test(core, a_new_host_does_not_move_what_is_fine)
 {
-	deploy(1, 6, 0);
+	world_deploy(world, 1, 6, 0);
 	unsigned orders = world_orders(world, "a", DN_ORDER_ASSIGN);
 	world_add_host(world, "d", 10);
 	world_settle(world);
@@ -80,7 +71,7 @@ Test(core, a_new_host_does_not_move_what_is_fine)
 
 Test(core, a_full_host_gets_nothing_more_and_people_are_told)
 {
-	deploy(1, 40, 0);
+	world_deploy(world, 1, 40, 0);
 	cr_assert(eq(uint, world_ready(world, "web"), 30));
 	cr_assert(world_heard(world, "service.no-room"));
 	cr_assert(eq(int, state_of("web"), DN_SERVICE_DEGRADED));
@@ -103,7 +94,7 @@ static void cut_on_a(void)
 
 Test(core, a_host_full_of_quarantined_nodes_gives_its_share_to_others)
 {
-	deploy(1, 3, 1);
+	world_deploy(world, 1, 3, 1);
 	/* Ten slots: nine hold cut nodes, so one is left for its node and none for a standby. */
 	for (unsigned i = 0; i < 9; i++)
 		cut_on_a();
@@ -119,7 +110,7 @@ Test(core, a_host_full_of_quarantined_nodes_gives_its_share_to_others)
 
 Test(core, a_service_that_lacks_nodes_says_what_it_lacks)
 {
-	deploy(1, 29, 0);
+	world_deploy(world, 1, 29, 0);
 	cut_on_a();
 	cut_on_a();
 	cr_assert(eq(uint, world_ready(world, "web"), 28));
@@ -208,7 +199,7 @@ static void cordon(const char *host, bool wanted)
 
 Test(core, a_cordoned_host_gets_nothing_new_and_keeps_what_it_has)
 {
-	deploy(1, 3, 1);
+	world_deploy(world, 1, 3, 1);
 	cordon("b", true);
 	cr_assert(world_heard(world, "host.cordoned"));
 	cr_assert(eq(uint, world_ready_on(world, "b", "web", 1), 1));
@@ -220,10 +211,10 @@ Test(core, a_cordoned_host_gets_nothing_new_and_keeps_what_it_has)
 
 Test(core, a_roll_moves_off_a_cordoned_host_without_a_gap)
 {
-	deploy(1, 3, 0);
+	world_deploy(world, 1, 3, 0);
 	cordon("b", true);
 	(void)world_fewest_ready(world, "web");
-	deploy(2, 3, 0);
+	world_deploy(world, 2, 3, 0);
 	cr_assert(eq(uint, world_ready_on(world, "b", "web", 0), 0));
 	cr_assert(eq(uint, world_ready(world, "web"), 3));
 	cr_assert(world_fewest_ready(world, "web") >= 3);
@@ -232,7 +223,7 @@ Test(core, a_roll_moves_off_a_cordoned_host_without_a_gap)
 Test(core, what_a_cordon_left_without_room_finds_it_when_it_is_lifted)
 {
 	cordon("b", true);
-	deploy(1, 25, 0);
+	world_deploy(world, 1, 25, 0);
 	cr_assert(eq(uint, world_ready(world, "web"), 20));
 	cordon("b", false);
 	cr_assert(eq(uint, world_ready(world, "web"), 25));
@@ -271,19 +262,19 @@ Test(core, a_cordon_of_a_host_that_is_not_there_or_a_second_one_does_nothing)
 
 Test(core, more_or_fewer_replicas_are_reached_without_going_below_the_smaller_number)
 {
-	deploy(1, 3, 0);
+	world_deploy(world, 1, 3, 0);
 	(void)world_fewest_ready(world, "web");
-	deploy(2, 6, 0);
+	world_deploy(world, 2, 6, 0);
 	cr_assert(eq(uint, world_ready(world, "web"), 6));
 	cr_assert(world_fewest_ready(world, "web") >= 3);
-	deploy(3, 2, 0);
+	world_deploy(world, 3, 2, 0);
 	cr_assert(eq(uint, world_ready(world, "web"), 2));
 	cr_assert(world_fewest_ready(world, "web") >= 2);
 }
 
 Test(core, what_has_been_said_is_not_said_again)
 {
-	deploy(1, 3, 1);
+	world_deploy(world, 1, 3, 1);
 	unsigned orders = world_orders(world, "b", DN_ORDER_ASSIGN);
 	for (unsigned i = 0; i < 20; i++)
 		world_step(world, 100);
@@ -293,7 +284,7 @@ Test(core, what_has_been_said_is_not_said_again)
 
 Test(core, every_host_balances_to_the_ready_nodes_of_the_others)
 {
-	deploy(1, 3, 0);
+	world_deploy(world, 1, 3, 0);
 	cr_assert(eq(uint, world_endpoints(world, "a", "web"), 2));
 	const DnRemoteEndpoint *endpoint =
 		g_ptr_array_index(world_assign(world, "a", "web")->endpoints, 0);
@@ -304,196 +295,19 @@ Test(core, every_host_balances_to_the_ready_nodes_of_the_others)
 
 Test(core, the_respawn_budget_is_shared_out_without_rest)
 {
-	deploy(1, 3, 0);
+	world_deploy(world, 1, 3, 0);
 	unsigned granted = world_assign(world, "a", "web")->respawn_grant +
 			   world_assign(world, "b", "web")->respawn_grant +
 			   world_assign(world, "c", "web")->respawn_grant;
 	cr_assert(eq(uint, granted, 5));
 }
 
-/* ---- rolls ---- */
-
-Test(core, a_roll_never_has_fewer_than_replicas_ready_nor_more_than_the_surge)
-{
-	for (uint32_t replicas = 1; replicas <= 10; replicas++) {
-		g_autofree char *service = g_strdup_printf("web%u", replicas);
-
-		teardown();
-		setup();
-		cr_assert(eq(int, world_apply(world, world_declare(service, 1, replicas, 0)), 0));
-		world_settle(world);
-		world_fewest_ready(world, service);
-		cr_assert(eq(int, world_apply(world, world_declare(service, 2, replicas, 0)), 0));
-		world_settle(world);
-		cr_assert(eq(uint, world_fewest_ready(world, service), replicas));
-		cr_assert(le(uint, world_most_asked(world, service), replicas + 1));
-		cr_assert(eq(uint, world_ready(world, service), replicas));
-		cr_assert(world_heard(world, "roll.done"));
-		for (const char *host = "abc"; *host != '\0'; host++)
-			cr_assert(eq(uint, world_ready_on(world, (char[]){*host, '\0'}, service, 1),
-				     0));
-	}
-}
-
-Test(core, a_roll_of_new_nodes_that_never_get_ready_stops_and_the_old_ones_serve)
-{
-	deploy(1, 3, 0);
-	for (const char *host = "abc"; *host != '\0'; host++)
-		world_break(world, (char[]){*host, '\0'}, true);
-	world_fewest_ready(world, "web");
-	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
-	for (unsigned i = 0; i < 70; i++)
-		world_step(world, 1000);
-	cr_assert(eq(uint, world_fewest_ready(world, "web"), 3));
-	cr_assert(world_heard(world, "roll.stopped"));
-	cr_assert(eq(int, state_of("web"), DN_SERVICE_DEGRADED));
-	cr_assert(eq(uint, world_ready(world, "web"), 3));
-
-	for (const char *host = "abc"; *host != '\0'; host++)
-		world_break(world, (char[]){*host, '\0'}, false);
-	deploy(3, 3, 0);
-	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
-	cr_assert(eq(uint, world_ready_on(world, "a", "web", 3), 1));
-}
-
-Test(core, scaling_up_and_down_keeps_the_smaller_number_ready)
-{
-	deploy(1, 3, 0);
-	world_fewest_ready(world, "web");
-	deploy(2, 6, 0);
-	cr_assert(ge(uint, world_fewest_ready(world, "web"), 3));
-	cr_assert(eq(uint, world_ready(world, "web"), 6));
-	world_fewest_ready(world, "web");
-	deploy(3, 2, 0);
-	cr_assert(ge(uint, world_fewest_ready(world, "web"), 2));
-	cr_assert(eq(uint, world_ready(world, "web"), 2));
-}
-
-Test(core, a_roll_goes_on_where_it_was_after_the_supervisor_was_killed)
-{
-	g_autoptr(DnCluster) cluster = dn_cluster_new();
-	g_autoptr(DnActs) acts = dn_acts_new();
-
-	deploy(1, 3, 0);
-	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
-	world_step(world, 10);
-	g_autoptr(DnFleetCore) again = dn_fleet_core_new(cluster, NULL);
-	g_autoptr(DnServiceRecord) service = dn_fleet_core_service_record(world_core(world), "web");
-	for (const char *name = "abc"; *name != '\0'; name++) {
-		g_autoptr(DnHostRecord) host =
-			dn_fleet_core_host_record(world_core(world), (char[]){*name, '\0'});
-
-		cr_assert(dn_fleet_core_restore_host(again, host, NULL));
-	}
-	cr_assert(dn_fleet_core_restore_service(again, service, NULL));
-	/* Long before any host has come back: nothing may be taken away, whatever time it is. */
-	DnNow now = world_now(world);
-	for (unsigned i = 0; i < 100; i++) {
-		now.monotonic_ns += UINT64_C(500000000);
-		dn_fleet_core_tick(again, now, acts);
-	}
-	g_autoptr(DnServiceRecord) after = dn_fleet_core_service_record(again, "web");
-	const DnReleaseRecord *old = g_ptr_array_index(after->releases, 1);
-	const DnReleaseRecord *was = g_ptr_array_index(service->releases, 1);
-	cr_assert(eq(uint, old->shares->len, was->shares->len));
-	cr_assert(eq(uint, acts->dispatches->len, 0));
-}
-
-Test(core, manifests_that_follow_each_other_at_once_end_with_the_last)
-{
-	for (uint64_t epoch = 1; epoch <= 6; epoch++)
-		cr_assert(eq(int, world_apply(world, world_declare("web", epoch, 3, 1)), 0));
-	world_settle(world);
-	cr_assert(eq(uint, world_ready(world, "web"), 3));
-	for (const char *host = "abc"; *host != '\0'; host++)
-		cr_assert(eq(uint, world_ready_on(world, (char[]){*host, '\0'}, "web", 6), 1));
-	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
-	cr_assert(eq(uint, world_refusals(world), 0));
-}
-
-Test(core, a_manifest_applied_in_the_middle_of_a_roll_takes_it_over)
-{
-	for (unsigned steps = 0; steps < 8; steps++) {
-		teardown();
-		setup();
-		deploy(1, 4, 1);
-		world_fewest_ready(world, "web");
-		cr_assert(eq(int, world_apply(world, world_declare("web", 2, 4, 1)), 0));
-		for (unsigned i = 0; i < steps; i++)
-			world_step(world, 10);
-		cr_assert(eq(int, world_apply(world, world_declare("web", 3, 4, 1)), 0));
-		world_settle(world);
-		cr_assert(eq(uint, world_fewest_ready(world, "web"), 4), "after %u steps", steps);
-		unsigned ready = 0;
-		for (const char *host = "abc"; *host != '\0'; host++)
-			ready += world_ready_on(world, (char[]){*host, '\0'}, "web", 3);
-		cr_assert(eq(uint, ready, 4));
-	}
-}
-
-Test(core, a_host_that_drops_its_link_in_the_middle_of_a_roll_is_rolled_when_it_is_back)
-{
-	for (unsigned steps = 0; steps < 6; steps++) {
-		teardown();
-		setup();
-		deploy(1, 3, 1);
-		world_fewest_ready(world, "web");
-		cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 1)), 0));
-		for (unsigned i = 0; i < steps; i++)
-			world_step(world, 10);
-		world_disconnect(world, "b");
-		for (unsigned i = 0; i < 5; i++)
-			world_step(world, 1000);
-		world_connect(world, "b");
-		world_settle(world);
-		cr_assert(ge(uint, world_fewest_ready(world, "web"), 3), "after %u steps", steps);
-		cr_assert(eq(uint, world_ready_on(world, "b", "web", 1), 0));
-		cr_assert(eq(uint, world_ready(world, "web"), 3));
-		cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
-	}
-}
-
-Test(core, a_share_that_a_host_never_heard_of_is_given_up_when_it_refuses)
-{
-	/* No other host could carry the roll past it. */
-	world_disconnect(world, "a");
-	world_disconnect(world, "c");
-	/* The order with its first share is lost with the link; the next epoch comes meanwhile. */
-	world_mute(world, "b", true);
-	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 3, 0)), 0));
-	world_disconnect(world, "b");
-	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
-	world_mute(world, "b", false);
-	world_connect(world, "b");
-	world_settle(world);
-	cr_assert(eq(uint, world_ready(world, "web"), 3));
-	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
-	cr_assert(eq(uint, world_ready_on(world, "b", "web", 2), 3));
-	cr_assert(not(world_heard(world, "roll.stopped")));
-}
-
-Test(core, hosts_that_do_not_answer_keep_their_old_nodes_in_a_roll)
-{
-	deploy(1, 3, 0);
-	world_disconnect(world, "b");
-	world_disconnect(world, "c");
-	for (unsigned i = 0; i < 12; i++)
-		world_step(world, 1000);
-	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
-	for (unsigned i = 0; i < 20; i++)
-		world_step(world, 100);
-	g_autoptr(DnServiceRecord) record = dn_fleet_core_service_record(world_core(world), "web");
-	const DnReleaseRecord *old = g_ptr_array_index(record->releases, 1);
-	cr_assert(eq(uint, old->shares->len, 3));
-	cr_assert(eq(uint, world_ready_on(world, "a", "web", 2), 1));
-}
-
 /* ---- epochs ---- */
 
 Test(core, epochs_only_grow_and_a_repeated_manifest_changes_nothing)
 {
-	deploy(5, 1, 0);
-	cr_assert(eq(int, world_apply(world, world_declare("web", 4, 1, 0)), DN_ERROR_CONFLICT));
+	world_deploy(world, 5, 1, 0);
+	cr_assert(eq(int, world_apply(world, world_declare("web", 4, 1, 0)), DN_ERROR_UNTRUSTED));
 	cr_assert(eq(int, world_apply(world, world_declare("web", 5, 1, 0)), 0));
 	DnDeclaration *other = world_declare("web", 5, 2, 0);
 	g_free(other->manifest->digest);
@@ -513,7 +327,7 @@ Test(core, the_refusal_of_an_old_epoch_names_the_stored_one)
 	g_autoptr(GError) error = NULL;
 	bool changed = false;
 
-	deploy(7, 1, 0);
+	world_deploy(world, 7, 1, 0);
 	cr_assert(not(dn_fleet_core_apply(world_core(world), old, false, world_now(world), acts,
 					  &changed, NULL, &error)));
 	cr_assert(strstr(error->message, "stored epoch 7") != NULL, "%s", error->message);
@@ -554,16 +368,16 @@ static DnDeclaration *removal(uint64_t epoch)
 
 Test(core, a_removed_service_empties_is_forgotten_and_keeps_epoch_and_vip)
 {
-	deploy(1, 3, 1);
+	world_deploy(world, 1, 3, 1);
 	g_autoptr(DnServiceView) before = dn_fleet_core_service(world_core(world), "web");
 	cr_assert(eq(int, world_apply(world, removal(2)), 0));
 	world_settle(world);
 	cr_assert(eq(uint, world_ready(world, "web"), 0));
 	cr_assert(eq(int, state_of("web"), DN_SERVICE_REMOVED));
 	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_FORGET), 1));
-	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 1, 0)), DN_ERROR_CONFLICT));
+	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 1, 0)), DN_ERROR_UNTRUSTED));
 
-	deploy(3, 3, 0);
+	world_deploy(world, 3, 3, 0);
 	g_autoptr(DnServiceView) after = dn_fleet_core_service(world_core(world), "web");
 	cr_assert_str_eq(after->vip, before->vip);
 	cr_assert(eq(uint, world_ready(world, "web"), 3));
@@ -573,7 +387,7 @@ Test(core, a_host_with_a_quarantined_node_is_not_told_to_forget)
 {
 	g_autofree char *incident = NULL;
 
-	deploy(1, 3, 0);
+	world_deploy(world, 1, 3, 0);
 	g_free(world_cut(world, "b", "web", &incident));
 	world_settle(world);
 	cr_assert(eq(int, world_apply(world, removal(2)), 0));
@@ -597,8 +411,16 @@ Test(core, a_vip_is_given_out_once)
 Test(core, a_host_that_does_not_trust_a_manifest_is_given_no_part_of_it)
 {
 	world_refuse(world, "a");
-	deploy(1, 3, 0);
+	world_deploy(world, 1, 3, 0);
 	cr_assert(world_heard(world, "manifest.refused"));
 	cr_assert(eq(uint, world_ready(world, "web"), 3));
 	cr_assert(eq(uint, world_ready_on(world, "a", "web", 0), 0));
+	/* Nor of its balancing, and nobody waits for it when a node leaves all balancers. */
+	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_ASSIGN), 0));
+	g_autofree char *incident = NULL;
+	g_free(world_cut(world, "b", "web", &incident));
+	world_settle(world);
+	/* That it is reported, and that it has left them. */
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_STAMP), 2));
+	cr_assert(eq(uint, world_count(world, "assign.failed"), 0));
 }

@@ -14,12 +14,8 @@ static World *world;
 
 static void setup(void)
 {
-	world = world_new();
-	world_add_host(world, "a", 10);
-	world_add_host(world, "b", 10);
-	world_add_host(world, "c", 10);
-	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 3, 1)), 0));
-	world_settle(world);
+	world = world_new_of_three();
+	world_deploy(world, 1, 3, 1);
 }
 
 static void teardown(void)
@@ -312,6 +308,70 @@ Test(hostile, destroyed_incidents_make_room_and_those_in_force_are_never_forgott
 	cr_assert(eq(uint, count_incidents(), DN_FLEET_HOST_INCIDENTS));
 }
 
+Test(hostile, incidents_that_are_past_when_they_are_first_told_of_do_not_flood_people)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+
+	for (unsigned i = 0; i < 2000; i++) {
+		g_autoptr(DnFact) fact = incident_fact(0x1000 + i, DN_INCIDENT_DESTROYED);
+
+		dn_fleet_core_fact(world_core(world), "a", fact, world_now(world), acts);
+	}
+	world_carry_out(world, acts);
+	cr_assert(not(world_heard(world, "incident.opened")));
+	cr_assert(le(uint, world_count(world, "incident.destroyed"), 200));
+	cr_assert(eq(uint, world_count(world, "events.dropped"), 1));
+}
+
+Test(hostile, what_a_host_refuses_over_and_over_is_told_once_a_minute)
+{
+	world_refuse(world, "a");
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 1)), 0));
+	for (unsigned i = 0; i < 30; i++) {
+		world_step(world, 500);
+		world_disconnect(world, "a");
+		world_connect(world, "a");
+	}
+	cr_assert(eq(uint, world_count(world, "manifest.refused"), 1));
+	for (unsigned i = 0; i < 60; i++)
+		world_step(world, 1000);
+	world_disconnect(world, "a");
+	world_connect(world, "a");
+	world_step(world, 500);
+	cr_assert(eq(uint, world_count(world, "manifest.refused"), 2));
+	/* Another one is another matter. */
+	cr_assert(eq(int, world_apply(world, world_declare("web", 3, 3, 1)), 0));
+	world_settle(world);
+	cr_assert(eq(uint, world_count(world, "manifest.refused"), 3));
+}
+
+/* A link takes 4 MiB: more than that at once and no host would ever stay linked. */
+Test(hostile, a_host_is_asked_to_take_no_more_manifests_at_once_than_its_link_holds)
+{
+	enum { SERVICES = 60, EACH = 100 * 1024 };
+
+	world_mute(world, "a", true);
+	unsigned before = world_orders(world, "a", DN_ORDER_MANIFEST);
+	for (unsigned i = 0; i < SERVICES; i++) {
+		g_autofree char *name = g_strdup_printf("s%u", i);
+		DnDeclaration *declaration = world_declare(name, 1, 1, 0);
+
+		g_autofree char *comment = g_strnfill(EACH, '#');
+		char *text = g_strconcat(name, "-1", comment, NULL);
+
+		g_bytes_unref(declaration->bytes);
+		g_free(declaration->manifest->digest);
+		declaration->manifest->digest = g_strdup(text);
+		declaration->bytes = g_bytes_new_take(text, strlen(text));
+		cr_assert(eq(int, world_apply(world, declaration), 0));
+	}
+	world_settle(world);
+	cr_assert(le(uint, world_orders(world, "a", DN_ORDER_MANIFEST) - before, 10));
+	world_mute(world, "a", false);
+	world_settle(world);
+	cr_assert(ge(uint, world_orders(world, "a", DN_ORDER_MANIFEST) - before, SERVICES));
+}
+
 /* ---- hosts out of touch ---- */
 
 Test(hostile, a_host_out_of_touch_keeps_its_place_in_the_balancers_and_nothing_is_replaced)
@@ -342,100 +402,6 @@ Test(hostile, a_host_that_comes_back_is_told_everything_again_and_loses_no_node)
 	world_settle(world);
 	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_ASSIGN), before + 1));
 	cr_assert(eq(uint, world_ready_on(world, "a", "web", 0), 1));
-}
-
-/* ---- drills ---- */
-
-static int drill(char **node)
-{
-	g_autoptr(DnActs) acts = dn_acts_new();
-	g_autoptr(GError) error = NULL;
-	uint64_t tag = 0;
-
-	if (dn_fleet_core_drill(world_core(world), "exec", "web", world_now(world), acts, &tag,
-				node, &error))
-		return 0;
-	return error->code;
-}
-
-Test(hostile, a_drill_is_refused_while_the_service_has_not_recovered)
-{
-	g_autofree char *incident = NULL, *another = NULL, *node = NULL;
-
-	cr_assert(eq(int, drill(&node), 0));
-	for (const char *host = "abc"; *host != '\0'; host++)
-		world_break(world, (char[]){*host, '\0'}, true);
-	g_free(world_cut(world, "a", "web", &incident));
-	world_settle(world);
-	g_clear_pointer(&node, g_free);
-	cr_assert(eq(int, drill(&node), 0));
-	g_free(world_cut(world, "b", "web", &another));
-	cr_assert(eq(int, drill(&node), DN_ERROR_EXHAUSTED));
-}
-
-/* As main does it: what the store would have after a crash. */
-static DnFleetCore *restart_core(void)
-{
-	g_autoptr(DnCluster) cluster = dn_cluster_new();
-	g_autoptr(DnServiceRecord) record = dn_fleet_core_service_record(world_core(world), "web");
-	DnFleetCore *core = dn_fleet_core_new(cluster, NULL);
-
-	cr_assert(dn_fleet_core_restore_service(core, record, NULL));
-	return core;
-}
-
-Test(hostile, drills_past_their_budget_are_refused_also_by_a_supervisor_that_was_restarted)
-{
-	g_autoptr(DnActs) acts = dn_acts_new();
-	g_autoptr(GError) error = NULL;
-	uint64_t tag = 0;
-
-	for (unsigned i = 0; i < 5; i++) {
-		g_autofree char *node = NULL;
-
-		cr_assert(eq(int, drill(&node), 0));
-	}
-	g_autofree char *node = NULL;
-	cr_assert(eq(int, drill(&node), DN_ERROR_EXHAUSTED));
-	cr_assert(node == NULL);
-
-	g_autoptr(DnFleetCore) core = restart_core();
-	g_autoptr(DnServiceRecord) record = dn_fleet_core_service_record(core, "web");
-	cr_assert(eq(uint, record->drills->len, 5));
-
-	world_step(world, 600 * 1000);
-	world_settle(world);
-	cr_assert(eq(int, drill(&node), 0));
-	cr_assert(not(dn_fleet_core_drill(world_core(world), "exec", "nobody", world_now(world),
-					  acts, &tag, &node, &error)));
-	cr_assert(eq(int, error->code, DN_ERROR_INVALID));
-}
-
-Test(hostile, a_drill_is_on_record_before_its_order_goes_out)
-{
-	g_autoptr(DnActs) acts = dn_acts_new();
-	g_autofree char *node = NULL;
-	uint64_t tag = 0;
-
-	cr_assert(dn_fleet_core_drill(world_core(world), "exec", "web", world_now(world), acts,
-				      &tag, &node, NULL));
-	cr_assert(eq(uint, acts->records->len, 1));
-	const DnDispatch *dispatch = g_ptr_array_index(acts->dispatches, 0);
-	cr_assert(dispatch->after_store);
-}
-
-Test(hostile, a_node_on_a_host_out_of_touch_cannot_be_quarantined_by_hand)
-{
-	g_autoptr(GPtrArray) nodes = dn_fleet_core_nodes(world_core(world), "web");
-	const DnNodeRecord *node = g_ptr_array_index(nodes, 0);
-	g_autoptr(DnActs) acts = dn_acts_new();
-	g_autoptr(GError) error = NULL;
-	uint64_t tag = 0;
-
-	world_disconnect(world, node->host);
-	cr_assert(not(
-		dn_fleet_core_quarantine(world_core(world), node->id, "test", acts, &tag, &error)));
-	cr_assert(eq(int, error->code, DN_ERROR_UNAVAILABLE));
 }
 
 /* ---- enrolment ---- */

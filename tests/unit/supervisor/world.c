@@ -39,6 +39,16 @@ World *world_new(void)
 	return self;
 }
 
+World *world_new_of_three(void)
+{
+	World *self = world_new();
+
+	world_add_host(self, "a", 10);
+	world_add_host(self, "b", 10);
+	world_add_host(self, "c", 10);
+	return self;
+}
+
 void world_free(World *self)
 {
 	if (self == NULL)
@@ -146,6 +156,11 @@ void world_refuse(World *self, const char *host)
 	host_of(self, host)->refuses = true;
 }
 
+void world_set_ahead(World *self, const char *host)
+{
+	host_of(self, host)->ahead = true;
+}
+
 void world_mute(World *self, const char *host, bool mute)
 {
 	host_of(self, host)->mute = mute;
@@ -156,8 +171,17 @@ void world_mute(World *self, const char *host, bool mute)
 DnDeclaration *world_declare(const char *service, uint64_t epoch, uint32_t replicas,
 			     uint32_t standby)
 {
+	return world_declare_as(service, epoch, epoch, replicas, standby);
+}
+
+DnDeclaration *world_declare_as(const char *service, uint64_t epoch, uint64_t like,
+				uint32_t replicas, uint32_t standby)
+{
 	g_autoptr(DnManifest) manifest = dn_manifest_new();
-	g_autofree char *text = g_strdup_printf("%s-%" G_GUINT64_FORMAT, service, epoch);
+	g_autofree char *text =
+		like == epoch ? g_strdup_printf("%s-%" G_GUINT64_FORMAT, service, epoch)
+			      : g_strdup_printf("%s-%" G_GUINT64_FORMAT "~%" G_GUINT64_FORMAT,
+						service, epoch, like);
 	g_autoptr(GBytes) bytes = g_bytes_new(text, strlen(text));
 	g_autoptr(GPtrArray) signatures =
 		g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
@@ -167,6 +191,7 @@ DnDeclaration *world_declare(const char *service, uint64_t epoch, uint32_t repli
 	manifest->digest = g_strdup(text);
 	manifest->service = g_strdup(service);
 	manifest->epoch = epoch;
+	manifest->restart = like;
 	manifest->replicas = replicas;
 	manifest->standby = standby;
 	manifest->image_ref = g_strdup("apps/hello");
@@ -189,6 +214,14 @@ int world_apply(World *self, DnDeclaration *taken)
 	return 0;
 }
 
+void world_deploy(World *self, uint64_t epoch, uint32_t replicas, uint32_t standby)
+{
+	int code = world_apply(self, world_declare("web", epoch, replicas, standby));
+
+	cr_assert(code == 0, "epoch %u was refused: %d", (unsigned)epoch, code);
+	world_settle(self);
+}
+
 static void answer_all(World *self, FakeHost *host)
 {
 	while (!host->mute && !g_queue_is_empty(&host->answers)) {
@@ -198,6 +231,8 @@ static void answer_all(World *self, FakeHost *host)
 
 		answer->done = due->code == 0;
 		answer->code = due->code;
+		answer->looked = host->looked;
+		answer->found = host->found;
 		dn_fleet_core_answered(self->core, host->name, due->tag, answer, self->now, acts);
 		world_carry_out(self, acts);
 	}
@@ -275,6 +310,14 @@ void world_settle(World *self)
 			return;
 	}
 	cr_assert_fail("the fleet never came to rest");
+}
+
+void world_find(World *self, const char *name, uint32_t looked, uint32_t found)
+{
+	FakeHost *host = host_of(self, name);
+
+	host->looked = looked;
+	host->found = found;
 }
 
 /* ---- looking ---- */

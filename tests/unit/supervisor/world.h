@@ -12,6 +12,8 @@
 typedef struct World World;
 
 World *world_new(void);
+/* Of hosts a, b and c, each with room for ten nodes. */
+World *world_new_of_three(void);
 void world_free(World *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(World, world_free)
 
@@ -29,14 +31,24 @@ void world_connect(World *self, const char *host);
 void world_break(World *self, const char *host, bool broken);
 /* @host refuses manifests with DN_ERROR_UNTRUSTED. */
 void world_refuse(World *self, const char *host);
+/* By the clock of @host every manifest has expired that it has accepted. */
+void world_set_ahead(World *self, const char *host);
 /* @host takes orders but does not answer until it is told to again. */
 void world_mute(World *self, const char *host, bool mute);
+
+/* @host answers sweeps so from now on. */
+void world_find(World *self, const char *host, uint32_t looked, uint32_t found);
 
 /* A manifest as it comes out of the parser. */
 DnDeclaration *world_declare(const char *service, uint64_t epoch, uint32_t replicas,
 			     uint32_t standby);
+/* Whose nodes are like those of epoch @like, so that they stay; "SERVICE-EPOCH~LIKE". */
+DnDeclaration *world_declare_as(const char *service, uint64_t epoch, uint64_t like,
+				uint32_t replicas, uint32_t standby);
 /* Apply it; the code of the error, or 0. */
 int world_apply(World *self, DnDeclaration *taken);
+/* Apply one of "web", which must be taken, and settle. */
+void world_deploy(World *self, uint64_t epoch, uint32_t replicas, uint32_t standby);
 
 /* Let every host obey what it was told and report, then let @ms pass. */
 void world_step(World *self, unsigned ms);

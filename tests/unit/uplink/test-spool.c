@@ -5,6 +5,7 @@
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -82,16 +83,30 @@ static void sends(const char *wanted, uint64_t *last)
 	cr_assert_str_eq(all, wanted);
 }
 
-/* The path of the only segment. */
-static char *segment(void)
+/* The path of the first segment after that at @before, or NULL. */
+static char *segment_after(const char *before)
 {
 	g_autoptr(GDir) open = g_dir_open(directory, 0, NULL);
+	g_autofree char *found = NULL;
 	const char *name = NULL;
 
-	while ((name = g_dir_read_name(open)) != NULL)
-		if (g_str_has_suffix(name, ".seg"))
-			return g_build_filename(directory, name, NULL);
-	return NULL;
+	while ((name = g_dir_read_name(open)) != NULL) {
+		g_autofree char *path = g_build_filename(directory, name, NULL);
+
+		/* Their names are numbers of one width. */
+		if (g_str_has_suffix(name, ".seg") && g_strcmp0(path, before) > 0 &&
+		    (found == NULL || strcmp(path, found) < 0)) {
+			g_free(found);
+			found = g_steal_pointer(&path);
+		}
+	}
+	return g_steal_pointer(&found);
+}
+
+/* The path of the first. */
+static char *segment(void)
+{
+	return segment_after("");
 }
 
 Test(spool, facts_come_out_in_the_order_they_went_in_and_once)
@@ -175,8 +190,119 @@ Test(spool, a_record_whose_bytes_were_changed_is_not_sent)
 	close(fd);
 	reopen();
 	sends("", NULL);
+	cr_assert(eq(u64, dn_spool_dropped(spool, false), 1));
 	append("b");
 	sends("b ", NULL);
+	reopen();
+	cr_assert(eq(u64, dn_spool_dropped(spool, false), 1));
+}
+
+Test(spool, a_damaged_record_is_counted_once_and_takes_no_other_along)
+{
+	enum { HEAD = 20, TEXT = 4 };
+
+	append("aaaa");
+	append("bbbb");
+	append("cccc");
+	g_autofree char *path = segment();
+	g_clear_pointer(&spool, dn_spool_close);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	cr_assert(eq(int, (int)pwrite(fd, "X", 1, HEAD + TEXT + HEAD), 1));
+	close(fd);
+	reopen();
+	reopen();
+	sends("aaaa cccc ", NULL);
+	cr_assert(eq(u64, dn_spool_dropped(spool, true), 1));
+	cr_assert(eq(u64, dn_spool_dropped(spool, true), 0));
+}
+
+Test(spool, a_record_that_was_damaged_is_counted_also_when_its_segment_has_gone)
+{
+	uint64_t last = 0;
+
+	append("a");
+	append("b");
+	g_autofree char *path = segment();
+	g_clear_pointer(&spool, dn_spool_close);
+	struct stat info;
+	cr_assert(eq(int, stat(path, &info), 0));
+	cr_assert(eq(int, truncate(path, info.st_size - 1), 0));
+	reopen();
+	sends("a ", &last);
+	dn_spool_acknowledge(spool, last);
+	reopen();
+	cr_assert(eq(u64, dn_spool_dropped(spool, false), 1));
+}
+
+/* ---- what is no segment ---- */
+
+static void put_directory(const char *path)
+{
+	cr_assert(eq(int, mkdir(path, 0700), 0));
+}
+
+static void put_fifo(const char *path)
+{
+	cr_assert(eq(int, mkfifo(path, 0600), 0));
+}
+
+static void put_large_file(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	cr_assert(eq(int, ftruncate(fd, SMALL_LIMIT + 1), 0));
+	close(fd);
+}
+
+static unsigned count_files(const char *suffix)
+{
+	g_autoptr(GDir) open = g_dir_open(directory, 0, NULL);
+	const char *name = NULL;
+	unsigned count = 0;
+
+	while ((name = g_dir_read_name(open)) != NULL)
+		count += g_str_has_suffix(name, suffix);
+	return count;
+}
+
+Test(spool, what_cannot_be_read_is_set_aside_and_counted_and_the_others_are_sent)
+{
+	static void (*const put[])(const char *path) = {put_directory, put_fifo, put_large_file};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(put); i++) {
+		uint64_t last = 0;
+
+		append("lost");
+		g_autofree char *path = segment();
+		reopen();
+		append("kept");
+		g_clear_pointer(&spool, dn_spool_close);
+		cr_assert(eq(int, unlink(path), 0));
+		put[i](path);
+
+		reopen();
+		cr_assert(eq(u64, dn_spool_dropped(spool, false), 1));
+		cr_assert(eq(uint, count_files(".seg.bad"), i + 1));
+		reopen();
+		cr_assert(eq(u64, dn_spool_dropped(spool, true), 1));
+		sends("kept ", &last);
+		dn_spool_acknowledge(spool, last);
+	}
+}
+
+Test(spool, no_more_is_set_aside_than_there_is_room_for)
+{
+	g_clear_pointer(&spool, dn_spool_close);
+	for (unsigned i = 1; i <= DN_SPOOL_BAD + 3; i++) {
+		g_autofree char *name = g_strdup_printf("%020u.seg", i);
+		g_autofree char *path = g_build_filename(directory, name, NULL);
+
+		put_directory(path);
+	}
+	reopen();
+	cr_assert(eq(uint, count_files(".seg.bad"), DN_SPOOL_BAD));
+	cr_assert(eq(uint, count_files(".seg"), 0));
+	cr_assert(eq(u64, dn_spool_dropped(spool, false), DN_SPOOL_BAD + 3));
 }
 
 Test(spool, no_more_than_the_window_is_sent_ahead)
@@ -190,6 +316,45 @@ Test(spool, no_more_than_the_window_is_sent_ahead)
 	dn_spool_acknowledge(spool, last);
 	g_autofree char *second = take_all(&last);
 	cr_assert(eq(sz, strlen(first) + strlen(second), (size_t)4 * DN_SPOOL_WINDOW));
+}
+
+Test(spool, a_segment_that_cannot_be_read_takes_its_own_facts_along_and_no_others)
+{
+	g_autofree char *half = g_strnfill(DN_SPOOL_RECORD, 'x');
+	g_autofree char *first = NULL, *second = NULL;
+	DnSpoolEntry entry = {0};
+	uint64_t last = 0;
+
+	/* One segment of two facts, one of four, and one that is written to. */
+	append(half);
+	first = segment();
+	append(half);
+	append("third");
+	second = segment_after(first);
+	append("fourth");
+	append(half);
+	append(half);
+	append("last");
+	for (unsigned i = 0; i < 3; i++) {
+		bool took = dn_spool_take(spool, &entry);
+
+		cr_assert(took);
+		last = entry.number;
+		g_bytes_unref(entry.payload);
+	}
+	cr_assert(eq(int, truncate(second, 0), 0));
+
+	bool took = dn_spool_take(spool, &entry);
+	cr_assert(not(took));
+	cr_assert(eq(u64, dn_spool_dropped(spool, false), 4));
+	cr_assert(eq(uint, dn_spool_sent(spool), 2));
+	cr_assert(eq(uint, dn_spool_length(spool), 3));
+	sends("last ", NULL);
+	dn_spool_acknowledge(spool, last);
+	cr_assert(eq(uint, dn_spool_length(spool), 1));
+	cr_assert(eq(uint, dn_spool_sent(spool), 1));
+	reopen();
+	sends("last ", NULL);
 }
 
 Test(spool, a_full_spool_drops_its_oldest_facts_and_counts_them_over_restarts)

@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What people ask for: manifests, and orders about one node. */
-
-#include <string.h>
+/* Manifests that people bring: judged, placed for a plan, made current. */
 
 #include "base/clock.h"
-#include "base/text.h"
-#include "core/lifecycle.h"
 #include "core/placement.h"
 #include "core/reconcile.h"
-#include "core/response.h"
 #include "core/rollout.h"
-#include "core/view.h"
+#include "core/seats.h"
 
-enum { LOG_LINES_LIMIT = 10000, REASON_LIMIT = 512, RELEASES_LIMIT = 8 };
-
-/* ---- manifests ---- */
+enum { RELEASES_LIMIT = 8 };
 
 static bool check_epoch(const DnService *service, const DnManifest *manifest, bool *same,
 			GError **error)
@@ -29,7 +22,8 @@ static bool check_epoch(const DnService *service, const DnManifest *manifest, bo
 	if (*same)
 		return true;
 	if (stored != NULL && manifest->epoch <= epoch) {
-		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+		g_set_error(error, DN_ERROR,
+			    manifest->epoch < epoch ? DN_ERROR_UNTRUSTED : DN_ERROR_CONFLICT,
 			    "%s: epoch %" G_GUINT64_FORMAT " is not newer than the stored epoch "
 			    "%" G_GUINT64_FORMAT "%s; raise epoch to %" G_GUINT64_FORMAT
 			    " and sign again",
@@ -57,7 +51,7 @@ static bool check(const DnFleetCore *core, const DnManifest *manifest, DnNow now
 		return false;
 	if (*same)
 		return true;
-	if (manifest->valid_until_ns != 0 && manifest->valid_until_ns <= now.realtime_ns) {
+	if (dn_manifest_is_expired(manifest, now.realtime_ns)) {
 		g_autofree char *until = dn_clock_format(manifest->valid_until_ns);
 
 		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
@@ -116,7 +110,41 @@ static void free_share(gpointer share)
 	dn_share_free(share);
 }
 
-/* Where the nodes would be if nothing of the service ran yet. */
+/* What a seat's host carries of @service now. */
+static void count_placed(const DnService *service, DnSeat *seat, uint32_t *standby)
+{
+	for (guint i = 0; i < service->releases->len; i++) {
+		const DnRelease *release = g_ptr_array_index(service->releases, i);
+		const DnShare *share = g_hash_table_lookup(release->shares, seat->host);
+
+		seat->running += share == NULL ? 0 : share->running;
+		*standby += share == NULL ? 0 : share->standby;
+	}
+}
+
+/* Take @count nodes away, each from the seat that carries most. */
+static void take_away(GArray *seats, uint32_t count)
+{
+	for (; count > 0; count--) {
+		DnSeat *most = NULL;
+
+		for (guint i = 0; i < seats->len; i++) {
+			DnSeat *seat = &g_array_index(seats, DnSeat, i);
+
+			if (seat->running > 0 && (most == NULL || seat->running > most->running))
+				most = seat;
+		}
+		if (most == NULL)
+			return;
+		most->running--;
+		most->room++;
+	}
+}
+
+/*
+ * Where the nodes would be: those that the manifest would make alike stay, as far as their hosts
+ * can be asked, and others are placed as if nothing of the service ran yet.
+ */
 static GPtrArray *plan_placement(const DnFleetCore *core, const DnDeclaration *declaration)
 {
 	const DnManifest *manifest = declaration->manifest;
@@ -124,22 +152,28 @@ static GPtrArray *plan_placement(const DnFleetCore *core, const DnDeclaration *d
 	GPtrArray *placement = g_ptr_array_new_with_free_func(free_share);
 	DnRelease fresh = {.declaration = (DnDeclaration *)declaration,
 			   .shares = g_hash_table_new(g_str_hash, g_str_equal)};
-	g_autoptr(GArray) seats = dn_rollout_seats(core, NULL, &fresh);
+	g_autoptr(GArray) seats = dn_seats_new(core, NULL, &fresh);
+	bool stay = service != NULL &&
+		    dn_manifest_makes_same_nodes(
+			    manifest, dn_service_current(service)->declaration->manifest);
+	uint32_t placed = 0;
 
 	g_hash_table_unref(fresh.shares);
-	for (guint i = 0; i < seats->len; i++) {
+	for (guint i = 0; service != NULL && i < seats->len; i++) {
 		DnSeat *seat = &g_array_index(seats, DnSeat, i);
+		uint32_t standby = 0;
 
-		/* What the service holds there now will be free again. */
-		for (guint j = 0; service != NULL && j < service->releases->len; j++) {
-			const DnRelease *release = g_ptr_array_index(service->releases, j);
-			const DnShare *share = g_hash_table_lookup(release->shares, seat->host);
-
-			seat->room += share == NULL ? 0 : share->running + share->standby;
-		}
+		/* What the service holds there now stays, or will be free again. */
+		count_placed(service, seat, &standby);
+		seat->room += standby + (stay ? 0 : seat->running);
+		seat->running = stay ? seat->running : 0;
+		placed += seat->running;
 	}
-	if (!manifest->removed)
-		dn_placement_add((DnSeat *)(void *)seats->data, seats->len, manifest->replicas);
+	uint32_t wanted = manifest->removed ? 0 : manifest->replicas;
+	if (placed < wanted)
+		dn_placement_add((DnSeat *)(void *)seats->data, seats->len, wanted - placed);
+	else
+		take_away(seats, placed - wanted);
 	for (guint i = 0; i < seats->len; i++) {
 		const DnSeat *seat = &g_array_index(seats, DnSeat, i);
 
@@ -214,7 +248,14 @@ static bool accept(DnFleetCore *core, const DnDeclaration *declaration, DnNow no
 	} else {
 		drop_untold(core, service);
 	}
-	g_ptr_array_insert(service->releases, 0, dn_release_new(declaration));
+	DnRelease *release = dn_release_new(declaration);
+	g_ptr_array_insert(service->releases, 0, release);
+	for (guint i = service->releases->len; i-- > 1;) {
+		const DnRelease *earlier = g_ptr_array_index(service->releases, i);
+
+		if (dn_service_keeps(service, earlier))
+			dn_release_inherit(release, earlier);
+	}
 	remember_again(core, service->name);
 	dn_rollout_begin(service, now);
 	dn_acts_record(acts, DN_RECORD_SERVICE, service->name);
@@ -248,186 +289,4 @@ bool dn_fleet_core_apply(DnFleetCore *self, const DnDeclaration *declaration, bo
 	if (placement != NULL)
 		g_clear_pointer(placement, g_ptr_array_unref);
 	return false;
-}
-
-/* ---- orders about one node ---- */
-
-static DnHost *find_node(const DnFleetCore *core, const char *node, DnNodeRecord **record,
-			 GError **error)
-{
-	DnHost *host = dn_state_host_of_node(core, node, record);
-
-	if (host == NULL) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-			    "no node is named %.64s; see dnode nodes", node);
-		return NULL;
-	}
-	if (!host->connected) {
-		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE,
-			    "%s is on %s, which is not connected; try again, or use dnode --agent "
-			    "on that host",
-			    node, host->name);
-		return NULL;
-	}
-	return host;
-}
-
-static void send(DnFleetCore *core, const DnHost *host, DnOrder *order, DnActs *acts, uint64_t *tag)
-{
-	*tag = dn_state_tag(core);
-	dn_acts_dispatch(acts, host->name, order, *tag, false);
-}
-
-bool dn_fleet_core_quarantine(DnFleetCore *self, const char *node, const char *reason, DnActs *acts,
-			      uint64_t *tag, GError **error)
-{
-	DnNodeRecord *record = NULL;
-	const DnHost *host = find_node(self, node, &record, error);
-
-	if (host == NULL)
-		return false;
-	if (!dn_lifecycle_is_live(record->state) || dn_response_is_cut(self, node)) {
-		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT, "%s is %s already", node,
-			    dn_response_is_cut(self, node) ? "quarantined"
-							   : dn_node_state_name(record->state));
-		return false;
-	}
-	DnOrder *order = dn_order_new(DN_ORDER_QUARANTINE);
-	order->node = g_strdup(node);
-	order->reason = dn_text_printable(reason, strnlen(reason, REASON_LIMIT));
-	send(self, host, order, acts, tag);
-	return true;
-}
-
-static uint32_t standbys_on(const DnHost *host, const char *service)
-{
-	GHashTableIter iter;
-	gpointer value;
-	uint32_t count = 0;
-
-	g_hash_table_iter_init(&iter, host->nodes);
-	while (g_hash_table_iter_next(&iter, NULL, &value)) {
-		const DnNodeRecord *node = value;
-
-		if (g_str_equal(node->service, service) &&
-		    (node->state == DN_NODE_STANDBY || node->state == DN_NODE_CREATED))
-			count++;
-	}
-	return count;
-}
-
-/* A ready node, rather on a host where a standby waits. */
-static const DnNodeRecord *choose(const DnFleetCore *core, const char *service, uint32_t *ready)
-{
-	g_autoptr(GList) names = dn_state_sorted(core->hosts);
-	const DnNodeRecord *best = NULL;
-	uint32_t best_standbys = 0;
-
-	*ready = 0;
-	for (GList *at = names; at != NULL; at = at->next) {
-		const DnHost *host = dn_state_host(core, at->data);
-		g_autoptr(GList) ids = dn_state_sorted(host->nodes);
-		uint32_t standbys = standbys_on(host, service);
-
-		for (GList *id = ids; id != NULL && dn_host_is_up(host); id = id->next) {
-			const DnNodeRecord *node = g_hash_table_lookup(host->nodes, id->data);
-
-			if (!g_str_equal(node->service, service) || !dn_node_serves(node) ||
-			    dn_response_is_cut(core, node->id))
-				continue;
-			(*ready)++;
-			if (best == NULL || standbys > best_standbys) {
-				best = node;
-				best_standbys = standbys;
-			}
-		}
-	}
-	return best;
-}
-
-bool dn_fleet_core_drill(DnFleetCore *self, const char *class, const char *service, DnNow now,
-			 DnActs *acts, uint64_t *tag, char **node, GError **error)
-{
-	DnService *known = dn_state_service(self, service);
-	uint32_t ready = 0;
-
-	if (!g_str_equal(class, "exec")) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-			    "there is no drill \"%.64s\"; see dnode drill --list", class);
-		return false;
-	}
-	if (known == NULL || dn_service_current(known)->declaration->manifest->removed) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-			    "no service is named %.64s; see dnode services", service);
-		return false;
-	}
-	const DnManifest *manifest = dn_service_current(known)->declaration->manifest;
-	uint32_t replicas = manifest->replicas;
-	const DnNodeRecord *chosen = choose(self, service, &ready);
-	if (chosen == NULL || ready + 1 < replicas) {
-		g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
-			    "%s: %u of %u nodes are ready; a drill needs %u, try again when the "
-			    "service has recovered",
-			    service, ready, replicas, MAX(replicas, 2) - 1);
-		return false;
-	}
-	if (!dn_budget_allows_drill(&known->drills, manifest, now.monotonic_ns, error))
-		return false;
-	dn_budget_spend_drill(&known->drills, manifest, now.monotonic_ns);
-	dn_acts_record(acts, DN_RECORD_SERVICE, known->name);
-	DnOrder *order = dn_order_new(DN_ORDER_DRILL);
-	order->node = g_strdup(chosen->id);
-	order->class = g_strdup(class);
-	*node = g_strdup(chosen->id);
-	/* Stored first: a crash must not give the drill back. */
-	*tag = dn_state_tag(self);
-	dn_acts_dispatch(acts, chosen->host, order, *tag, true);
-	return true;
-}
-
-bool dn_fleet_core_destroy(DnFleetCore *self, const char *id, GBytes *statement,
-			   GPtrArray *signatures, DnActs *acts, uint64_t *tag, GError **error)
-{
-	const DnIncident *incident = g_hash_table_lookup(self->incidents, id);
-	const DnHost *host = incident == NULL ? NULL : dn_state_host(self, incident->host);
-
-	if (host == NULL) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-			    "no incident has the id %.64s; see dnode incidents", id);
-		return false;
-	}
-	if (incident->state == DN_INCIDENT_DESTROYED) {
-		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT, "incident %s is destroyed already",
-			    id);
-		return false;
-	}
-	if (!host->connected) {
-		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE,
-			    "the evidence of %s is on %s, which is not connected; try again", id,
-			    host->name);
-		return false;
-	}
-	DnOrder *order = dn_order_new(DN_ORDER_DESTROY);
-	order->incident = g_strdup(id);
-	order->statement = g_bytes_ref(statement);
-	for (guint i = 0; i < signatures->len; i++)
-		g_ptr_array_add(order->signatures, g_bytes_ref(g_ptr_array_index(signatures, i)));
-	send(self, host, order, acts, tag);
-	return true;
-}
-
-bool dn_fleet_core_logs(DnFleetCore *self, const char *node, uint32_t lines, uint64_t offset,
-			DnActs *acts, uint64_t *tag, GError **error)
-{
-	DnNodeRecord *record = NULL;
-	const DnHost *host = find_node(self, node, &record, error);
-
-	if (host == NULL)
-		return false;
-	DnOrder *order = dn_order_new(DN_ORDER_LOGS);
-	order->node = g_strdup(node);
-	order->lines = MIN(lines, LOG_LINES_LIMIT);
-	order->offset = offset;
-	send(self, host, order, acts, tag);
-	return true;
 }

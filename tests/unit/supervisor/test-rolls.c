@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* One manifest takes the place of another, node by node. */
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+#include "support/suite.h"
+#include "world.h"
+
+static World *world;
+
+static void setup(void)
+{
+	world = world_new_of_three();
+}
+
+static void teardown(void)
+{
+	g_clear_pointer(&world, world_free);
+	dn_suite_end();
+}
+
+TestSuite(rolls, .init = setup, .fini = teardown);
+
+static DnServiceState state_of(const char *service)
+{
+	g_autoptr(DnServiceView) view = dn_fleet_core_service(world_core(world), service);
+
+	return view->state;
+}
+
+Test(rolls, a_roll_never_has_fewer_than_replicas_ready_nor_more_than_the_surge)
+{
+	for (uint32_t replicas = 1; replicas <= 10; replicas++) {
+		g_autofree char *service = g_strdup_printf("web%u", replicas);
+
+		teardown();
+		setup();
+		cr_assert(eq(int, world_apply(world, world_declare(service, 1, replicas, 0)), 0));
+		world_settle(world);
+		world_fewest_ready(world, service);
+		cr_assert(eq(int, world_apply(world, world_declare(service, 2, replicas, 0)), 0));
+		world_settle(world);
+		cr_assert(eq(uint, world_fewest_ready(world, service), replicas));
+		cr_assert(le(uint, world_most_asked(world, service), replicas + 1));
+		cr_assert(eq(uint, world_ready(world, service), replicas));
+		cr_assert(world_heard(world, "roll.done"));
+		for (const char *host = "abc"; *host != '\0'; host++)
+			cr_assert(eq(uint, world_ready_on(world, (char[]){*host, '\0'}, service, 1),
+				     0));
+	}
+}
+
+Test(rolls, a_roll_of_new_nodes_that_never_get_ready_stops_and_the_old_ones_serve)
+{
+	world_deploy(world, 1, 3, 0);
+	for (const char *host = "abc"; *host != '\0'; host++)
+		world_break(world, (char[]){*host, '\0'}, true);
+	world_fewest_ready(world, "web");
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
+	for (unsigned i = 0; i < 70; i++)
+		world_step(world, 1000);
+	cr_assert(eq(uint, world_fewest_ready(world, "web"), 3));
+	cr_assert(world_heard(world, "roll.stopped"));
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_DEGRADED));
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+
+	for (const char *host = "abc"; *host != '\0'; host++)
+		world_break(world, (char[]){*host, '\0'}, false);
+	world_deploy(world, 3, 3, 0);
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+	cr_assert(eq(uint, world_ready_on(world, "a", "web", 3), 1));
+}
+
+Test(rolls, scaling_up_and_down_keeps_the_smaller_number_ready)
+{
+	world_deploy(world, 1, 3, 0);
+	world_fewest_ready(world, "web");
+	world_deploy(world, 2, 6, 0);
+	cr_assert(ge(uint, world_fewest_ready(world, "web"), 3));
+	cr_assert(eq(uint, world_ready(world, "web"), 6));
+	world_fewest_ready(world, "web");
+	world_deploy(world, 3, 2, 0);
+	cr_assert(ge(uint, world_fewest_ready(world, "web"), 2));
+	cr_assert(eq(uint, world_ready(world, "web"), 2));
+}
+
+Test(rolls, a_roll_goes_on_where_it_was_after_the_supervisor_was_killed)
+{
+	g_autoptr(DnCluster) cluster = dn_cluster_new();
+	g_autoptr(DnActs) acts = dn_acts_new();
+
+	world_deploy(world, 1, 3, 0);
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
+	world_step(world, 10);
+	g_autoptr(DnFleetCore) again = dn_fleet_core_new(cluster, NULL);
+	g_autoptr(DnServiceRecord) service = dn_fleet_core_service_record(world_core(world), "web");
+	for (const char *name = "abc"; *name != '\0'; name++) {
+		g_autoptr(DnHostRecord) host =
+			dn_fleet_core_host_record(world_core(world), (char[]){*name, '\0'});
+
+		cr_assert(dn_fleet_core_restore_host(again, host, NULL));
+	}
+	cr_assert(dn_fleet_core_restore_service(again, service, NULL));
+	/* Long before any host has come back: nothing may be taken away, whatever time it is. */
+	DnNow now = world_now(world);
+	for (unsigned i = 0; i < 100; i++) {
+		now.monotonic_ns += UINT64_C(500000000);
+		dn_fleet_core_tick(again, now, acts);
+	}
+	g_autoptr(DnServiceRecord) after = dn_fleet_core_service_record(again, "web");
+	const DnReleaseRecord *old = g_ptr_array_index(after->releases, 1);
+	const DnReleaseRecord *was = g_ptr_array_index(service->releases, 1);
+	cr_assert(eq(uint, old->shares->len, was->shares->len));
+	cr_assert(eq(uint, acts->dispatches->len, 0));
+}
+
+Test(rolls, manifests_that_follow_each_other_at_once_end_with_the_last)
+{
+	for (uint64_t epoch = 1; epoch <= 6; epoch++)
+		cr_assert(eq(int, world_apply(world, world_declare("web", epoch, 3, 1)), 0));
+	world_settle(world);
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+	for (const char *host = "abc"; *host != '\0'; host++)
+		cr_assert(eq(uint, world_ready_on(world, (char[]){*host, '\0'}, "web", 6), 1));
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+	cr_assert(eq(uint, world_refusals(world), 0));
+}
+
+Test(rolls, a_manifest_applied_in_the_middle_of_a_roll_takes_it_over)
+{
+	for (unsigned steps = 0; steps < 8; steps++) {
+		teardown();
+		setup();
+		world_deploy(world, 1, 4, 1);
+		world_fewest_ready(world, "web");
+		cr_assert(eq(int, world_apply(world, world_declare("web", 2, 4, 1)), 0));
+		for (unsigned i = 0; i < steps; i++)
+			world_step(world, 10);
+		cr_assert(eq(int, world_apply(world, world_declare("web", 3, 4, 1)), 0));
+		world_settle(world);
+		cr_assert(eq(uint, world_fewest_ready(world, "web"), 4), "after %u steps", steps);
+		unsigned ready = 0;
+		for (const char *host = "abc"; *host != '\0'; host++)
+			ready += world_ready_on(world, (char[]){*host, '\0'}, "web", 3);
+		cr_assert(eq(uint, ready, 4));
+	}
+}
+
+Test(rolls, a_host_that_drops_its_link_in_the_middle_of_a_roll_is_rolled_when_it_is_back)
+{
+	for (unsigned steps = 0; steps < 6; steps++) {
+		teardown();
+		setup();
+		world_deploy(world, 1, 3, 1);
+		world_fewest_ready(world, "web");
+		cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 1)), 0));
+		for (unsigned i = 0; i < steps; i++)
+			world_step(world, 10);
+		world_disconnect(world, "b");
+		for (unsigned i = 0; i < 5; i++)
+			world_step(world, 1000);
+		world_connect(world, "b");
+		world_settle(world);
+		cr_assert(ge(uint, world_fewest_ready(world, "web"), 3), "after %u steps", steps);
+		cr_assert(eq(uint, world_ready_on(world, "b", "web", 1), 0));
+		cr_assert(eq(uint, world_ready(world, "web"), 3));
+		cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+	}
+}
+
+Test(rolls, a_share_that_a_host_never_heard_of_is_given_up_when_it_refuses)
+{
+	/* No other host could carry the roll past it. */
+	world_disconnect(world, "a");
+	world_disconnect(world, "c");
+	/* The order with its first share is lost with the link; the next epoch comes meanwhile. */
+	world_mute(world, "b", true);
+	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 3, 0)), 0));
+	world_disconnect(world, "b");
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
+	world_mute(world, "b", false);
+	world_connect(world, "b");
+	world_settle(world);
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+	cr_assert(eq(uint, world_ready_on(world, "b", "web", 2), 3));
+	cr_assert(not(world_heard(world, "roll.stopped")));
+}
+
+Test(rolls, hosts_that_do_not_answer_keep_their_old_nodes_in_a_roll)
+{
+	world_deploy(world, 1, 3, 0);
+	world_disconnect(world, "b");
+	world_disconnect(world, "c");
+	for (unsigned i = 0; i < 12; i++)
+		world_step(world, 1000);
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
+	for (unsigned i = 0; i < 20; i++)
+		world_step(world, 100);
+	g_autoptr(DnServiceRecord) record = dn_fleet_core_service_record(world_core(world), "web");
+	const DnReleaseRecord *old = g_ptr_array_index(record->releases, 1);
+	cr_assert(eq(uint, old->shares->len, 3));
+	cr_assert(eq(uint, world_ready_on(world, "a", "web", 2), 1));
+}
