@@ -64,19 +64,22 @@ static void go_on(DnImagePass *self)
 }
 
 /* The probe says what it is: it reads the file again, whole. */
-static bool classify(DnImagePass *self, bool disk, GPtrArray *damages, GError **error)
+static void classify(DnImagePass *self, bool disk, GPtrArray *damages)
 {
 	const DnImageProbe probe = {.listing = self->listing, .root_fd = self->root_fd};
 	g_autoptr(DnImageScan) scan = dn_image_scan_new();
 	guint before = damages->len;
+	DnDamageKind kind = DN_DAMAGE_N;
 
-	if (!dn_image_probe_path(&probe, scan, current(self)->path, damages, error))
-		return false;
+	/* It does differ; where, may stay unknown. */
+	if (!dn_image_probe_path(&probe, scan, current(self)->path, damages, NULL))
+		kind = DN_DAMAGE_CONTENT;
 	/* Right in the cache, so the probe had nothing to say. */
-	if (disk && damages->len == before)
+	else if (disk && damages->len == before)
+		kind = DN_DAMAGE_CONTENT_DISK;
+	if (kind != DN_DAMAGE_N)
 		dn_damages_add(damages, dn_image_listing_commit(self->listing), current(self)->path,
-			       DN_DAMAGE_CONTENT_DISK);
-	return true;
+			       kind);
 }
 
 static bool begin_entry(DnImagePass *self, GPtrArray *damages, GError **error)
@@ -99,8 +102,7 @@ static bool end_stage(DnImagePass *self, GPtrArray *damages, GError **error)
 	bool was_disk = self->stage == DISK;
 
 	if (!dn_image_scan_matches(self->scan)) {
-		if (!classify(self, was_disk, damages, error))
-			return false;
+		classify(self, was_disk, damages);
 		go_on(self);
 		return true;
 	}
@@ -156,9 +158,20 @@ static bool open_root(DnImagePass *self, GPtrArray *damages, bool *gone, GError 
 	return true;
 }
 
+/* The entry whose turn it is could not be looked at. */
+static void pass_over(DnImagePass *self, GPtrArray *damages, const GError *failed)
+{
+	if (!dn_image_probe_is_shortage(failed))
+		dn_damages_add(damages, dn_image_listing_commit(self->listing), current(self)->path,
+			       DN_DAMAGE_CONTENT);
+	go_on(self);
+}
+
 bool dn_image_pass_step_now(DnImagePass *self, uint64_t limit_bytes, GPtrArray *damages,
 			    uint64_t *cost, bool *done, GError **error)
 {
+	GError *failed = NULL;
+
 	*cost = 0;
 	*done = false;
 	if (!open_root(self, damages, done, error))
@@ -170,14 +183,12 @@ bool dn_image_pass_step_now(DnImagePass *self, uint64_t limit_bytes, GPtrArray *
 
 		if (self->stage == NEXT) {
 			*cost += PATH_COST;
-			good = begin_entry(self, damages, error);
+			good = begin_entry(self, damages, &failed);
 		} else
-			good = step_file(self, limit_bytes - *cost, damages, cost, error);
+			good = step_file(self, limit_bytes - *cost, damages, cost, &failed);
 		if (!good) {
-			/* What cannot be read runs no better than what was changed. */
-			dn_damages_add(damages, dn_image_listing_commit(self->listing),
-				       current(self)->path, DN_DAMAGE_CONTENT);
-			go_on(self);
+			pass_over(self, damages, failed);
+			g_propagate_error(error, failed);
 			return false;
 		}
 	}

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <gio/gio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -225,6 +226,11 @@ bool dn_image_probe_path(const DnImageProbe *self, DnImageScan *scan, const char
 	if (fstatat(self->root_fd, path, &info, AT_SYMLINK_NOFOLLOW) == 0)
 		add(self, path, DN_DAMAGE_EXTRA, damages);
 	return true;
+}
+
+bool dn_image_probe_is_shortage(const GError *error)
+{
+	return g_error_matches(error, G_IO_ERROR, G_IO_ERROR_TOO_MANY_OPEN_FILES);
 }
 
 bool dn_image_probe_disk(const DnImageProbe *self, DnImageScan *scan, const char *path,

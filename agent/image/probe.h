@@ -8,6 +8,8 @@
  * two it was.
  *
  * Differences are no errors: they are added to @damages. A GError says that it could not be looked.
+ * What cannot be read runs no better than what was changed, unless it was this process that lacked
+ * something.
  */
 
 #include <glib.h>
@@ -37,6 +39,9 @@ typedef struct {
  */
 bool dn_image_probe_path(const DnImageProbe *self, DnImageScan *scan, const char *path,
 			 GPtrArray *damages, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* Did this process lack a descriptor for a moment? Such an error says nothing of the file. */
+bool dn_image_probe_is_shortage(const GError *error);
 
 /* Only what the disk has of the file at @path; *@differs is false where that cannot be had. */
 bool dn_image_probe_disk(const DnImageProbe *self, DnImageScan *scan, const char *path,

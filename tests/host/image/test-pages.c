@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -152,6 +153,44 @@ Test(pages, a_changed_page_is_found_by_the_full_pass)
 	DnImageCopyReport report;
 	private_copy(&report);
 	watcher_expect_nothing(guard, 0, 3);
+}
+
+/* A look needs one for the checkout and one for the file. */
+static void leave_descriptors(rlim_t count, struct rlimit *before)
+{
+	int lowest = dup(STDERR_FILENO);
+
+	cr_assert(ge(int, lowest, 0));
+	cr_assert(eq(int, close(lowest), 0));
+	cr_assert(eq(int, getrlimit(RLIMIT_NOFILE, before), 0));
+	const struct rlimit few = {
+		.rlim_cur = (rlim_t)lowest + count,
+		.rlim_max = before->rlim_max,
+	};
+	cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &few), 0));
+}
+
+static bool make_it_suspect(const char *path)
+{
+	return utimensat(AT_FDCWD, path, NULL, 0) == 0;
+}
+
+Test(pages, a_lack_of_descriptors_is_no_damage_and_hides_none_for_long)
+{
+	g_autofree char *path = in("usr/share/noise");
+	g_autoptr(DnImageGuard) guard = watcher_begin(&yard, &passing);
+	struct rlimit before;
+
+	for (rlim_t count = 0; count < 2; count++) {
+		watcher_tamper(make_it_suspect, path);
+		leave_descriptors(count, &before);
+		/* Without any there is no pass that could end. */
+		watcher_expect_nothing(guard, 0, count == 0 ? 0 : 2);
+		cr_assert(eq(int, setrlimit(RLIMIT_NOFILE, &before), 0));
+	}
+	watcher_expect_nothing(guard, 0, 2);
+	disk_change_cache(&disk, path);
+	watcher_expect(guard, "usr/share/noise", DN_DAMAGE_CONTENT_CACHE);
 }
 
 Test(pages, a_private_copy_runs_from_new_pages_and_its_identities_are_the_new_ones)
