@@ -17,8 +17,11 @@ static gboolean is_old(gpointer key, gpointer told_ns, gpointer now_ns)
 	       *(const uint64_t *)now_ns;
 }
 
-/* What is asked again and again is refused again and again: people hear of it once a minute. */
-static bool may_complain(DnHost *host, const char *kind, const char *about, DnNow now)
+/*
+ * What is asked again and again is refused again and again: people hear of it once a minute. What
+ * the host's own rate kept from them counts as unheard.
+ */
+static bool may_complain(DnHost *host, const char *kind, const char *about, DnNow now, DnActs *acts)
 {
 	uint64_t now_ns = now.monotonic_ns;
 	g_autofree char *key = g_strdup_printf("%s %s", kind, about == NULL ? "" : about);
@@ -28,7 +31,8 @@ static bool may_complain(DnHost *host, const char *kind, const char *about, DnNo
 		return false;
 	if (g_hash_table_size(host->complaints) >= COMPLAINTS_LIMIT)
 		g_hash_table_foreach_remove(host->complaints, is_old, &now_ns);
-	if (g_hash_table_size(host->complaints) >= COMPLAINTS_LIMIT)
+	if (g_hash_table_size(host->complaints) >= COMPLAINTS_LIMIT ||
+	    !dn_fact_may_speak(host, now, acts))
 		return false;
 	g_hash_table_insert(host->complaints, g_steal_pointer(&key),
 			    g_memdup2(&now_ns, sizeof(now_ns)));
@@ -39,7 +43,7 @@ static bool may_complain(DnHost *host, const char *kind, const char *about, DnNo
 static void complain(DnHost *host, const char *kind, const char *about, const char *service,
 		     const DnAnswerTo *answer, DnNow now, DnActs *acts)
 {
-	if (!may_complain(host, kind, about, now) || !dn_fact_may_speak(host, now, acts))
+	if (!may_complain(host, kind, about, now, acts))
 		return;
 	const char *text = answer->error == NULL ? "no reason given" : answer->error;
 	g_autofree char *line = dn_text_printable(text, strnlen(text, LINE_LIMIT));

@@ -224,15 +224,20 @@ class Fleet:
 
     @staticmethod
     @contextlib.contextmanager
-    def killed(pid):
-        """A daemon, and nobody starts it again before the block ends."""
+    def nobody_starts_it_again(pid):
+        """A daemon that may die is not followed by another before the block ends."""
         monitor = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(monitor, signal.SIGSTOP)
         try:
-            os.kill(pid, signal.SIGKILL)
             yield
         finally:
             os.kill(monitor, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def killed(self, pid):
+        with self.nobody_starts_it_again(pid):
+            os.kill(pid, signal.SIGKILL)
+            yield
 
     @contextlib.contextmanager
     def without_supervisor(self):

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """A lab of one host whose agent is asked about every file it touches (shim.py)."""
-import contextlib
 import json
 import os
 import pathlib
@@ -90,16 +89,6 @@ class Host(Fleet):
         return pathlib.Path(self.status["logs"]) / "h1.log"
 
 
-@contextlib.contextmanager
-def nobody_starts_it_again(pid):
-    monitor = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(monitor, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(monitor, signal.SIGCONT)
-
-
 def is_dead(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
@@ -115,7 +104,7 @@ def lose_what_was_not_synced(fleet, number, act, skip=IMAGES):
     pid = fleet.daemon_pid("h1")
     kill = KillAt(number, after=bool(number % 2))
     shadow = Shadow(fleet.state, fleet.scratch / "shadow", kill, skip)
-    with nobody_starts_it_again(pid):
+    with fleet.nobody_starts_it_again(pid):
         with fleet.shim.armed(fleet.state, shadow):
             act()
             end = time.monotonic() + 3
@@ -127,7 +116,6 @@ def lose_what_was_not_synced(fleet, number, act, skip=IMAGES):
         shadow.restore()
     fleet.wait_agent(pid)
     return kill.where
-
 
 
 def main(tests):

@@ -17,7 +17,7 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "cluster"))
 import invariants
 from alone import rounds, timed
 from fleet import wait_for
-from host import REPLICAS, is_dead, lose_what_was_not_synced, main, nobody_starts_it_again
+from host import REPLICAS, is_dead, lose_what_was_not_synced, main
 from shim import Fail, Full, ReadOnly
 
 BUSY, RATE = 4, 200
@@ -152,7 +152,7 @@ def records_of_a_host_that_are_damaged_bring_no_cut_node_back(fleet):
         file = fleet.state / name
         good = file.read_bytes()
         pid = fleet.daemon_pid("h1")
-        with nobody_starts_it_again(pid):
+        with fleet.nobody_starts_it_again(pid):
             os.kill(pid, signal.SIGKILL)
             wait_for("the agent to be dead", lambda pid=pid: is_dead(pid), 10)
             change(file)

@@ -345,6 +345,26 @@ Test(hostile, what_a_host_refuses_over_and_over_is_told_once_a_minute)
 	cr_assert(eq(uint, world_count(world, "manifest.refused"), 3));
 }
 
+Test(hostile, a_refusal_that_its_hosts_rate_kept_from_people_is_told_the_next_time)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+
+	for (unsigned i = 0; i < 300; i++) {
+		g_autoptr(DnFact) fact = incident_fact(0x1000 + i, DN_INCIDENT_DESTROYED);
+
+		dn_fleet_core_fact(world_core(world), "a", fact, world_now(world), acts);
+	}
+	world_refuse(world, "a");
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 1)), 0));
+	cr_assert(eq(uint, world_count(world, "manifest.refused"), 0));
+	for (unsigned i = 0; i < 20; i++)
+		world_step(world, 500);
+	world_disconnect(world, "a");
+	world_connect(world, "a");
+	world_step(world, 500);
+	cr_assert(eq(uint, world_count(world, "manifest.refused"), 1));
+}
+
 /* A link takes 4 MiB: more than that at once and no host would ever stay linked. */
 Test(hostile, a_host_is_asked_to_take_no_more_manifests_at_once_than_its_link_holds)
 {
