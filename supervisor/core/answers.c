@@ -164,7 +164,8 @@ static void take_answer(DnFleetCore *core, DnHost *host, const DnPending *pendin
 		}
 		break;
 	case DN_ORDER_ROUTES:
-		if (!answer->done) {
+		/* Of earlier ones nothing is owed any more. */
+		if (!answer->done && pending->revision == host->routes_revision) {
 			complain(host, "routes.failed", NULL, NULL, answer, now, acts);
 			host->routes_retry_ns = now.monotonic_ns + RETRY_S * DN_NS_PER_S;
 			g_clear_pointer(&host->routes_sent, g_free);

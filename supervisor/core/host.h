@@ -40,13 +40,14 @@ typedef struct {
 	char *version, *kernel;
 	GHashTable *capabilities;
 	uint32_t slots;
-	GHashTable *epochs;    /* char * → uint64_t *: what it reported, and accepted since */
-	GHashTable *nodes;     /* char * id → DnNodeRecord * */
-	GHashTable *told;      /* char * service → DnTold * */
-	GHashTable *manifests; /* char * digest → DnHeld */
-	uint64_t asked_bytes;  /* of manifests that it was sent and has not answered */
-	bool asked_waits;      /* more are to come when it has answered some */
-	char *routes_sent;     /* what ROUTES last said, or NULL */
+	GHashTable *epochs;       /* char * → uint64_t *: what it reported, and accepted since */
+	GHashTable *nodes;        /* char * id → DnNodeRecord * */
+	GHashTable *told;         /* char * service → DnTold * */
+	GHashTable *manifests;    /* char * digest → DnHeld */
+	uint64_t asked_bytes;     /* of manifests that it was sent and has not answered */
+	bool asked_waits;         /* more are to come when it has answered some */
+	char *routes_sent;        /* what ROUTES last said, or NULL */
+	uint64_t routes_revision; /* of that; grows from one to the next */
 	uint64_t routes_retry_ns;
 	GHashTable *complaints; /* char * → uint64_t *: what it refused, when people last heard */
 	DnBucket events;        /* that it may still send */

@@ -326,8 +326,10 @@ static void tell_routes(DnFleetCore *core, DnHost *host, DnNow now, DnActs *acts
 	}
 	g_free(host->routes_sent);
 	host->routes_sent = g_strdup(said->str);
-	dn_acts_dispatch(acts, host->name, order,
-			 dn_state_pending(core, host->name, DN_ORDER_ROUTES, "", 0), true);
+	dn_acts_dispatch(
+		acts, host->name, order,
+		dn_state_pending(core, host->name, DN_ORDER_ROUTES, "", ++host->routes_revision),
+		true);
 }
 
 static bool knows_hosts(const DnFleetCore *core, const DnService *service, DnNow now)

@@ -23,7 +23,7 @@ typedef struct {
 	char *host;
 	DnOrderKind kind;
 	char *subject;     /* service or digest */
-	uint64_t revision; /* of an assignment; of a manifest: its bytes */
+	uint64_t revision; /* of an assignment or routes; of a manifest: its bytes */
 } DnPending;
 
 /* "Tell @host when all others have dropped @node": DN_STAGE_LB_OUT_ALL. */

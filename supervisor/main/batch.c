@@ -64,6 +64,8 @@ static char *subject_of(const DnDispatch *dispatch)
 
 	if (order->kind == DN_ORDER_ASSIGN)
 		return g_strdup_printf("%s assign %s", dispatch->host, order->assign->service);
+	if (order->kind == DN_ORDER_ROUTES)
+		return g_strdup_printf("%s routes", dispatch->host);
 	if (order->kind == DN_ORDER_STAMP)
 		return g_strdup_printf("%s stamp %s %u", dispatch->host, order->incident,
 				       (unsigned)order->stage);

@@ -5,8 +5,8 @@
  * One transaction and what waits for it: orders, events, people.
  *
  * A disk that takes nothing keeps a batch filling for as long as that lasts, while hosts are heard.
- * So it keeps nothing that something later has made void: an assignment or a stamp is void by the
- * next of the same, an order by the end of its link, an event by DN_RING_LIMIT later ones.
+ * So it keeps nothing that something later has made void: an assignment, a stamp or routes are void
+ * by the next of the same, an order by the end of its link, an event by DN_RING_LIMIT later ones.
  */
 
 #include "core/acts.h"

@@ -75,11 +75,19 @@ Test(batch, an_assignment_is_void_by_the_next_one_of_the_service_on_its_host)
 	cr_assert(eq(u64, assign("h1", "web", 1), 0));
 	cr_assert(eq(u64, assign("h1", "db", 2), 0));
 	cr_assert(eq(u64, assign("h2", "web", 3), 0));
-	cr_assert(eq(u64, add("h1", dn_order_new(DN_ORDER_ROUTES), 4), 0));
-	cr_assert(eq(u64, add("h1", dn_order_new(DN_ORDER_ROUTES), 5), 0));
+	cr_assert(eq(u64, add("h1", dn_order_new(DN_ORDER_DRILL), 4), 0));
+	cr_assert(eq(u64, add("h1", dn_order_new(DN_ORDER_DRILL), 5), 0));
 	cr_assert(eq(u64, assign("h1", "web", 6), 1));
 	cr_assert(eq(u64, assign("h1", "web", 7), 6));
 	has_tags("2 3 4 5 7 ");
+}
+
+Test(batch, routes_are_void_by_the_next_ones_of_the_host)
+{
+	cr_assert(eq(u64, add("h1", dn_order_new(DN_ORDER_ROUTES), 1), 0));
+	cr_assert(eq(u64, add("h2", dn_order_new(DN_ORDER_ROUTES), 2), 0));
+	cr_assert(eq(u64, add("h1", dn_order_new(DN_ORDER_ROUTES), 3), 1));
+	has_tags("2 3 ");
 }
 
 Test(batch, a_stamp_is_void_by_the_same_one)

@@ -424,3 +424,44 @@ Test(core, a_host_that_does_not_trust_a_manifest_is_given_no_part_of_it)
 	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_STAMP), 2));
 	cr_assert(eq(uint, world_count(world, "assign.failed"), 0));
 }
+
+/* "b" is at @address now. Returns the tag under which "a" is told. */
+static uint64_t move_host(const char *address)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+	uint64_t tag = 0;
+
+	dn_fleet_core_connected(world_core(world), "b", address, world_now(world), acts);
+	dn_fleet_core_tick(world_core(world), world_now(world), acts);
+	for (guint i = 0; i < acts->dispatches->len; i++) {
+		const DnDispatch *dispatch = g_ptr_array_index(acts->dispatches, i);
+
+		if (dispatch->order->kind == DN_ORDER_ROUTES && g_str_equal(dispatch->host, "a"))
+			tag = dispatch->tag;
+	}
+	return tag;
+}
+
+static void routes_fail(uint64_t tag)
+{
+	char why[] = "not sent";
+	const DnAnswerTo failed = {.error = why, .code = DN_ERROR_UNAVAILABLE};
+	g_autoptr(DnActs) acts = dn_acts_new();
+
+	dn_fleet_core_answered(world_core(world), "a", tag, &failed, world_now(world), acts);
+	world_carry_out(world, acts);
+}
+
+Test(core, routes_that_later_ones_made_void_are_not_missed)
+{
+	uint64_t first = move_host("192.168.0.101");
+	uint64_t second = move_host("192.168.0.102");
+
+	cr_assert(ne(u64, first, 0));
+	cr_assert(ne(u64, second, 0));
+	routes_fail(first);
+	cr_assert(eq(uint, world_count(world, "routes.failed"), 0));
+	cr_assert(eq(u64, move_host("192.168.0.102"), 0));
+	routes_fail(second);
+	cr_assert(eq(uint, world_count(world, "routes.failed"), 1));
+}
