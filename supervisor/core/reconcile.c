@@ -332,25 +332,6 @@ static void tell_routes(DnFleetCore *core, DnHost *host, DnNow now, DnActs *acts
 		true);
 }
 
-static bool knows_hosts(const DnFleetCore *core, const DnService *service, DnNow now)
-{
-	if (now.monotonic_ns - core->started_ns > DN_FLEET_LOST_AFTER_S * DN_NS_PER_S)
-		return true;
-	for (guint i = 0; i < service->releases->len; i++) {
-		g_autoptr(GPtrArray) shares =
-			dn_release_shares(g_ptr_array_index(service->releases, i));
-
-		for (guint j = 0; j < shares->len; j++) {
-			const DnShare *share = g_ptr_array_index(shares, j);
-			const DnHost *host = dn_state_host(core, share->host);
-
-			if (host == NULL || !host->reported)
-				return false;
-		}
-	}
-	return true;
-}
-
 /* People are told when a service's state changes, not while a supervisor has just come up. */
 static void tell_people(const DnFleetCore *core, DnService *service, DnNow now, DnActs *acts)
 {
@@ -359,7 +340,7 @@ static void tell_people(const DnFleetCore *core, DnService *service, DnNow now, 
 	g_autofree char *kind = g_strdup_printf("service.%s", name);
 	DnEvent *event = NULL;
 
-	if (service->shown_state == (int)view->state || !knows_hosts(core, service, now))
+	if (service->shown_state == (int)view->state || !dn_state_knows_hosts(core, service, now))
 		return;
 	service->shown_state = (int)view->state;
 	if (view->current->manifest->removed)

@@ -295,8 +295,9 @@ static bool judge(const DnFleetCore *core, DnService *service, DnNow now, DnActs
 	const DnManifest *manifest = dn_service_current(service)->declaration->manifest;
 	Tally tally = tally_up(core, service);
 
-	if (tally.ready_new > service->roll_best) {
-		service->roll_best = tally.ready_new;
+	/* What nobody has told of since the start is no standstill. */
+	if (tally.ready_new > service->roll_best || !dn_state_knows_hosts(core, service, now)) {
+		service->roll_best = MAX(tally.ready_new, service->roll_best);
 		service->roll_progress_ns = now.monotonic_ns;
 	}
 	if (tally.given_old == 0 && tally.ready_new >= tally.want) {

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "core/lifecycle.h"
 #include "core/sweep.h"
 
@@ -177,6 +178,25 @@ DnHost *dn_state_host_of_node(const DnFleetCore *core, const char *node, DnNodeR
 		}
 	}
 	return NULL;
+}
+
+bool dn_state_knows_hosts(const DnFleetCore *core, const DnService *service, DnNow now)
+{
+	if (now.monotonic_ns - core->started_ns > DN_FLEET_LOST_AFTER_S * DN_NS_PER_S)
+		return true;
+	for (guint i = 0; i < service->releases->len; i++) {
+		g_autoptr(GPtrArray) shares =
+			dn_release_shares(g_ptr_array_index(service->releases, i));
+
+		for (guint j = 0; j < shares->len; j++) {
+			const DnShare *share = g_ptr_array_index(shares, j);
+			const DnHost *host = dn_state_host(core, share->host);
+
+			if (host == NULL || !host->reported)
+				return false;
+		}
+	}
+	return true;
 }
 
 int64_t dn_state_spare(const DnFleetCore *core, const DnHost *host)

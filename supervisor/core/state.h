@@ -62,6 +62,8 @@ GList *dn_state_sorted(GHashTable *table);
 /* The part of @assign for @digest, or NULL. */
 const DnPart *dn_state_part(const DnAssign *assign, const char *digest);
 DnHost *dn_state_host_of_node(const DnFleetCore *core, const char *node, DnNodeRecord **record);
+/* Has every host that has nodes of @service reported, or had the time to, since the start? */
+bool dn_state_knows_hosts(const DnFleetCore *core, const DnService *service, DnNow now);
 /* Slots that no share and no quarantined node takes; below zero: so many shares have none. */
 int64_t dn_state_spare(const DnFleetCore *core, const DnHost *host);
 uint32_t dn_state_room(const DnFleetCore *core, const DnHost *host);

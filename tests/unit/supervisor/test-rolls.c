@@ -86,16 +86,13 @@ Test(rolls, scaling_up_and_down_keeps_the_smaller_number_ready)
 	cr_assert(eq(uint, world_ready(world, "web"), 2));
 }
 
-Test(rolls, a_roll_goes_on_where_it_was_after_the_supervisor_was_killed)
+/* A core with what the world's has on disk; no host has come back yet. */
+static DnFleetCore *restart_core(void)
 {
 	g_autoptr(DnCluster) cluster = dn_cluster_new();
-	g_autoptr(DnActs) acts = dn_acts_new();
-
-	world_deploy(world, 1, 3, 0);
-	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
-	world_step(world, 10);
-	g_autoptr(DnFleetCore) again = dn_fleet_core_new(cluster, NULL);
 	g_autoptr(DnServiceRecord) service = dn_fleet_core_service_record(world_core(world), "web");
+	DnFleetCore *again = dn_fleet_core_new(cluster, NULL);
+
 	for (const char *name = "abc"; *name != '\0'; name++) {
 		g_autoptr(DnHostRecord) host =
 			dn_fleet_core_host_record(world_core(world), (char[]){*name, '\0'});
@@ -103,17 +100,54 @@ Test(rolls, a_roll_goes_on_where_it_was_after_the_supervisor_was_killed)
 		cr_assert(dn_fleet_core_restore_host(again, host, NULL));
 	}
 	cr_assert(dn_fleet_core_restore_service(again, service, NULL));
+	return again;
+}
+
+static void tick(DnFleetCore *core, DnNow *now, unsigned seconds, DnActs *acts)
+{
+	for (unsigned i = 0; i < 2 * seconds; i++) {
+		now->monotonic_ns += UINT64_C(500000000);
+		dn_fleet_core_tick(core, *now, acts);
+	}
+}
+
+Test(rolls, a_roll_goes_on_where_it_was_after_the_supervisor_was_killed)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+
+	world_deploy(world, 1, 3, 0);
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
+	world_step(world, 10);
+	g_autoptr(DnServiceRecord) service = dn_fleet_core_service_record(world_core(world), "web");
+	g_autoptr(DnFleetCore) again = restart_core();
 	/* Long before any host has come back: nothing may be taken away, whatever time it is. */
 	DnNow now = world_now(world);
-	for (unsigned i = 0; i < 100; i++) {
-		now.monotonic_ns += UINT64_C(500000000);
-		dn_fleet_core_tick(again, now, acts);
-	}
+	tick(again, &now, 50, acts);
 	g_autoptr(DnServiceRecord) after = dn_fleet_core_service_record(again, "web");
 	const DnReleaseRecord *old = g_ptr_array_index(after->releases, 1);
 	const DnReleaseRecord *was = g_ptr_array_index(service->releases, 1);
 	cr_assert(eq(uint, old->shares->len, was->shares->len));
 	cr_assert(eq(uint, acts->dispatches->len, 0));
+}
+
+Test(rolls, a_short_deadline_does_not_run_while_a_new_supervisor_waits_for_its_hosts)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+	DnDeclaration *second = world_declare("web", 2, 3, 0);
+
+	second->manifest->roll_deadline_ms = 2000;
+	world_deploy(world, 1, 3, 0);
+	cr_assert(eq(int, world_apply(world, second), 0));
+	world_step(world, 10);
+	g_autoptr(DnFleetCore) again = restart_core();
+	DnNow now = world_now(world);
+	tick(again, &now, DN_FLEET_LOST_AFTER_S, acts);
+	g_autoptr(DnServiceView) waiting = dn_fleet_core_service(again, "web");
+	cr_assert(waiting->roll_error == NULL, "%s", waiting->roll_error);
+	/* They had their time. */
+	tick(again, &now, 5, acts);
+	g_autoptr(DnServiceView) late = dn_fleet_core_service(again, "web");
+	cr_assert(late->roll_error != NULL);
 }
 
 Test(rolls, manifests_that_follow_each_other_at_once_end_with_the_last)
