@@ -117,6 +117,7 @@ void dn_incident_open(Agent *agent, Node *node)
 	node->incident = g_strdup(incident->id);
 	g_hash_table_replace(agent->incidents, g_strdup(incident->id), incident);
 	dn_drill_noticed(node);
+	dn_state_keep_unread(agent, incident->id);
 	dn_incident_save(agent, incident);
 	dn_failpoint_pass("agent.incident.open.after");
 }

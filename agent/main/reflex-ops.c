@@ -156,7 +156,7 @@ static int op_dump(void *data, uint32_t slot)
 		(void)dn_diag_dump_flows(agent->side->dumps[i], side->address);
 		return sockets;
 	}
-	return -1;
+	return DN_REFLEX_BUSY;
 }
 
 static int op_reset(void *data, uint32_t slot)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/state.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/failpoint.h"
@@ -277,6 +279,22 @@ static DnIncident *read_incident(const Agent *agent, const char *id, GError **er
 		return g_steal_pointer(&incident);
 	g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "it is the record of another");
 	return NULL;
+}
+
+void dn_state_keep_unread(Agent *agent, const char *id)
+{
+	g_autofree char *path = dn_state_incident_path(agent, id);
+	g_autofree char *kept = g_strconcat(path, ".unread", NULL);
+
+	if (!g_hash_table_remove(agent->unread, id))
+		return;
+	if (link(path, kept) == 0 || errno == EEXIST)
+		g_warning("incident %s is recorded anew; what could not be read is kept in %s", id,
+			  kept);
+	else
+		g_warning("incident %s is recorded anew; what could not be read is lost: link %s: "
+			  "%s",
+			  id, kept, g_strerror(errno));
 }
 
 static void load_incidents(Agent *agent)

@@ -28,6 +28,8 @@ bool dn_state_forget_service(Agent *agent, const char *name,
  */
 bool dn_state_check_evidence(const DnInstance *instance, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 char *dn_state_incident_path(const Agent *agent, const char *id);
+/* A record @id that could not be read at the start gives way to a new one: it is kept beside it. */
+void dn_state_keep_unread(Agent *agent, const char *id);
 GBytes *dn_state_incident_bytes(const DnIncident *incident);
 
 /* ---- between state.c and share.c ---- */

@@ -42,6 +42,7 @@ typedef struct {
 
 	DnStep step;
 	bool freeze_written;
+	bool waits_for_dump; /* frozen, but no dump was free */
 	bool can_replay;
 	uint64_t deadline_ns, next_ns;
 	DnReflexOutcome outcome;

@@ -37,6 +37,9 @@ typedef struct {
 	uint32_t standby_slot; /* when standby is not none */
 } DnReflexPlan;
 
+/* Of dump(): other nodes' dumps are not read yet, and there is no memory for one more. */
+enum { DN_REFLEX_BUSY = -2 };
+
 /*
  * Carried out on the reflex thread, so: no allocation, no log, no disk, no lock that anybody
  * holds for long. @data is main's. False or negative: it failed; the reflex goes on.
@@ -55,6 +58,7 @@ typedef struct {
 	bool (*release)(void *data, uint32_t standby_slot); /* a created standby's fifo */
 	/* One probe of a created standby. Other slots wait for it: milliseconds at most. */
 	bool (*answers)(void *data, uint32_t standby_slot);
+	/* Its sockets and flows: how many sockets, DN_REFLEX_BUSY to be asked again, -1: failed. */
 	int (*dump)(void *data, uint32_t slot);
 	int (*reset)(void *data, uint32_t slot); /* SOCK_DESTROY, then clients' conntrack entries */
 	void (*window)(void *data, uint32_t slot,

@@ -11,6 +11,10 @@
 static const uint64_t freeze_limit_ns = 50 * DN_NS_PER_MS;
 static const uint64_t freeze_retry_ns = 5 * DN_NS_PER_MS;
 
+/* Main reads a dump within milliseconds of its outcome. Later than this a node is not reset. */
+static const uint64_t dump_limit_ns = 2 * DN_NS_PER_S;
+static const uint64_t dump_pause_ns = 2 * DN_NS_PER_MS;
+
 /* Resets leave through the softirq of the node's link, usually before the call is back. */
 static const uint64_t reset_limit_ns = 5 * DN_NS_PER_MS;
 
@@ -164,6 +168,7 @@ void dn_steps_cut(DnReflex *self, uint32_t number)
 		.cut_ns = cut != 0 ? cut : now, /* seen here, so visible to the packet paths */
 	};
 	slot->freeze_written = self->ops.freeze(self->ops.data, number);
+	slot->waits_for_dump = false;
 	slot->deadline_ns = now + freeze_limit_ns;
 	self->ops.verdict(self->ops.data, number);
 	change_balancer(self, number);
@@ -193,17 +198,39 @@ static bool try_freeze(DnReflex *self, uint32_t number)
 	return true;
 }
 
+/* False: to be asked again. */
+static bool take_dump(DnReflex *self, uint32_t number)
+{
+	DnReflexSlot *slot = &self->slots[number];
+	DnReflexOutcome *outcome = &slot->outcome;
+
+	outcome->sockets = self->ops.dump(self->ops.data, number);
+	uint64_t now = dn_clock_monotonic_ns();
+	slot->waits_for_dump =
+		outcome->sockets == DN_REFLEX_BUSY && now < outcome->verdict_ns + dump_limit_ns;
+	slot->next_ns = now + dump_pause_ns;
+	if (slot->waits_for_dump)
+		return false;
+	if (outcome->sockets >= 0)
+		outcome->dump_ns = now;
+	else
+		outcome->sockets = -1;
+	return true;
+}
+
 /* (d) and (e). The exemption is opened in the packet paths first, closed there last. */
 static bool dump_and_reset(DnReflex *self, uint32_t number)
 {
 	DnReflexSlot *slot = &self->slots[number];
 	DnReflexOutcome *outcome = &slot->outcome;
 
-	if (!try_freeze(self, number) && dn_clock_monotonic_ns() < slot->deadline_ns)
+	if (slot->waits_for_dump && dn_clock_monotonic_ns() < slot->next_ns)
 		return false;
-	outcome->sockets = self->ops.dump(self->ops.data, number);
-	if (outcome->sockets >= 0)
-		outcome->dump_ns = dn_clock_monotonic_ns();
+	if (!slot->outcome.frozen && !try_freeze(self, number) &&
+	    dn_clock_monotonic_ns() < slot->deadline_ns)
+		return false;
+	if (!take_dump(self, number))
+		return false;
 	self->source.marks[number].window = 1;
 	self->ops.window(self->ops.data, number, true);
 	outcome->resets = self->ops.reset(self->ops.data, number);
@@ -312,7 +339,7 @@ bool dn_steps_is_patient(const DnReflex *self, uint32_t number)
 	const DnReflexSlot *slot = &self->slots[number];
 
 	return slot->step == DN_STEP_LATE ||
-	       (slot->step == DN_STEP_PROBING &&
+	       ((slot->step == DN_STEP_PROBING || slot->waits_for_dump) &&
 		slot->next_ns > dn_clock_monotonic_ns() + DN_NS_PER_MS);
 }
 

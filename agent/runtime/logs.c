@@ -14,7 +14,7 @@
 #include "runtime/program.h"
 #include "runtime/ring.h"
 
-enum { START_TIMEOUT_MS = 10000, READ_TRIES = 3 };
+enum { START_TIMEOUT_MS = 10000, READ_TRIES = 3, GONE_BYTES = 128 };
 
 typedef struct {
 	uint64_t start;
@@ -154,22 +154,43 @@ static GString *read_ring(const char *log_dir, uint64_t *start, GError **error)
 	return NULL;
 }
 
-/* Where the last @lines lines of @text begin, not before @from. */
-static size_t last_lines(const GString *text, size_t from, size_t end, unsigned lines)
+/* Where the last @lines lines of @text begin. */
+static size_t last_lines(const GString *text, size_t end, unsigned lines)
 {
 	size_t at = end;
 
-	while (at > from) {
+	while (at > 0) {
 		if (text->str[at - 1] == '\n' && at != end && --lines == 0)
 			return at;
 		at--;
 	}
-	return from;
+	return 0;
 }
 
-static char *print_lines(const char *text, size_t length)
+/* The first @lines lines of @text, as far as they fit; *@length is how much of it that is. */
+static GString *print_first(const char *text, size_t *length, unsigned lines)
 {
-	GString *printed = g_string_sized_new(length);
+	GString *printed = g_string_new(NULL);
+	size_t done = 0;
+
+	while (done < *length && lines-- > 0) {
+		const char *newline = memchr(text + done, '\n', *length - done);
+		size_t size = newline != NULL ? (size_t)(newline - (text + done)) : *length - done;
+		g_autofree char *line = dn_text_printable(text + done, size);
+
+		if (printed->len + strlen(line) + 1 > DN_LOG_TEXT_BYTES - GONE_BYTES)
+			break;
+		g_string_append(printed, line);
+		g_string_append_c(printed, '\n');
+		done = MIN(done + size + 1, *length);
+	}
+	*length = done;
+	return printed;
+}
+
+static GString *print_last(const char *text, size_t length)
+{
+	GString *printed = g_string_new(NULL);
 
 	while (length > 0) {
 		const char *newline = memchr(text, '\n', length);
@@ -181,28 +202,55 @@ static char *print_lines(const char *text, size_t length)
 		text += size + 1;
 		length -= MIN(length, size + 1);
 	}
-	return g_string_free(printed, FALSE);
+	if (printed->len > DN_LOG_TEXT_BYTES) {
+		const char *cut = printed->str + printed->len - DN_LOG_TEXT_BYTES;
+
+		g_string_erase(printed, 0, strchr(cut, '\n') + 1 - printed->str);
+	}
+	return printed;
+}
+
+/* What comes after *@offset, which an earlier call told. */
+static GString *follow(const GString *text, uint64_t start, size_t end, unsigned lines,
+		       uint64_t *offset)
+{
+	size_t from = *offset > start ? (size_t)MIN(*offset - start, (uint64_t)end) : 0;
+	size_t length = end - from;
+	GString *printed = print_first(text->str + from, &length, lines);
+
+	if (*offset < start) {
+		g_autofree char *gone = g_strdup_printf(
+			"(%" G_GUINT64_FORMAT " bytes are gone: the node wrote faster than it was "
+			"read)\n",
+			start - *offset);
+
+		g_string_prepend(printed, gone);
+	}
+	*offset = start + from + length;
+	return printed;
 }
 
 char *dn_logs_read_now(const char *log_dir, unsigned lines, uint64_t *offset, GError **error)
 {
 	uint64_t start = 0;
 	GString *text = read_ring(log_dir, &start, error);
+	GString *printed = NULL;
 
 	if (text == NULL)
 		return NULL;
 	/* A record that is still being written has no newline yet: it belongs to the next call. */
 	const char *newline = g_strrstr_len(text->str, (gssize)text->len, "\n");
 	size_t end = newline != NULL ? (size_t)(newline - text->str) + 1 : 0;
-	size_t from = 0;
 
-	if (offset != NULL && *offset > start)
-		from = (size_t)MIN(*offset - start, (uint64_t)end);
-	from = lines > 0 ? last_lines(text, from, end, lines) : end;
-	char *printed = print_lines(text->str + from, end - from);
+	if (offset != NULL && *offset > 0) {
+		printed = follow(text, start, end, lines, offset);
+	} else {
+		size_t from = lines > 0 ? last_lines(text, end, lines) : end;
 
-	if (offset != NULL)
-		*offset = start + end;
+		printed = print_last(text->str + from, end - from);
+		if (offset != NULL)
+			*offset = start + end;
+	}
 	g_string_free(text, TRUE);
-	return printed;
+	return g_string_free(printed, FALSE);
 }

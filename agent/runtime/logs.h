@@ -13,7 +13,12 @@
 
 #include "runtime/program.h"
 
-enum { DN_LOG_SEGMENT_BYTES = 512 * 1024, DN_LOG_LINE_BYTES = 8192 };
+enum {
+	DN_LOG_SEGMENT_BYTES = 512 * 1024,
+	DN_LOG_LINE_BYTES = 8192,
+	DN_LOG_TEXT_BYTES = 256 * 1024, /* of one answer, whatever the node wrote: it has to fit
+					   into a frame of the link, escaped as JSON */
+};
 
 /* Start dnode-log for @log_dir; the two descriptors are the node's stdout and stderr, owned by the
  * caller. */
@@ -35,9 +40,11 @@ DnProgramRun *dn_logs_begin(const char *libexec_dir, const char *log_dir, int ni
 			    DnLogPipes *pipes, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
- * The last @lines lines at or after *@offset, oldest first: one text to g_free(), each line
- * "RFC3339 o|e TEXT\n" with TEXT printable. @offset, when not NULL, is in: where an earlier call
- * stopped (0: nothing seen yet), out: where the next call goes on; it makes following possible.
+ * One text to g_free(), each line "RFC3339 o|e TEXT\n" with TEXT printable, oldest first, and at
+ * most DN_LOG_TEXT_BYTES. @offset NULL or *@offset 0: the last @lines lines, or as many of them as
+ * fit. Otherwise *@offset is where an earlier call stopped, and it is the first @lines lines behind
+ * it that fit; where the ring has lost some of them a first line in parentheses says how much.
+ * *@offset then is where the next call goes on: whoever goes on until nothing comes has read all.
  */
 char *dn_logs_read_now(const char *log_dir, unsigned lines, uint64_t *offset,
 		       GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -124,8 +124,20 @@ void dn_uplink_send_fact(DnUplink *self, DnFact *fact)
 
 void dn_uplink_send_answer(DnUplink *self, const DnAnswerTo *answer)
 {
+	char why[] = "the answer is too long for the link";
+	const DnAnswerTo refusal = {
+		.sequence = answer->sequence,
+		.error = why,
+		.code = DN_ERROR_EXHAUSTED,
+	};
+
 	if (!self->up)
 		return;
 	g_autoptr(GBytes) bytes = dn_frame_encode_answer(answer);
+	/* One question is not answered; the link is for all others. */
+	if (g_bytes_get_size(bytes) > DN_LINK_FRAME_LIMIT) {
+		g_clear_pointer(&bytes, g_bytes_unref);
+		bytes = dn_frame_encode_answer(&refusal);
+	}
 	send_frame(self, bytes);
 }

@@ -9,8 +9,8 @@
 #define LINES_LIMIT 10000
 #define POLL_US (300 * 1000)
 
-/* One answer's text, and where the next one begins. */
-static bool print_part(DnCall *call, DnHttp *http, const char *path, uint64_t *offset,
+/* One answer's text, and where the next one begins. *@some: there may be more already. */
+static bool print_part(DnCall *call, DnHttp *http, const char *path, uint64_t *offset, bool *some,
 		       GError **error)
 {
 	g_autoptr(JsonObject) answer = dn_http_get(http, path, error);
@@ -19,6 +19,7 @@ static bool print_part(DnCall *call, DnHttp *http, const char *path, uint64_t *o
 		return false;
 	JsonObject *logs = dn_answer_object(answer, "logs");
 	const char *text = dn_answer_text(logs, "text");
+	*some = text != NULL && *text != '\0';
 	*offset = (uint64_t)dn_answer_number(logs, "offset", (int64_t)*offset);
 	if (call->json)
 		dn_output_json_line(call->output, answer);
@@ -32,6 +33,7 @@ static bool run(DnCall *call, GError **error)
 	const char *wanted = dn_call_option(call, "n");
 	g_autofree char *node = dn_http_escape(dn_call_operand(call, 0));
 	uint64_t lines = 0, offset = 0;
+	bool some = false;
 
 	if (!dn_text_parse_u64(wanted != NULL ? wanted : DEFAULT_LINES, LINES_LIMIT, &lines)) {
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "-n %s: a number up to %d", wanted,
@@ -43,13 +45,15 @@ static bool run(DnCall *call, GError **error)
 		return false;
 	g_autofree char *first =
 		g_strdup_printf("/v1/nodes/%s/logs?lines=%" G_GUINT64_FORMAT, node, lines);
-	if (!print_part(call, http, first, &offset, error))
+	if (!print_part(call, http, first, &offset, &some, error))
 		return false;
 	while (dn_call_has(call, "f")) {
-		g_usleep(POLL_US);
-		g_autofree char *next = g_strdup_printf(
-			"/v1/nodes/%s/logs?offset=%" G_GUINT64_FORMAT, node, offset);
-		if (!print_part(call, http, next, &offset, error))
+		if (!some)
+			g_usleep(POLL_US);
+		g_autofree char *next =
+			g_strdup_printf("/v1/nodes/%s/logs?lines=%d&offset=%" G_GUINT64_FORMAT,
+					node, LINES_LIMIT, offset);
+		if (!print_part(call, http, next, &offset, &some, error))
 			return false;
 	}
 	return true;

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hosts without a supervisor: root asks the agent itself, and nothing is lost by it."""
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -127,6 +128,21 @@ def a_host_is_not_cleaned_up_beside_its_agent_nor_of_what_only_a_responder_may_d
     fleet.destroy(incident["id"])
 
 
+def an_incident_whose_record_cannot_be_read_is_recorded_anew_and_the_old_one_kept(fleet):
+    node = next(n for n in fleet.nodes(host="h1") if n["state"] == "ready")
+    fleet.run("quarantine", node["id"], "--reason", "its record will be damaged")
+    incident = next(i for i in fleet.incidents() if i["node"] == node["id"])["id"]
+    record = pathlib.Path(f"/var/lib/{fleet.name}/h1/incidents/{incident}.json")
+    with stopped(fleet, "h1"):
+        damaged = record.read_bytes()[:100]
+        record.write_bytes(damaged)
+    wait_for("it to be on disk anew", lambda: record.read_bytes() != damaged)
+    assert json.loads(record.read_text())["node"] == node["id"]
+    assert record.with_name(record.name + ".unread").read_bytes() == damaged
+    assert fleet.nodes(id=node["id"], state="quarantined")
+    fleet.destroy(incident)
+
+
 @contextlib.contextmanager
 def stopped(fleet, host):
     """The agent is, until the block ends."""
@@ -152,4 +168,5 @@ if __name__ == "__main__":
         what_was_told_without_a_supervisor_arrives_once_through_kill_9_of_both,
         an_agent_says_what_it_does_not_know,
         a_host_is_not_cleaned_up_beside_its_agent_nor_of_what_only_a_responder_may_destroy,
+        an_incident_whose_record_cannot_be_read_is_recorded_anew_and_the_old_one_kept,
     ], hosts=2, prepare=prepare)

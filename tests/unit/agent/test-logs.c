@@ -129,6 +129,63 @@ Test(logs, following_sees_every_line_once)
 	cr_expect_str_eq(nothing, "");
 }
 
+Test(logs, who_follows_a_few_lines_at_a_time_misses_none_and_hears_what_is_gone)
+{
+	dn_autofd int fd = open(directory, O_RDONLY | O_DIRECTORY);
+	g_autoptr(GString) seen = g_string_new(NULL);
+	uint64_t offset = 0;
+	DnRing ring;
+
+	cr_assert(dn_ring_open(&ring, fd, SMALL));
+	append_lines(&ring, 0, 1);
+	g_autofree char *first = read_log(1, &offset);
+	cr_expect_str_eq(first, "line 0000\n");
+	append_lines(&ring, 1, 8);
+	for (unsigned i = 0; i < 4; i++) {
+		g_autofree char *text = read_log(2, &offset);
+		g_string_append(seen, text);
+	}
+	cr_expect_str_eq(seen->str, "line 0001\nline 0002\nline 0003\nline 0004\nline 0005\n"
+				    "line 0006\nline 0007\n");
+	append_lines(&ring, 8, 1000);
+	dn_ring_close(&ring);
+	g_autofree char *late = read_log(1, &offset);
+	cr_expect_str_eq(late, "(9720 bytes are gone: the node wrote faster than it was read)\n"
+			       "line 0980\n");
+}
+
+/* Each byte that cannot be printed becomes four, and five in JSON. */
+Test(logs, whatever_a_node_writes_an_answer_is_bounded_and_following_misses_nothing)
+{
+	enum { LINES = 60, WIDE = DN_LOG_LINE_BYTES - 8 };
+	dn_autofd int fd = open(directory, O_RDONLY | O_DIRECTORY);
+	uint64_t offset = 1;
+	unsigned seen = 0;
+	DnRing ring;
+
+	cr_assert(dn_ring_open(&ring, fd, DN_LOG_SEGMENT_BYTES));
+	for (unsigned i = 0; i < LINES; i++) {
+		g_autofree char *rest = g_strnfill(WIDE, '\001');
+		g_autofree char *line = g_strdup_printf("%04u%s\n", i, rest);
+
+		cr_assert(dn_ring_append(&ring, line, strlen(line)));
+	}
+	dn_ring_close(&ring);
+	g_autofree char *last = read_log(1000, NULL);
+	cr_expect(le(u64, strlen(last), DN_LOG_TEXT_BYTES));
+	cr_expect(g_str_has_prefix(g_strrstr(last, "\n0") + 1, "0059"));
+	for (;;) {
+		g_autofree char *text = read_log(1000, &offset);
+
+		cr_assert(le(u64, strlen(text), DN_LOG_TEXT_BYTES));
+		if (*text == '\0')
+			break;
+		for (const char *at = strchr(text, '\n'); at != NULL; at = strchr(at + 1, '\n'))
+			seen++;
+	}
+	cr_expect(eq(uint, seen, LINES));
+}
+
 Test(logs, the_last_lines_are_the_last_ones)
 {
 	dn_autofd int fd = open(directory, O_RDONLY | O_DIRECTORY);

@@ -80,6 +80,8 @@ static bool op_answers(void *data, uint32_t standby_slot)
 
 static int op_dump(void *data, uint32_t slot)
 {
+	if (take_one(data, &((Rig *)data)->busy_dumps))
+		return DN_REFLEX_BUSY;
 	note(data, "dump%u ", slot);
 	return 5;
 }

@@ -28,6 +28,7 @@ typedef struct {
 	int refuse_rebuild;     /* rebuild() fails that often */
 	int silent_probes;      /* that many probes stay without an answer */
 	int freezes_to_refuse;  /* freeze() fails that often */
+	int busy_dumps;         /* dump() has no room that often */
 } Rig;
 
 /* @self is zeroed memory that stays where it is. */

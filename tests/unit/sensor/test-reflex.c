@@ -326,6 +326,20 @@ Test(reflex, a_freeze_that_could_not_be_written_is_written_again)
 			 "freeze1 verdict1 replay(cut1) freeze1 dump1 open1 reset1 close1 ");
 }
 
+/* Every node of a damaged image at once: more than there is memory for to dump. */
+Test(reflex, a_node_whose_dump_has_no_room_yet_waits_for_it_and_is_reset)
+{
+	rig.busy_dumps = 3;
+	rig_arm(&rig, 1, 1, "cut1", NULL, DN_STANDBY_NONE, 0);
+	rig_set_mark(&rig, 1);
+	rig_ring(&rig);
+	rig_expect_outcomes(&rig, 1);
+	cr_assert_str_eq(rig_said(&rig),
+			 "freeze1 verdict1 replay(cut1) dump1 open1 reset1 close1 ");
+	cr_assert(eq(int, rig.outcomes[0].sockets, 5));
+	cr_assert(eq(int, rig.outcomes[0].resets, 4));
+}
+
 Test(reflex, a_node_that_is_gone_is_not_frozen_any_more)
 {
 	rig_set_frozen(&rig, 1, false);
