@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "core/grants.h"
 #include "core/response.h"
 #include "core/rollout.h"
 #include "core/view.h"
@@ -95,36 +96,13 @@ static GArray *collect_serving(const DnFleetCore *core, const DnService *service
 	return serving;
 }
 
-/* This host's part of the replacements that the service may have in respawn.within. */
-static uint32_t grant_of(const DnService *service, const char *host)
-{
-	g_autoptr(GHashTable) carriers = g_hash_table_new(g_str_hash, g_str_equal);
-	uint32_t count = dn_service_current(service)->declaration->manifest->respawn_count;
-	uint32_t place = 0;
+/* What all hosts are told of a service, each its part of it. */
+typedef struct {
+	GArray *serving;    /* of Serving */
+	GHashTable *grants; /* char * host → replacements that it may make */
+} Outline;
 
-	for (guint i = 0; i < service->releases->len; i++) {
-		g_autoptr(GPtrArray) shares =
-			dn_release_shares(g_ptr_array_index(service->releases, i));
-
-		for (guint j = 0; j < shares->len; j++) {
-			const DnShare *share = g_ptr_array_index(shares, j);
-			DnRelease *release = g_ptr_array_index(service->releases, i);
-
-			g_hash_table_add(carriers, ((DnShare *)g_hash_table_lookup(release->shares,
-										   share->host))
-							   ->host);
-		}
-	}
-	if (!g_hash_table_contains(carriers, host))
-		return 0;
-	g_autoptr(GList) names = dn_state_sorted(carriers);
-	for (GList *at = names; strcmp(at->data, host) != 0; at = at->next)
-		place++;
-	guint carrying = g_hash_table_size(carriers);
-	return count / carrying + (place < count % carrying ? 1 : 0);
-}
-
-static DnAssign *make_assign(const DnService *service, const DnHost *host, const GArray *serving)
+static DnAssign *make_assign(const DnService *service, const DnHost *host, const Outline *outline)
 {
 	const DnManifest *current = dn_service_current(service)->declaration->manifest;
 	DnAssign *assign = dn_assign_new(service->name, service->vip);
@@ -146,8 +124,8 @@ static DnAssign *make_assign(const DnService *service, const DnHost *host, const
 					dn_part_new(manifest->digest, manifest->epoch,
 						    share->running, share->standby));
 	}
-	for (guint i = 0; i < serving->len; i++) {
-		const Serving *one = &g_array_index(serving, Serving, i);
+	for (guint i = 0; i < outline->serving->len; i++) {
+		const Serving *one = &g_array_index(outline->serving, Serving, i);
 
 		if (!g_str_equal(one->host, host->name))
 			g_ptr_array_add(assign->endpoints,
@@ -155,7 +133,7 @@ static DnAssign *make_assign(const DnService *service, const DnHost *host, const
 							       one->endpoint->address,
 							       one->endpoint->port));
 	}
-	assign->respawn_grant = grant_of(service, host->name);
+	assign->respawn_grant = GPOINTER_TO_UINT(g_hash_table_lookup(outline->grants, host->name));
 	return assign;
 }
 
@@ -232,13 +210,14 @@ static bool give_manifests(DnFleetCore *core, DnService *service, DnHost *host, 
 	return awaited;
 }
 
-/* Only what takes endpoints away or adds them: nothing of it is stored. */
+/* Only endpoints and what may be replaced: nothing of it is stored. */
 static bool is_balancing_only(const DnAssign *before, const DnAssign *now)
 {
 	g_autoptr(DnAssign) same = dn_assign_copy(now);
 
 	if (before == NULL)
 		return false;
+	same->respawn_grant = before->respawn_grant;
 	g_ptr_array_set_size(same->endpoints, 0);
 	for (guint i = 0; i < before->endpoints->len; i++) {
 		const DnRemoteEndpoint *endpoint = g_ptr_array_index(before->endpoints, i);
@@ -279,7 +258,7 @@ static bool forget(DnFleetCore *core, DnService *service, DnHost *host, DnTold *
 	return true;
 }
 
-static void tell_host(DnFleetCore *core, DnService *service, DnHost *host, const GArray *serving,
+static void tell_host(DnFleetCore *core, DnService *service, DnHost *host, const Outline *outline,
 		      DnNow now, DnActs *acts)
 {
 	DnTold *told = dn_host_told(host, service->name);
@@ -288,7 +267,7 @@ static void tell_host(DnFleetCore *core, DnService *service, DnHost *host, const
 	    give_manifests(core, service, host, acts) || dn_host_is_outside(host, service) ||
 	    forget(core, service, host, told, acts))
 		return;
-	g_autoptr(DnAssign) assign = make_assign(service, host, serving);
+	g_autoptr(DnAssign) assign = make_assign(service, host, outline);
 	if (told->sent != NULL && dn_assign_equal(told->sent, assign))
 		return;
 	DnOrder *order = dn_order_new(DN_ORDER_ASSIGN);
@@ -359,6 +338,8 @@ static void reconcile_service(DnFleetCore *core, DnService *service, DnNow now, 
 	if (dn_rollout_step(core, service, now, acts))
 		dn_acts_record(acts, DN_RECORD_SERVICE, service->name);
 	g_autoptr(GArray) serving = collect_serving(core, service);
+	g_autoptr(GHashTable) grants = dn_grants_new(core, service, now);
+	const Outline outline = {.serving = serving, .grants = grants};
 	g_autoptr(GList) hosts = dn_state_sorted(core->hosts);
 	for (GList *at = hosts; at != NULL; at = at->next) {
 		DnHost *host = dn_state_host(core, at->data);
@@ -366,7 +347,7 @@ static void reconcile_service(DnFleetCore *core, DnService *service, DnNow now, 
 		/* A link that is silent but open may still carry an order that takes traffic away.
 		 */
 		if (host->connected && host->reported)
-			tell_host(core, service, host, serving, now, acts);
+			tell_host(core, service, host, &outline, now, acts);
 	}
 	tell_people(core, service, now, acts);
 }
@@ -411,7 +392,7 @@ void dn_reconcile(DnFleetCore *core, DnNow now, DnActs *acts)
 	for (GList *at = services; at != NULL; at = at->next) {
 		DnService *service = dn_state_service(core, at->data);
 
-		if (service->touched)
+		if (service->touched || dn_grants_are_due(service, now))
 			reconcile_service(core, service, now, acts);
 		service->touched = false;
 	}

@@ -28,7 +28,8 @@ typedef struct {
 	int shown_state;                 /* DnServiceState that the last event spoke of, -1: none */
 	bool told_no_room, told_expired; /* the event was sent */
 	DnBudget drills;
-	bool touched; /* something about it changed in this step */
+	uint64_t grants_due_ns; /* CLOCK_REALTIME when one more may be replaced; 0: never */
+	bool touched;           /* something about it changed in this step */
 } DnService;
 
 DnService *dn_service_new(const char *name, const char *vip) G_GNUC_WARN_UNUSED_RESULT;

@@ -293,15 +293,6 @@ Test(core, every_host_balances_to_the_ready_nodes_of_the_others)
 	cr_assert(g_str_has_prefix(endpoint->address, "10.77.1."), "%s", endpoint->address);
 }
 
-Test(core, the_respawn_budget_is_shared_out_without_rest)
-{
-	world_deploy(world, 1, 3, 0);
-	unsigned granted = world_assign(world, "a", "web")->respawn_grant +
-			   world_assign(world, "b", "web")->respawn_grant +
-			   world_assign(world, "c", "web")->respawn_grant;
-	cr_assert(eq(uint, granted, 5));
-}
-
 /* ---- epochs ---- */
 
 Test(core, epochs_only_grow_and_a_repeated_manifest_changes_nothing)
