@@ -217,7 +217,7 @@ static void note_own(const Search *search, const DnProgramRules *rules)
 static uint32_t conclude(uint32_t flags, bool limited)
 {
 	uint32_t end = flags & (DN_FILE_MAP | DN_FILE_LOADER | DN_FILE_SHELL | DN_FILE_MULTI);
-	bool allowed = (flags & NAMED) != 0;
+	bool allowed = (flags & (NAMED | OWN)) != 0;
 
 	if (!limited)
 		allowed = allowed || (flags & DN_FILE_LOADER) == 0;

@@ -25,7 +25,7 @@
 #include "sensor/probe.h"
 #include "wire/json.h"
 
-enum { KERNEL_MAJOR = 5, KERNEL_MINOR = 15, CORE_PATTERN = 4096 };
+enum { KERNEL_MAJOR = 6, KERNEL_MINOR = 1, CORE_PATTERN = 4096 };
 
 static void free_check(gpointer data)
 {
@@ -65,7 +65,7 @@ static void check_kernel(GPtrArray *checks)
 	bool can =
 		told && (major > KERNEL_MAJOR || (major == KERNEL_MAJOR && minor >= KERNEL_MINOR));
 	add(checks, "kernel", true, can,
-	    g_strdup_printf("%s%s", host.release, can ? "" : ", 5.15 or later is needed"));
+	    g_strdup_printf("%s%s", host.release, can ? "" : ", 6.1 or later is needed"));
 	can = access("/sys/kernel/btf/vmlinux", R_OK) == 0;
 	add(checks, "btf", true, can,
 	    g_strdup(can ? "the kernel describes its types"

@@ -229,7 +229,7 @@ static unsigned mark_nodes(Agent *agent, const char *commit, const char *what)
 			if (node == NULL || !node->built || node->cut_taken ||
 			    node->role != order[pass] ||
 			    g_strcmp0(node->manifest->image_commit, commit) != 0 ||
-			    node->manifest->drift[DN_DRIFT_IMAGE] != DN_ANSWER_QUARANTINE)
+			    node->manifest->drift[DN_DRIFT_IMAGE] == DN_ANSWER_OBSERVE)
 				continue;
 			marked +=
 				dn_sensor_mark(agent->sensor, node->slot, DN_DRIFT_IMAGE, what, 0);

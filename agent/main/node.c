@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "main/agent.h"
+#include "main/damage.h"
 #include "main/guard.h"
 #include "main/incident.h"
 #include "main/journal.h"
@@ -334,6 +335,8 @@ void dn_node_promote(Node *self)
 		dn_node_start(self);
 	dn_node_save(self);
 	dn_balance_apply(self->agent);
+	/* It may have stood by for long: is what it executes still what was verified? */
+	dn_damage_verify_soon(self->agent, self->manifest->image_commit);
 	dn_failpoint_pass("agent.node.promote.after");
 }
 

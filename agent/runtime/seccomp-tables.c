@@ -122,8 +122,11 @@ const size_t dn_seccomp_n_rules = G_N_ELEMENTS(dn_seccomp_rules);
 
 const DnSeccompRule dn_seccomp_wx[] = {
 	ALLOW("mmap", {2, PROT_EXEC, 0}),
-	/* Text of a file: executable, neither writable nor anonymous. */
-	ALLOW("mmap", {2, PROT_WRITE, 0}, {3, MAP_ANONYMOUS, 0}),
+	/*
+	 * Text of a file: executable, neither writable nor anonymous, and private: pages that are
+	 * shared have a second mapping for the asking, by which they can be written.
+	 */
+	ALLOW("mmap", {2, PROT_WRITE, 0}, {3, MAP_ANONYMOUS | MAP_TYPE, MAP_PRIVATE}),
 	ALLOW("mprotect", {2, PROT_EXEC, 0}),
 	ALLOW("pkey_mprotect", {2, PROT_EXEC, 0}),
 	ALLOW("shmat", {2, SHM_EXEC, 0}),

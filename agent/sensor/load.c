@@ -43,7 +43,7 @@ bool dn_load_throw(GError **error, int errsv, const char *doing, ...)
 		return dn_throw_errno(error, errsv, "sensor: %s%s%s", what,
 				      last_words[0] != '\0' ? ": " : "", last_words);
 	g_set_error(error, DN_ERROR, DN_ERROR_UNSUPPORTED,
-		    "sensor: %s: %s (%s); needs root and Linux 5.15 or later with BTF", what,
+		    "sensor: %s: %s (%s); needs root and Linux 6.1 or later with BTF", what,
 		    g_strerror(errsv), last_words);
 	return false;
 }

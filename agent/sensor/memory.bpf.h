@@ -145,14 +145,14 @@ static __always_inline void on_mapped(struct pt_regs *regs, unsigned long addres
 static __always_inline int is_writable_memory(struct file *file, struct drift *d)
 {
 	const unsigned char *name = BPF_CORE_READ(file, f_path.dentry, d_name.name);
-	char text[4] = {};
+	char text[5] = {}; /* and one more, or "memory" would be cut to it */
 
 	d->class = DN_DRIFT_TEXT;
 	d->nr = NR_OPENAT;
 	d->path = (const char *)name;
 	return BPF_CORE_READ(file, f_mode) & FMODE_WRITE &&
 	       BPF_CORE_READ(file, f_inode, i_sb, s_magic) == PROC_SUPER_MAGIC &&
-	       bpf_probe_read_kernel_str(text, sizeof(text), name) == sizeof(text) &&
+	       bpf_probe_read_kernel_str(text, sizeof(text), name) == sizeof("mem") &&
 	       text[0] == 'm' && text[1] == 'e' && text[2] == 'm';
 }
 

@@ -44,6 +44,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnNodeRecord, dn_node_record_free)
 typedef struct {
 	uint64_t id;      /* given by the supervisor, grows by one; 0 before */
 	uint64_t seq;     /* of its origin */
+	bool told;        /* by a host, in whose journal it is; not on the wire */
 	uint64_t time_ns; /* CLOCK_REALTIME */
 	char *kind;       /* dotted: node.ready, manifest.refused, incident.opened … */
 	char *severity;   /* info, warning, critical */

@@ -317,28 +317,66 @@ static void suspect(DnHost *host, const char *why, DnActs *acts)
 	dn_acts_record(acts, DN_RECORD_HOST, host->name);
 }
 
-static void take_event(DnHost *host, const DnEvent *event, DnNow now, DnActs *acts)
+/* What only the supervisor decides or sees; a host that says so speaks of itself all the same. */
+static bool is_supervisors(const char *kind)
+{
+	static const char *const words[] = {"service.", "roll.", "host.", "supervisor.", "fact."};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(words); i++)
+		if (g_str_has_prefix(kind, words[i]))
+			return !g_str_equal(kind, DN_EVENT_HOST_SUSPECT);
+	return g_str_equal(kind, "manifest.accepted");
+}
+
+/* Has it ever taken a manifest of @service? */
+static bool carries(const DnHost *host, const char *service)
+{
+	return g_hash_table_contains(host->epochs, service) ||
+	       g_hash_table_contains(host->told, service);
+}
+
+/* Of whom it speaks, as far as that is its own. */
+static void name_subject(const DnFleetCore *core, const DnHost *host, const DnEvent *said,
+			 DnEvent *event)
+{
+	DnNodeRecord *node = NULL;
+	const DnIncident *incident = NULL;
+
+	if (said->service != NULL && dn_text_is_name(said->service) && carries(host, said->service))
+		event->service = g_strdup(said->service);
+	if (said->node != NULL && event->service != NULL &&
+	    dn_fact_names_node(said->node, event->service)) {
+		const DnHost *owner = dn_state_host_of_node(core, said->node, &node);
+
+		if (owner == NULL || owner == host)
+			event->node = g_strdup(said->node);
+	}
+	if (said->incident != NULL && dn_text_is_hex(said->incident, 16)) {
+		incident = g_hash_table_lookup(core->incidents, said->incident);
+		if (incident == NULL || g_str_equal(incident->host, host->name))
+			event->incident = g_strdup(said->incident);
+	}
+}
+
+static void take_event(const DnFleetCore *core, DnHost *host, const DnEvent *event, DnNow now,
+		       DnActs *acts)
 {
 	if (!dn_fact_may_speak(host, now, acts))
 		return;
+	bool is_its_own = is_kind(event->kind) && !is_supervisors(event->kind);
 	const char *text = event->text == NULL ? "" : event->text;
 	g_autofree char *line = dn_text_printable(text, strnlen(text, TEXT_LIMIT));
 	DnEvent *copy = dn_acts_event(acts, event->time_ns == 0 ? now.realtime_ns : event->time_ns,
-				      is_kind(event->kind) ? event->kind : "host.event",
+				      is_its_own ? event->kind : "host.event",
 				      is_severity(event->severity) ? event->severity : "warning",
 				      "%s", line);
 
 	if (g_str_equal(copy->kind, DN_EVENT_HOST_SUSPECT))
 		suspect(host, line, acts);
 	copy->seq = event->seq;
+	copy->told = true;
 	copy->host = g_strdup(host->name);
-	if (event->service != NULL && dn_text_is_name(event->service))
-		copy->service = g_strdup(event->service);
-	if (event->node != NULL && copy->service != NULL &&
-	    dn_fact_names_node(event->node, copy->service))
-		copy->node = g_strdup(event->node);
-	if (event->incident != NULL && dn_text_is_hex(event->incident, 16))
-		copy->incident = g_strdup(event->incident);
+	name_subject(core, host, event, copy);
 }
 
 static void hear(DnHost *host, DnNow now, DnActs *acts)
@@ -407,7 +445,7 @@ void dn_fleet_core_fact(DnFleetCore *self, const char *name, const DnFact *fact,
 		dn_incidents_take(self, host, fact->incident, now, acts);
 		break;
 	case DN_FACT_EVENT:
-		take_event(host, fact->event, now, acts);
+		take_event(self, host, fact->event, now, acts);
 		break;
 	case DN_FACT_HEARTBEAT:
 	case DN_FACT_N:

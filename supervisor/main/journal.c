@@ -155,8 +155,7 @@ void dn_supervisor_journal_acts(DnSupervisor *self, const DnActs *acts)
 	for (guint i = 0; i < acts->events->len; i++) {
 		const DnEvent *event = g_ptr_array_index(acts->events, i);
 
-		/* What a host has told, with its own number, is in that host's journal. */
-		if (event->seq == 0)
+		if (!event->told)
 			journal_event(self, event);
 	}
 }

@@ -78,6 +78,7 @@ static void attack_memory(void)
 	int tmp = open("/tmp/double", O_CREAT | O_RDWR, 0700);
 	int id = shmget(IPC_PRIVATE, PAGE, 0700);
 	int zero = open("/dev/zero", O_RDWR);
+	int own = open("/inside", O_RDONLY);
 	char *late = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, zero, 0);
 
 	tell("rwx", map(PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1));
@@ -86,6 +87,10 @@ static void attack_memory(void)
 	tell("mprotect-x", mprotect(page, PAGE, PROT_READ | PROT_EXEC));
 	tell("mprotect-rwx", mprotect(page, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC));
 	tell("mprotect-zero-x", mprotect(late, PAGE, PROT_READ | PROT_EXEC));
+	/* What is shared has a second mapping by mremap(), and that one can be written. */
+	tell("zero-shared-x", map(PROT_READ | PROT_EXEC, MAP_SHARED, zero));
+	tell("own-shared-x", map(PROT_READ | PROT_EXEC, MAP_SHARED, own));
+	tell("own-x", map(PROT_READ | PROT_EXEC, MAP_PRIVATE, own));
 	tell("pkey-x", pkey_mprotect(page, PAGE, PROT_EXEC, -1));
 	tell("shm-x", (long)shmat(id, NULL, SHM_EXEC) == -1 ? -1 : 0);
 	(void)!ftruncate(tmp, PAGE);

@@ -135,6 +135,19 @@ Test(program, what_may_exec_names_may_be_executed_and_nothing_else)
 	expect(files, "usr/bin/start", 0);
 }
 
+Test(program, the_services_own_program_needs_no_mention_in_may_exec)
+{
+	char *names[] = {(char *)"/usr/bin/ls", NULL};
+	g_autoptr(GArray) direct = files_by(names, "/usr/bin/python3");
+	g_autoptr(GArray) script = files_by(names, "/usr/bin/start");
+
+	expect(direct, "usr/bin/python3", DN_FILE_EXEC | DN_FILE_MAP);
+	expect(direct, "usr/bin/start", 0);
+	expect(script, "usr/bin/start", DN_FILE_EXEC);
+	expect(script, "usr/bin/dash", DN_FILE_EXEC | DN_FILE_MAP | DN_FILE_SHELL);
+	expect(script, "usr/bin/python3", DN_FILE_MAP);
+}
+
 Test(program, the_services_own_shell_may_be_executed)
 {
 	g_autoptr(GArray) direct = files_by(NULL, "/usr/bin/rbash");

@@ -62,7 +62,12 @@ static int use_files(void)
 	int fd = mkstemp(name), memory = memfd_create("cache", MFD_CLOEXEC);
 	int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
 	int socket_fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* For a trigger, where the kernel lets anybody set one; its name begins as
+	 * /proc/self/mem's. */
+	int pressure = open("/proc/pressure/memory", O_RDWR | O_CLOEXEC);
 
+	if (pressure >= 0)
+		(void)close(pressure);
 	if (fd >= 0)
 		(void)unlink(name);
 	return fd < 0 || memory < 0 || maps < 0 || socket_fd < 0 || write(fd, &byte, 1) != 1 ||

@@ -169,6 +169,47 @@ Test(hostile, a_host_cannot_draw_traffic_of_a_service_it_carries_no_part_of)
 	cr_assert(eq(uint, world_endpoints(world, "c", "db"), before));
 }
 
+/* What people and the journal are told when "a" says so. */
+static DnEvent *say_event(const char *kind, const char *service, const char *node,
+			  const char *incident)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_EVENT);
+
+	fact->event = dn_event_new(kind, "info", "so it says");
+	fact->event->service = g_strdup(service);
+	fact->event->node = g_strdup(node);
+	fact->event->incident = g_strdup(incident);
+	dn_fleet_core_fact(world_core(world), "a", fact, world_now(world), acts);
+	cr_assert(eq(uint, acts->events->len, 1));
+	return dn_event_copy(g_ptr_array_index(acts->events, 0));
+}
+
+Test(hostile, a_host_speaks_in_no_supervisors_words_and_names_nothing_of_others)
+{
+	g_autofree char *incident = NULL;
+
+	world_deploy(world, 1, 3, 0);
+	g_autofree char *others = world_cut(world, "b", "web", &incident);
+	g_autoptr(DnEvent) forged = say_event("manifest.accepted", "bank", "bank-0a1b2c3d", NULL);
+	cr_assert(eq(str, forged->kind, (char *)"host.event"));
+	cr_assert(forged->service == NULL && forged->node == NULL);
+	/* The number of an event is the host's to choose, and says nothing of whose it is. */
+	cr_assert(eq(u64, forged->seq, 0));
+	cr_assert(forged->told);
+	g_autoptr(DnEvent) foreign = say_event("node.failed", "web", others, incident);
+	cr_assert(eq(str, foreign->kind, (char *)"node.failed"));
+	cr_assert(eq(str, foreign->service, (char *)"web"));
+	cr_assert(foreign->node == NULL && foreign->incident == NULL);
+	g_autoptr(DnEvent) host = say_event("host.enrolled", NULL, NULL, NULL);
+	cr_assert(eq(str, host->kind, (char *)"host.event"));
+	g_autofree char *own_incident = NULL;
+	g_autofree char *own = world_cut(world, "a", "web", &own_incident);
+	g_autoptr(DnEvent) honest = say_event("cut.link-removed", "web", own, own_incident);
+	cr_assert(eq(str, honest->node, own));
+	cr_assert(eq(str, honest->incident, own_incident));
+}
+
 Test(hostile, a_flood_of_events_is_cut_off_and_said_so_once)
 {
 	g_autoptr(DnFact) noise = dn_fact_new(DN_FACT_EVENT);
