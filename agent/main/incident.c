@@ -16,7 +16,6 @@
 #include "core/custody.h"
 #include "core/isolation.h"
 #include "core/respawn.h"
-#include "network/verify.h"
 #include "seal/digest.h"
 
 enum { ID_DIGITS = 16 };
@@ -141,7 +140,7 @@ static void stamp_outcome(DnIncident *incident, const DnReflexOutcome *outcome)
 	dn_custody_stamp(incident, DN_STAGE_REPLACEMENT_READY, outcome->ready_ns);
 }
 
-static void read_counters(Agent *agent, const Node *node, DnIncident *incident)
+void dn_incident_read_counters(Agent *agent, const Node *node, DnIncident *incident)
 {
 	volatile struct dn_sensor_mark *mark = &dn_sensor_marks(agent->sensor)[node->slot];
 
@@ -211,135 +210,6 @@ static void account(Agent *agent, const Node *node, const DnIncident *incident)
 	dn_state_save_service_soon(agent, service);
 }
 
-typedef struct {
-	Agent *agent;
-	char *incident;
-	char *node;
-	char *address;
-	char *netns;
-	uint32_t slot;
-	uint16_t ports[DN_SENSOR_PORTS];
-	size_t n_ports;
-	bool isolated; /* it serves on: only what it begins is asked for, and no client is lost */
-	uint64_t verified_ns;
-	DnIncident *swept; /* owned: only its conntrack is used; NULL: nothing could be read */
-} Verify;
-
-static void verify_free(gpointer data)
-{
-	Verify *job = data;
-
-	g_free(job->incident);
-	g_free(job->node);
-	g_free(job->address);
-	g_free(job->netns);
-	dn_incident_free(job->swept);
-	g_free(job);
-}
-
-/*
- * Connections that no socket is left of, which the reflex had no time to look for. Its clients'
- * entries go then: those of UDP lead into the cut node for as long as a client goes on asking.
- */
-static void sweep_flows(Verify *job)
-{
-	g_autoptr(GError) error = NULL;
-	g_autoptr(DnDiag) diag = dn_diag_new(&error);
-
-	if (diag == NULL || dn_diag_sweep_flows(diag, job->address) < 0) {
-		g_warning("connections of node %s could not be read: %s", job->node,
-			  error != NULL ? error->message : "the kernel refused the dump");
-		return;
-	}
-	job->swept = dn_incident_new();
-	dn_diag_record(diag, NULL, 0, job->swept);
-	if (job->isolated)
-		return;
-	(void)dn_diag_delete_client_flows(diag, job->address);
-}
-
-static bool verify_now(const Verify *job, GError **error)
-{
-	if (!dn_failpoint("agent.incident.verify.before", error))
-		return false;
-	return job->isolated ? dn_network_verify_mute_now(job->netns, error)
-			     : dn_network_verify_cut_now(job->netns, job->address, job->ports,
-							 job->n_ports, error);
-}
-
-/* worker */
-static void verify_in_thread(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
-{
-	Verify *job = data;
-	GError *error = NULL;
-
-	bool verified = verify_now(job, &error);
-
-	job->verified_ns = dn_clock_monotonic_ns();
-	if (verified) {
-		sweep_flows(job);
-		g_task_return_boolean(task, TRUE);
-		return;
-	}
-	/* Never assume: a cut that cannot be verified becomes a link that is not there. */
-	g_autoptr(GError) second = NULL;
-	if (!dn_failpoint("agent.incident.remove-link.before", &second) ||
-	    !dn_network_remove_link_now(job->agent->instance, job->slot, &second))
-		g_prefix_error(&error, "and its link could not be removed (%s): ", second->message);
-	sweep_flows(job);
-	g_task_return_error(task, error);
-}
-
-static void on_verified(GObject *source, GAsyncResult *result, gpointer data)
-{
-	const Verify *job = g_task_get_task_data(G_TASK(result));
-	Agent *agent = job->agent;
-	DnIncident *incident = g_hash_table_lookup(agent->incidents, job->incident);
-	g_autoptr(GError) error = NULL;
-
-	Node *node = agent->slots[job->slot];
-	if (incident == NULL)
-		return;
-	bool verified = g_task_propagate_boolean(G_TASK(result), &error);
-	if (verified && job->isolated)
-		incident->isolated_verified_us =
-			(int64_t)((job->verified_ns - incident->event_monotonic_ns) / DN_NS_PER_US);
-	else if (verified)
-		dn_custody_stamp(incident, DN_STAGE_CUT_VERIFIED, job->verified_ns);
-	else
-		dn_report_event(agent, "critical", "cut.link-removed", incident->service,
-				incident->node,
-				"the cut of node %s could not be verified, so its link was taken "
-				"away: %s",
-				incident->node, error->message);
-	if (node != NULL && !g_str_equal(node->id, incident->node))
-		node = NULL;
-	if (node != NULL)
-		read_counters(agent, node, incident);
-	if (node != NULL && !verified && job->isolated)
-		dn_isolation_end(node, "it could not be verified");
-	if (job->swept != NULL)
-		dn_diag_merge_flows(incident->conntrack, job->swept->conntrack);
-	dn_incident_save(agent, incident);
-}
-
-void dn_incident_verify(Agent *agent, const Node *node, const DnIncident *incident)
-{
-	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_verified, NULL);
-	Verify *job = g_new0(Verify, 1);
-
-	job->agent = agent;
-	job->incident = g_strdup(incident->id);
-	job->node = g_strdup(node->id);
-	job->address = g_strdup(node->address);
-	job->netns = dn_network_netns_path(agent->instance, node->id);
-	job->slot = node->slot;
-	job->isolated = dn_node_is_isolated(node);
-	job->n_ports = dn_node_ports(node->manifest, job->ports);
-	g_task_set_task_data(task, job, verify_free);
-	dn_work_begin(agent, task, verify_in_thread);
-}
-
 void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 {
 	Node *node = agent->slots[outcome->slot];
@@ -357,7 +227,7 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome)
 		return;
 	}
 	stamp_outcome(incident, outcome);
-	read_counters(agent, node, incident);
+	dn_incident_read_counters(agent, node, incident);
 	if (!first) { /* late news of a slow freeze */
 		dn_incident_save(agent, incident);
 		return;

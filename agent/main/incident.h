@@ -12,10 +12,13 @@ void dn_incident_finish(Agent *agent, const DnReflexOutcome *outcome);
 void dn_incident_adopt(Agent *agent, Node *node);
 void dn_incident_replaced(Node *node);
 void dn_incident_save(Agent *agent, const DnIncident *incident);
-/* Of one that is isolated: only that nothing it begins gets out. */
-void dn_incident_verify(Agent *agent, const Node *node, const DnIncident *incident);
+/* What the packet paths have counted of @node. */
+void dn_incident_read_counters(Agent *agent, const Node *node, DnIncident *incident);
 bool dn_incident_stamp(Agent *agent, const char *id, DnStage stage,
 		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* verify.c. Of one that is isolated: only that nothing it begins gets out. */
+void dn_incident_verify(Agent *agent, const Node *node, const DnIncident *incident);
 
 /* isolate.c */
 bool dn_node_is_isolated(const Node *self);

@@ -5,6 +5,7 @@
 #include "main/guard.h"
 #include "main/incident.h"
 #include "main/journal.h"
+#include "main/manifests.h"
 #include "main/state.h"
 
 #include "base/clock.h"
@@ -140,103 +141,6 @@ bool dn_agent_welcome(const DnWelcome *welcome, void *data)
 
 /* ---- orders ---- */
 
-static uint64_t minimum_epoch(const Agent *agent, const char *service)
-{
-	const uint64_t *minimum = g_hash_table_lookup(agent->trust->minimum_epochs, service);
-
-	return minimum != NULL ? *minimum : 0;
-}
-
-/* Signatures first, over the bytes; only then is a word of it read. */
-static DnManifest *check_manifest(Agent *agent, const DnOrder *order, GError **error)
-{
-	g_autofree char *service = NULL;
-	uint64_t epoch = 0;
-
-	if (!dn_trust_verify_manifest(agent->trust, order->manifest, order->signatures, &service,
-				      &epoch, error))
-		return NULL;
-	g_autoptr(DnManifest) manifest = dn_manifest_parse(order->manifest, service, error);
-	if (manifest == NULL)
-		return NULL;
-	if (!g_str_equal(manifest->service, service) || manifest->epoch != epoch) {
-		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
-			    "the signature is for service %s epoch %" G_GUINT64_FORMAT
-			    ", the manifest is of service %s epoch %" G_GUINT64_FORMAT,
-			    service, epoch, manifest->service, manifest->epoch);
-		return NULL;
-	}
-	if (!dn_epochs_may_accept(agent->epochs, manifest, minimum_epoch(agent, service),
-				  dn_floor_judge(agent), error))
-		return NULL;
-	dn_floor_raise(agent, dn_clock_realtime_ns());
-	return g_steal_pointer(&manifest);
-}
-
-static bool obey_manifest(Agent *agent, const DnOrder *order, GError **error)
-{
-	g_autoptr(GError) refused = NULL;
-	g_autoptr(DnManifest) manifest = check_manifest(agent, order, &refused);
-
-	if (manifest == NULL) {
-		dn_report_event(agent, "critical", "manifest.refused", NULL, NULL, "%s",
-				refused->message);
-		g_propagate_error(error, g_steal_pointer(&refused));
-		return false;
-	}
-	/* The bytes before the epoch: a crash between them leaves a file nobody asks for. */
-	if (!dn_state_save_manifest(agent, manifest, order->manifest, error))
-		return false;
-	dn_epochs_set(agent->epochs, manifest->service, manifest->epoch, manifest->digest,
-		      manifest->removed);
-	if (!dn_state_save_epochs(agent, error))
-		return false;
-	dn_agent_journal_manifest(agent, manifest);
-	if (!g_hash_table_contains(agent->manifests, manifest->digest))
-		g_hash_table_replace(agent->manifests, g_strdup(manifest->digest),
-				     dn_manifest_ref(manifest));
-	return true;
-}
-
-static bool is_used(Agent *agent, const DnManifest *manifest)
-{
-	const DnEpoch *epoch = g_hash_table_lookup(agent->epochs, manifest->service);
-	const Service *service = dn_service_find(agent, manifest->service);
-
-	if (epoch != NULL && g_strcmp0(epoch->digest, manifest->digest) == 0)
-		return true;
-	for (unsigned i = 0; i < DN_SLOTS; i++)
-		if (agent->slots[i] != NULL &&
-		    g_str_equal(agent->slots[i]->manifest->digest, manifest->digest))
-			return true;
-	for (guint i = 0;
-	     service != NULL && service->assign != NULL && i < service->assign->parts->len; i++) {
-		const DnPart *part = g_ptr_array_index(service->assign->parts, i);
-
-		if (g_str_equal(part->digest, manifest->digest))
-			return true;
-	}
-	return false;
-}
-
-/* Manifests that no node, share or epoch names any more. */
-static void forget_unused(Agent *agent)
-{
-	GHashTableIter iter;
-	gpointer digest = NULL, manifest = NULL;
-
-	g_hash_table_iter_init(&iter, agent->manifests);
-	while (g_hash_table_iter_next(&iter, &digest, &manifest)) {
-		g_autoptr(GError) error = NULL;
-
-		if (is_used(agent, manifest))
-			continue;
-		if (!dn_state_forget_manifest(agent, digest, &error))
-			g_warning("%s", error->message);
-		g_hash_table_iter_remove(&iter);
-	}
-}
-
 static uint32_t nodes_of(const Agent *agent, const char *digest)
 {
 	uint32_t nodes = 0;
@@ -308,7 +212,7 @@ static bool obey_assign(Agent *agent, const DnOrder *order, GError **error)
 		return false;
 	}
 	dn_nodes_refresh_hosts(agent);
-	forget_unused(agent);
+	dn_manifests_forget_unused(agent);
 	dn_agent_settle(agent);
 	return true;
 }
@@ -326,7 +230,7 @@ static bool obey_forget(Agent *agent, const DnOrder *order, GError **error)
 			return false;
 		}
 	g_hash_table_remove(agent->services, order->service);
-	forget_unused(agent);
+	dn_manifests_forget_unused(agent);
 	dn_balance_apply(agent);
 	return dn_state_forget_service(agent, order->service, error);
 }
@@ -399,7 +303,7 @@ static bool obey(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError 
 	switch (order->kind) {
 	case DN_ORDER_MANIFEST:
 		return dn_failpoint("agent.order.manifest.before", error) &&
-		       obey_manifest(agent, order, error) &&
+		       dn_manifests_obey(agent, order, error) &&
 		       dn_failpoint("agent.order.manifest.after", error);
 	case DN_ORDER_ASSIGN:
 		return dn_failpoint("agent.order.assign.before", error) &&

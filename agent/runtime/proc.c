@@ -2,11 +2,13 @@
 #include "runtime/proc.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 
-enum { TCP_ESTABLISHED = 1, LINE_HEAD_BYTES = 160 };
+/* Of include/net/tcp_states.h; an unconnected socket of UDP shows as TCP_CLOSE. */
+enum { TCP_ESTABLISHED = 1, UDP_UNCONNECTED = 7, TCP_LISTEN = 10, LINE_HEAD_BYTES = 160 };
 
 bool dn_proc_start_time(const char *stat, uint64_t *start_time)
 {
@@ -22,23 +24,29 @@ bool dn_proc_start_time(const char *stat, uint64_t *start_time)
 	return dn_text_parse_u64(words[START_FIELD], G_MAXUINT64, start_time);
 }
 
+/* One line of /proc/PID/net/tcp or udp. */
+typedef struct {
+	char address[33]; /* hexadecimal, words in the order of this machine's bytes */
+	unsigned port, state;
+} Socket;
+
 /* "sl: LOCAL:PORT REMOTE:PORT ST …", hexadecimal. */
-static bool is_on_port(const char *line, const GArray *ports)
+static bool read_socket(const char *line, Socket *socket)
 {
 	/* sscanf(3) measures all of its text first: with the whole table that would be quadratic.
 	 */
 	char head[LINE_HEAD_BYTES];
-	unsigned state = 0;
-	unsigned port = 0;
-
 	size_t length = strcspn(line, "\n");
 
 	length = MIN(length, sizeof(head) - 1);
 	memcpy(head, line, length);
 	head[length] = '\0';
-	if (sscanf(head, " %*d: %*32[0-9A-Fa-f]:%4x %*s %2x", &port, &state) != 2 ||
-	    state != TCP_ESTABLISHED)
-		return false;
+	return sscanf(head, " %*d: %32[0-9A-Fa-f]:%4x %*s %2x", socket->address, &socket->port,
+		      &socket->state) == 3;
+}
+
+static bool is_among(unsigned port, const GArray *ports)
+{
 	for (guint i = 0; i < ports->len; i++)
 		if (g_array_index(ports, uint16_t, i) == port)
 			return true;
@@ -47,9 +55,35 @@ static bool is_on_port(const char *line, const GArray *ports)
 
 bool dn_proc_has_connection(const char *table, const GArray *ports)
 {
+	Socket socket;
+
 	/* The first line is the heading. */
 	for (const char *line = strchr(table, '\n'); line != NULL; line = strchr(line + 1, '\n'))
-		if (is_on_port(line + 1, ports))
+		if (read_socket(line + 1, &socket) && socket.state == TCP_ESTABLISHED &&
+		    is_among(socket.port, ports))
+			return true;
+	return false;
+}
+
+/* 127.0.0.0/8, ::1 and 127.0.0.0/8 within IPv6. */
+static bool is_loopback(const char *address)
+{
+	const uint32_t lower = GUINT32_FROM_BE(0x7f000000);
+	const char *last = address + (strlen(address) > 8 ? strlen(address) - 8 : 0);
+	uint32_t word = (uint32_t)strtoul(last, NULL, 16);
+
+	return (word & GUINT32_FROM_BE(0xff000000)) == lower ||
+	       (strlen(address) == 32 && strspn(address, "0") >= 24 && word == GUINT32_FROM_BE(1));
+}
+
+bool dn_proc_is_bound(const char *table, uint16_t port)
+{
+	Socket socket;
+
+	for (const char *line = strchr(table, '\n'); line != NULL; line = strchr(line + 1, '\n'))
+		if (read_socket(line + 1, &socket) && socket.port == port &&
+		    (socket.state == TCP_LISTEN || socket.state == UDP_UNCONNECTED) &&
+		    !is_loopback(socket.address))
 			return true;
 	return false;
 }

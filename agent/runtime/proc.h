@@ -15,3 +15,9 @@ bool dn_proc_start_time(const char *stat, uint64_t *start_time);
 
 /* An established connection whose own end is one of @ports (of uint16_t), in /proc/PID/net/tcp. */
 bool dn_proc_has_connection(const char *table, const GArray *ports);
+
+/*
+ * Does a socket of /proc/PID/net/{tcp,tcp6,udp,udp6} wait for others on @port, at an address that
+ * others can reach?
+ */
+bool dn_proc_is_bound(const char *table, uint16_t port);

@@ -136,6 +136,13 @@ char *dn_image_resolve_now(DnImageRepo *repo, const char *name, GError **error)
 	return NULL;
 }
 
+static bool sync_all(DnImageRepo *repo, GError **error)
+{
+	if (syncfs(ostree_repo_get_dfd(dn_image_repo_ostree(repo))) == 0)
+		return true;
+	return dn_throw_errno(error, errno, "sync %s", dn_image_repo_path(repo));
+}
+
 bool dn_image_publish_now(DnImageRepo *repo, const char *ref, const char *commit, GBytes *metadata,
 			  GError **error)
 {
@@ -144,10 +151,12 @@ bool dn_image_publish_now(DnImageRepo *repo, const char *ref, const char *commit
 
 	if (signatures == NULL)
 		return false;
-	if (syncfs(ostree_repo_get_dfd(ostree)) < 0)
-		return dn_throw_errno(error, errno, "sync %s", dn_image_repo_path(repo));
-	return dn_image_add_signatures_now(repo, commit, signatures, error) &&
-	       ostree_repo_set_ref_immediate(ostree, NULL, ref, commit, NULL, error);
+	/* What the name stands for is on disk before the name is, and the name before it is told.
+	 */
+	return sync_all(repo, error) &&
+	       dn_image_add_signatures_now(repo, commit, signatures, error) &&
+	       ostree_repo_set_ref_immediate(ostree, NULL, ref, commit, NULL, error) &&
+	       sync_all(repo, error);
 }
 
 /* The checksum of the file @name (@child 0) or the tree of the directory @name (1) in @tree. */

@@ -123,6 +123,19 @@ static void check_roll(const DnYamlNode *root, const DnManifest *manifest, DnFau
 		      manifest->replicas);
 }
 
+/* Each host balances to all of them, and is told in one piece. */
+static void check_endpoints(const DnYamlNode *root, const DnManifest *manifest, DnFaults *faults)
+{
+	enum { LIMIT = 5000 };
+	const DnYamlNode *listen = dn_yaml_get(root, "listen");
+
+	if (listen != NULL && (uint64_t)manifest->replicas * manifest->listen->len > LIMIT)
+		dn_faults_add(faults, listen->at,
+			      "%u replicas of %u ports are more than %d endpoints; expose fewer "
+			      "ports or split the service",
+			      manifest->replicas, manifest->listen->len, LIMIT);
+}
+
 static void check_running(const DnYamlNode *root, const DnManifest *manifest, DnFaults *faults)
 {
 	static const char *const mandatory[] = {"image", "resources"};
@@ -206,5 +219,6 @@ void dn_check_manifest(const DnYamlNode *root, void *into, DnFaults *faults)
 		return;
 	check_running(root, manifest, faults);
 	check_roll(root, manifest, faults);
+	check_endpoints(root, manifest, faults);
 	check_health(root, manifest, faults);
 }

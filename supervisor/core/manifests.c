@@ -42,6 +42,45 @@ static bool check_epoch(const DnService *service, const DnManifest *manifest, bo
 	return true;
 }
 
+static bool publishes(const DnManifest *manifest, const DnListen *wanted)
+{
+	for (guint i = 0; i < manifest->listen->len; i++) {
+		const DnListen *listen = &g_array_index(manifest->listen, DnListen, i);
+
+		if (listen->publish_host && listen->protocol == wanted->protocol &&
+		    listen->expose == wanted->expose)
+			return true;
+	}
+	return false;
+}
+
+/* VIPs are a service's own; the ports of the hosts are for all of them. */
+static bool check_published(const DnFleetCore *core, const DnManifest *manifest, GError **error)
+{
+	g_autoptr(GList) names = dn_state_sorted(core->services);
+
+	for (guint i = 0; i < manifest->listen->len; i++) {
+		const DnListen *listen = &g_array_index(manifest->listen, DnListen, i);
+
+		for (GList *at = names; listen->publish_host && at != NULL; at = at->next) {
+			const DnService *other = dn_state_service(core, at->data);
+			const DnManifest *theirs = dn_service_current(other)->declaration->manifest;
+
+			if (g_str_equal(other->name, manifest->service) || theirs->removed ||
+			    !publishes(theirs, listen))
+				continue;
+			g_set_error(
+				error, DN_ERROR, DN_ERROR_CONFLICT,
+				"%s: port %u/%s of the hosts is published by service %s; choose "
+				"another \"expose\", or publish: vip",
+				manifest->service, listen->expose,
+				dn_protocol_name(listen->protocol), other->name);
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool check(const DnFleetCore *core, const DnManifest *manifest, DnNow now, bool *same,
 		  GError **error)
 {
@@ -66,6 +105,8 @@ static bool check(const DnFleetCore *core, const DnManifest *manifest, DnNow now
 			    manifest->service);
 		return false;
 	}
+	if (!check_published(core, manifest, error))
+		return false;
 	if (service != NULL && service->releases->len >= RELEASES_LIMIT) {
 		g_set_error(
 			error, DN_ERROR, DN_ERROR_EXHAUSTED,
@@ -171,7 +212,8 @@ static GPtrArray *plan_placement(const DnFleetCore *core, const DnDeclaration *d
 	}
 	uint32_t wanted = manifest->removed ? 0 : manifest->replicas;
 	if (placed < wanted)
-		dn_placement_add((DnSeat *)(void *)seats->data, seats->len, wanted - placed);
+		dn_placement_add((DnSeat *)(void *)seats->data, seats->len, wanted - placed,
+				 manifest->spread_host);
 	else
 		take_away(seats, placed - wanted);
 	for (guint i = 0; i < seats->len; i++) {

@@ -4,6 +4,7 @@
 /* Who carries how many nodes of one service. What is placed already is never moved. */
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct {
@@ -14,7 +15,8 @@ typedef struct {
 } DnSeat;
 
 /*
- * Put @count more nodes on @seats, each on the one that carries fewest, ties by weight, by room
- * and by order. Returns how many found room.
+ * Put @count more nodes on @seats. @spread (placement.spread: host): each on the one that carries
+ * fewest, ties by weight, by room and by order; otherwise each where there is most room, whatever
+ * is there. Returns how many found room.
  */
-uint32_t dn_placement_add(DnSeat *seats, guint n, uint32_t count);
+uint32_t dn_placement_add(DnSeat *seats, guint n, uint32_t count, bool spread);

@@ -67,7 +67,8 @@ static uint32_t raise_by(const DnFleetCore *core, DnService *service, uint32_t c
 		return 0;
 	g_autoptr(GArray) before = dn_seats_new(core, service, current);
 	g_autoptr(GArray) seats = g_array_copy(before);
-	uint32_t placed = dn_placement_add((DnSeat *)(void *)seats->data, seats->len, count);
+	uint32_t placed = dn_placement_add((DnSeat *)(void *)seats->data, seats->len, count,
+					   current->declaration->manifest->spread_host);
 
 	for (guint i = 0; i < seats->len; i++) {
 		const DnSeat *seat = &g_array_index(seats, DnSeat, i);

@@ -143,9 +143,18 @@ static Count count_nodes(const DnFleetCore *core, const DnService *service)
 	Count count = {0};
 
 	g_hash_table_iter_init(&hosts, core->hosts);
-	while (g_hash_table_iter_next(&hosts, NULL, &host))
-		if (!((const DnHost *)host)->lost)
-			count_host(core, service, host, &count);
+	while (g_hash_table_iter_next(&hosts, NULL, &host)) {
+		Count here = {0};
+
+		count_host(core, service, host, &here);
+		/* Out of touch, it serves on all the same; only nobody can say that it is ready. */
+		count.left += here.left;
+		if (((const DnHost *)host)->lost)
+			continue;
+		count.ready += here.ready;
+		count.ready_current += here.ready_current;
+		count.standby += here.standby;
+	}
 	return count;
 }
 

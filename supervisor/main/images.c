@@ -2,6 +2,7 @@
 
 /* Images through the API: the repository blocks, so every request gets a thread of the pool. */
 
+#include "base/clock.h"
 #include "main/internal.h"
 #include "wire/json.h"
 
@@ -43,6 +44,25 @@ typedef struct {
 	DnApiReply *reply;
 } Waiting;
 
+static bool publish(Job *job, GError **error)
+{
+	if (!dn_repo_publish_now(job->repo, job->name, job->commit, job->bytes, error))
+		return false;
+	job->document = json_object_new();
+	dn_json_set_string(job->document, "ref", job->name);
+	dn_json_set_string(job->document, "commit", job->commit);
+	return true;
+}
+
+static void tell_published(DnSupervisor *self, const Job *job)
+{
+	g_autoptr(DnActs) acts = dn_acts_new();
+
+	dn_acts_event(acts, dn_clock_realtime_ns(), "image.published", "info", "%s is %.12s",
+		      job->name, job->commit);
+	dn_supervisor_carry_out(self, acts);
+}
+
 static void on_done(GObject *source, GAsyncResult *result, gpointer data)
 {
 	Waiting *waiting = data;
@@ -50,10 +70,15 @@ static void on_done(GObject *source, GAsyncResult *result, gpointer data)
 	g_autoptr(GError) error = NULL;
 
 	waiting->supervisor->imaging--;
-	if (g_task_propagate_boolean(G_TASK(result), &error))
-		dn_api_reply(waiting->reply, g_steal_pointer(&job->document));
-	else
+	if (!g_task_propagate_boolean(G_TASK(result), &error)) {
 		dn_api_reply_error(waiting->reply, error);
+	} else if (job->work == publish) {
+		tell_published(waiting->supervisor, job);
+		dn_supervisor_reply_after(waiting->supervisor, waiting->reply,
+					  g_steal_pointer(&job->document));
+	} else {
+		dn_api_reply(waiting->reply, g_steal_pointer(&job->document));
+	}
 	g_free(waiting);
 }
 
@@ -178,16 +203,6 @@ void dn_images_object(const char *name, int fd, DnApiReply *reply, void *data)
 	job->name = g_strdup(name);
 	job->bytes = g_mapped_file_get_bytes(file);
 	start(data, job, reply);
-}
-
-static bool publish(Job *job, GError **error)
-{
-	if (!dn_repo_publish_now(job->repo, job->name, job->commit, job->bytes, error))
-		return false;
-	job->document = json_object_new();
-	dn_json_set_string(job->document, "ref", job->name);
-	dn_json_set_string(job->document, "commit", job->commit);
-	return true;
 }
 
 void dn_images_set(const char *ref, const char *commit, GBytes *metadata, DnApiReply *reply,

@@ -125,6 +125,8 @@ void dn_person_wait_free(DnPersonWait *self);
 /* past.c: answer with an incident that dn_fleet_core_is_past(), as it is stored. */
 void dn_past_reply(DnSupervisor *self, const char *id, DnApiReply *reply);
 /* The same of one that became so just now: once everything decided so far is on disk. */
+/* Answers with @document, owned, when all that was decided so far is on disk. */
+void dn_supervisor_reply_after(DnSupervisor *self, DnApiReply *reply, JsonObject *document);
 void dn_past_reply_after(DnSupervisor *self, const char *id, DnApiReply *reply);
 
 /* The image half of dn_supervisor_api_ops. */

@@ -61,7 +61,7 @@ static void reply_ready(DnSupervisor *self, gpointer data, const GError *error)
 	g_free(ready);
 }
 
-static void reply_after(DnSupervisor *self, DnApiReply *reply, JsonObject *document)
+void dn_supervisor_reply_after(DnSupervisor *self, DnApiReply *reply, JsonObject *document)
 {
 	Ready *ready = g_new0(Ready, 1);
 
@@ -187,9 +187,13 @@ static void apply(GBytes *bytes, GPtrArray *signatures, bool plan, DnApiReply *r
 		return;
 	}
 	dn_supervisor_carry_out(self, acts);
-	reply_after(self, reply,
-		    describe(declaration, before == NULL ? NULL : before->current->manifest,
-			     changed, placement));
+	JsonObject *document = describe(
+		declaration, before == NULL ? NULL : before->current->manifest, changed, placement);
+	/* Of a plan nothing is kept, so it waits for no disk. */
+	if (plan)
+		dn_api_reply(reply, document);
+	else
+		dn_supervisor_reply_after(self, reply, document);
 }
 
 /* ---- host tokens ---- */
@@ -234,7 +238,7 @@ static void token(const char *host, DnApiReply *reply, void *data)
 			 now.realtime_ns + DN_FLEET_TOKEN_LIFE_S * DN_NS_PER_S);
 	dn_json_set_string(document, "host", host);
 	dn_supervisor_carry_out(self, acts);
-	reply_after(self, reply, document);
+	dn_supervisor_reply_after(self, reply, document);
 }
 
 static void cordon(const char *host, bool wanted, DnApiReply *reply, void *data)
@@ -254,7 +258,7 @@ static void cordon(const char *host, bool wanted, DnApiReply *reply, void *data)
 	json_object_set_boolean_member(document, "cordoned", wanted);
 	json_object_set_boolean_member(document, "changed", acts->records->len > 0);
 	dn_supervisor_carry_out(self, acts);
-	reply_after(self, reply, document);
+	dn_supervisor_reply_after(self, reply, document);
 }
 
 /* ---- orders that people wait for ---- */
@@ -435,7 +439,8 @@ void dn_people_answered(DnSupervisor *self, uint64_t tag, const DnAnswerTo *answ
 		/* On the host's disk, whatever ours can take. */
 		dn_api_reply(g_steal_pointer(&wait->reply), document_of(self, wait, answer));
 	} else if (answer->done) {
-		reply_after(self, g_steal_pointer(&wait->reply), document_of(self, wait, answer));
+		dn_supervisor_reply_after(self, g_steal_pointer(&wait->reply),
+					  document_of(self, wait, answer));
 	} else {
 		g_autoptr(GError) error = g_error_new(
 			DN_ERROR, code_of(answer), "%s: %s", wait->host,

@@ -12,5 +12,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	g_array_append_vals(ports, declared, G_N_ELEMENTS(declared));
 	(void)dn_proc_start_time(text, &start);
 	(void)dn_proc_has_connection(text, ports);
+	(void)dn_proc_is_bound(text, declared[0]);
 	return 0;
 }

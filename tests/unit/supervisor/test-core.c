@@ -41,6 +41,17 @@ Test(core, replicas_are_spread_evenly_over_the_hosts)
 	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
 }
 
+Test(core, without_spread_nodes_go_where_there_is_most_room)
+{
+	DnDeclaration *declaration = world_declare("web", 1, 5, 0);
+
+	declaration->manifest->spread_host = false;
+	world_add_host(world, "d", 100);
+	cr_assert(eq(int, world_apply(world, declaration), 0));
+	world_settle(world);
+	cr_assert(eq(uint, world_ready_on(world, "d", "web", 0), 5));
+}
+
 Test(core, each_carrying_host_keeps_the_standbys_and_no_other_does)
 {
 	world_deploy(world, 1, 2, 1);
@@ -291,60 +302,6 @@ Test(core, every_host_balances_to_the_ready_nodes_of_the_others)
 	cr_assert(eq(u16, endpoint->expose.port, 80));
 	cr_assert(eq(u16, endpoint->port, 8080));
 	cr_assert(g_str_has_prefix(endpoint->address, "10.77.1."), "%s", endpoint->address);
-}
-
-/* ---- epochs ---- */
-
-Test(core, epochs_only_grow_and_a_repeated_manifest_changes_nothing)
-{
-	world_deploy(world, 5, 1, 0);
-	cr_assert(eq(int, world_apply(world, world_declare("web", 4, 1, 0)), DN_ERROR_UNTRUSTED));
-	cr_assert(eq(int, world_apply(world, world_declare("web", 5, 1, 0)), 0));
-	DnDeclaration *other = world_declare("web", 5, 2, 0);
-	g_free(other->manifest->digest);
-	other->manifest->digest = g_strdup("another");
-	cr_assert(eq(int, world_apply(world, other), DN_ERROR_CONFLICT));
-	cr_assert(
-		eq(int, world_apply(world, world_declare("web", 1000006, 1, 0)), DN_ERROR_INVALID));
-	cr_assert(eq(int, world_apply(world, world_declare("web", DN_EPOCH_LIMIT + 1, 1, 0)),
-		     DN_ERROR_INVALID));
-	cr_assert(eq(int, world_apply(world, world_declare("web", 1000005, 1, 0)), 0));
-}
-
-Test(core, the_refusal_of_an_old_epoch_names_the_stored_one)
-{
-	g_autoptr(DnDeclaration) old = world_declare("web", 4, 1, 0);
-	g_autoptr(DnActs) acts = dn_acts_new();
-	g_autoptr(GError) error = NULL;
-	bool changed = false;
-
-	world_deploy(world, 7, 1, 0);
-	cr_assert(not(dn_fleet_core_apply(world_core(world), old, false, world_now(world), acts,
-					  &changed, NULL, &error)));
-	cr_assert(strstr(error->message, "stored epoch 7") != NULL, "%s", error->message);
-}
-
-Test(core, a_manifest_whose_time_has_passed_is_not_trusted)
-{
-	DnDeclaration *old = world_declare("web", 1, 1, 0);
-
-	old->manifest->valid_until_ns = world_now(world).realtime_ns - 1;
-	cr_assert(eq(int, world_apply(world, old), DN_ERROR_UNTRUSTED));
-}
-
-Test(core, a_plan_changes_nothing)
-{
-	g_autoptr(DnDeclaration) first = world_declare("web", 1, 4, 1);
-	g_autoptr(DnActs) acts = dn_acts_new();
-	g_autoptr(GPtrArray) placement = NULL;
-	bool changed = false;
-
-	cr_assert(dn_fleet_core_apply(world_core(world), first, true, world_now(world), acts,
-				      &changed, &placement, NULL));
-	cr_assert(changed);
-	cr_assert(eq(uint, placement->len, 3));
-	cr_assert(eq(uint, acts->records->len + acts->dispatches->len, 0));
-	cr_assert(eq(ptr, dn_fleet_core_service(world_core(world), "web"), NULL));
 }
 
 /* ---- removal ---- */
