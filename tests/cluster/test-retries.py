@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What fails for a moment is told of and made good, without a restart and without a person."""
+import os
 import subprocess
 
 from failpoints import Daemon
@@ -197,6 +198,37 @@ def a_destruction_that_a_crash_cuts_short_holds_no_node_back(fleet):
     wait_for("none of few", lambda: not fleet.nodes("few"))
 
 
+def a_cut_that_can_be_neither_verified_nor_ended_is_told_as_that_and_tried_again(fleet):
+    rest(fleet)
+    agent(fleet).arm("agent.incident.verify.before=error,agent.incident.remove-link.before=error")
+    node = fleet.nodes("web", state="ready")[0]["id"]
+    incident = fleet.ask("quarantine", node, "--reason", "nobody can look")["incident"]["id"]
+    wait_for("people to hear", lambda: [
+        e for e in events(fleet, "cut.unverified") if e["node"] == node])
+    assert not [e for e in events(fleet, "cut.link-removed") if e["node"] == node]
+    wait_for("it to be verified", lambda: next(
+        i for i in fleet.incidents() if i["id"] == incident)["stages"].get("cut_verified"))
+    agent(fleet).arm("off")
+    fleet.destroy(incident)
+
+
+def more_nodes_than_are_dumped_at_once_are_all_reset(fleet):
+    count = 12
+    commit = fleet.hello("image-2.yaml")
+    fleet.apply(service="many", commit=commit, replicas=count, standby=0, respawn=100)
+    fleet.wait_ready("many", ready=count)
+    os.chmod(f"/var/lib/{fleet.name}/h1/checkouts/{commit}/bin/hello", 0o777)
+    cut = wait_for("all of them to be cut", lambda: (
+        found := [i for i in fleet.incidents() if i["service"] == "many"]) and
+        len(found) >= count and all("durable" in i["stages"] for i in found) and found)
+    assert all("reset" in i["stages"] and i["sockets"] for i in cut), cut
+    fleet.wait_ready("many", ready=count)
+    for incident in cut:
+        fleet.destroy(incident["id"])
+    fleet.run("remove", "many", "--key", "deploy")
+    wait_for("none of many", lambda: not fleet.nodes("many"))
+
+
 def prepare(fleet):
     fleet.apply(replicas=1, standby=0, respawn=100)
     rest(fleet)
@@ -214,4 +246,6 @@ if __name__ == "__main__":
         a_node_is_made_also_where_its_log_finds_no_room,
         a_firewall_that_is_refused_at_the_start_is_put_right_later,
         a_destruction_that_a_crash_cuts_short_holds_no_node_back,
+        a_cut_that_can_be_neither_verified_nor_ended_is_told_as_that_and_tried_again,
+        more_nodes_than_are_dumped_at_once_are_all_reset,
     ], hosts=1, prepare=prepare)
