@@ -39,6 +39,47 @@ def number(text):
     return b"format: dnode.manifest/v1\nservice: web\nepoch: " + text + b"\nreplicas: " + text + b"\n"
 
 
+# Files that are right but for one value, so that it is this value that is refused: its key, and
+# how often it stands there. What is refused for something else shows by the line it is told in.
+MANIFEST = """dnode: v1
+service: web
+epoch: {epoch}
+image: {{ref: apps/hello, commit: """ + "a" * 64 + """}}
+run: {{env: {{A: {env}}}}}
+replicas: {replicas}
+listen: [{{port: {port}}}]
+resources: {{memory: {memory}, cpu: 1, pids: {pids}, files: 64}}
+"""
+GOOD = {"epoch": "1", "env": "x", "replicas": "1", "port": "8080", "memory": "64MiB", "pids": "8"}
+LINE_OF = {"epoch": 3, "env": 5, "replicas": 6, "port": 7, "memory": 8, "pids": 8}
+TOO_FAR = ("9223372036854775808", "-1", "1e400", "1.5", "0x10", "18446744073709551616")
+VALUES = {
+    "epoch": TOO_FAR,
+    "replicas": ("2147483648", *TOO_FAR),
+    "port": ("65536", "2147483648", *TOO_FAR),
+    "pids": ("2147483648", *TOO_FAR),
+    "memory": ("9223372036854775808", "-1", "1e400", "9223372036854775807GiB"),
+    "env": ('"a\\0b"',),
+}
+SETTINGS = "{{name: h1, uplink: lo, state_dir: /nowhere, slots: {slots}}}\n"
+
+
+def one_bad_value():
+    """Name, content, verb, where the fault is told, what the line has to name."""
+    for key, values in VALUES.items():
+        for value in values:
+            text = MANIFEST.format(**dict(GOOD, **{key: value}))
+            yield f"{key}: {value}", text.encode(), ["manifest", "check", "FILE"], LINE_OF[key]
+    whole = MANIFEST.format(**GOOD)
+    check = ["manifest", "check", "FILE"]
+    yield "replicas twice", (whole + "replicas: 2\n").encode(), check, 9
+    yield "a NUL within", whole.replace("A: x", "A: x\0y").encode(), check, 5
+    yield "bad UTF-8 within", whole.encode().replace(b"A: x", b"A: \xff\xfe"), check, 5
+    for value in ("2147483648", *TOO_FAR):
+        yield (f"slots: {value}", SETTINGS.format(slots=value).encode(),
+               ["AGENT", "check", "--config", "FILE"], 1)
+
+
 FILES = {
     "a MiB of random bytes": lambda: random.Random(1).randbytes(MIB),
     "10 MiB of YAML": lambda: b"a: b\n" * (2 * MIB),
@@ -185,7 +226,28 @@ def judge(bench, words, codes):
     assert peak <= RESIDENT_KIB[bench.sanitized], f"{peak} KiB resident"
 
 
+def judge_one(bench, words, line):
+    """One fault at its place, and nothing else found fault with."""
+    judge(bench, words, (2,))
+    _, _, wrong = bench.call(words)
+    faults = [text for text in wrong.decode().splitlines() if str(bench.file) in text]
+    assert len(faults) == 1, wrong
+    assert f"{bench.file}:{line}:" in faults[0], wrong
+
+
 def cases(bench):
+    for name, data, words, line in one_bad_value():
+        def try_value(data=data, words=words, line=line):
+            bench.file.write_bytes(data)
+            judge_one(bench, [bench.file if w == "FILE" else w for w in words], line)
+        yield f"one bad value: {name}", try_value
+    good = MANIFEST.format(**GOOD)
+
+    def try_good():
+        bench.file.write_text(good)
+        code, _, wrong = bench.call(["manifest", "check", bench.file])
+        assert code == 0, wrong
+    yield "no bad value: taken", try_good
     for row, make in FILES.items():
         data = make()
         for verb, words in FILE_VERBS.items():
