@@ -41,11 +41,12 @@ lane_races_of_daemons() {
 	return "$status"
 }
 
-# Memory of the command: every verb that needs nobody, by valgrind, in the optimised build.
+# Memory of the command, by valgrind, in the optimised build: every verb that needs nobody
+# (valgrind), or a fleet to ask (valgrind-lab).
 lane_valgrind() {
-	meson test -C "$build" --no-rebuild --print-errorlogs --logbase valgrind --suite valgrind
+	meson test -C "$build" --no-rebuild --print-errorlogs --logbase "$1" --suite "$1"
 	status=$?
-	logs="$logs$build/meson-logs/valgrind.json
+	logs="$logs$build/meson-logs/$1.json
 "
 	return "$status"
 }
@@ -98,6 +99,7 @@ lane_soak() {
 # What takes longer than ./dev check may.
 long_lanes() {
 	lane "Races of both daemons" lane_races_of_daemons
+	lane "Valgrind: the command and a fleet" lane_valgrind valgrind-lab
 	lane "Simulation: hundreds of thousands of fleets" lane_simulation
 	lane "gcc -fanalyzer" lane_analyzer
 	lane "clang-tidy" lane_tidy
