@@ -34,6 +34,15 @@ bool dn_custody_may_stamp(const DnIncident *incident, DnStage stage, GError **er
 	return false;
 }
 
+bool dn_custody_may_destroy(const char *node, DnNodeState state, bool busy, GError **error)
+{
+	if (!busy && state == DN_NODE_QUARANTINED)
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "node %s is %s, try again", node,
+		    busy ? "busy" : "being cut");
+	return false;
+}
+
 bool dn_custody_may_report(const DnIncident *incident)
 {
 	return incident->stages_us[DN_STAGE_DURABLE] >= 0;

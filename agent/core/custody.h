@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "model/node.h"
 #include "model/incident.h"
 
 /*
@@ -25,6 +26,13 @@ void dn_custody_stamp(DnIncident *incident, DnStage stage, uint64_t at_ns);
 /* May the supervisor note @stage? DN_ERROR_INVALID: unknown incident, or a stage of the host's. */
 bool dn_custody_may_stamp(const DnIncident *incident, DnStage stage,
 			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
+ * May the evidence of @node, which is in @state, be destroyed now? Not before it is in quarantine:
+ * what the reflex still does would speak of an incident that is over. DN_ERROR_UNAVAILABLE.
+ */
+bool dn_custody_may_destroy(const char *node, DnNodeState state, bool busy,
+			    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Nothing is reported before it is durable (DESIGN 4 g): what was reported must survive. */
 bool dn_custody_may_report(const DnIncident *incident);

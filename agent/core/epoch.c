@@ -103,8 +103,40 @@ static uint32_t nodes_of(const DnAssign *assign, const char *digest)
 	return 0;
 }
 
-bool dn_epochs_may_assign(GHashTable *epochs, const DnAssign *before, const DnAssign *next,
-			  GError **error)
+/*
+ * Of every manifest up to @epoch that would make a node of @manifest just as it is: nodes of one go
+ * on as the other's.
+ */
+static uint32_t nodes_alike(GHashTable *manifests, const DnAssign *assign,
+			    const DnManifest *manifest, uint64_t epoch)
+{
+	uint32_t nodes = 0;
+
+	for (guint i = 0; assign != NULL && i < assign->parts->len; i++) {
+		const DnPart *part = g_ptr_array_index(assign->parts, i);
+		const DnManifest *other = g_hash_table_lookup(manifests, part->digest);
+
+		if (other != NULL && part->epoch <= epoch &&
+		    dn_manifest_makes_same_nodes(other, manifest))
+			nodes += part->running + part->standby;
+	}
+	return nodes;
+}
+
+/* Are there more nodes of @part in @next than there are in @before? */
+static bool grows(GHashTable *manifests, const DnAssign *before, const DnAssign *next,
+		  const DnPart *part)
+{
+	const DnManifest *manifest = g_hash_table_lookup(manifests, part->digest);
+
+	if (part->running + part->standby <= nodes_of(before, part->digest))
+		return false;
+	return manifest == NULL || nodes_alike(manifests, next, manifest, part->epoch) >
+					   nodes_alike(manifests, before, manifest, part->epoch);
+}
+
+bool dn_epochs_may_assign(GHashTable *epochs, GHashTable *manifests, const DnAssign *before,
+			  const DnAssign *next, GError **error)
 {
 	const DnEpoch *known = g_hash_table_lookup(epochs, next->service);
 
@@ -121,8 +153,7 @@ bool dn_epochs_may_assign(GHashTable *epochs, const DnAssign *before, const DnAs
 			return false;
 		}
 		if (known->removed ||
-		    (part->epoch < known->epoch &&
-		     part->running + part->standby > nodes_of(before, part->digest))) {
+		    (part->epoch < known->epoch && grows(manifests, before, next, part))) {
 			g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
 				    "new nodes of %s epoch %" G_GUINT64_FORMAT
 				    " would go back behind epoch %" G_GUINT64_FORMAT,
@@ -131,22 +162,6 @@ bool dn_epochs_may_assign(GHashTable *epochs, const DnAssign *before, const DnAs
 		}
 	}
 	return true;
-}
-
-/* Of every manifest that would make a node of @manifest just as it is. */
-static uint32_t nodes_alike(GHashTable *manifests, const DnAssign *assign,
-			    const DnManifest *manifest)
-{
-	uint32_t nodes = 0;
-
-	for (guint i = 0; assign != NULL && i < assign->parts->len; i++) {
-		const DnPart *part = g_ptr_array_index(assign->parts, i);
-		const DnManifest *other = g_hash_table_lookup(manifests, part->digest);
-
-		if (other != NULL && dn_manifest_makes_same_nodes(other, manifest))
-			nodes += part->running + part->standby;
-	}
-	return nodes;
 }
 
 bool dn_epochs_may_place(GHashTable *manifests, const DnAssign *has, const DnAssign *next,
@@ -159,7 +174,8 @@ bool dn_epochs_may_place(GHashTable *manifests, const DnAssign *has, const DnAss
 		if (manifest == NULL || !dn_manifest_is_expired(manifest, now_ns) ||
 		    part->running + part->standby <= nodes_of(has, part->digest) ||
 		    /* Nodes of an earlier manifest go on under it: none is new. */
-		    nodes_alike(manifests, next, manifest) <= nodes_alike(manifests, has, manifest))
+		    nodes_alike(manifests, next, manifest, UINT64_MAX) <=
+			    nodes_alike(manifests, has, manifest, UINT64_MAX))
 			continue;
 		g_autofree char *until = dn_clock_format(manifest->valid_until_ns);
 		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,

@@ -42,12 +42,13 @@ bool dn_epochs_know_service(GHashTable *epochs, const char *service,
 			    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
- * May @next replace the share @before (or NULL)? Nodes of an epoch that is not the highest may go
- * on but never grow in number, so no assignment takes a host back to an older manifest; a
- * removed service has no nodes.
+ * May @next, whose manifests are in @manifests, replace the share @before (or NULL)? Nodes of an
+ * epoch that is not the highest may go on but never grow in number, so no assignment takes a host
+ * back to an older manifest: under their own, or under a later one that would make them as they
+ * are. A removed service has no nodes.
  */
-bool dn_epochs_may_assign(GHashTable *epochs, const DnAssign *before, const DnAssign *next,
-			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+bool dn_epochs_may_assign(GHashTable *epochs, GHashTable *manifests, const DnAssign *before,
+			  const DnAssign *next, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
  * May @next, whose manifests are in @manifests, ask for what it does at @now_ns? @has is what this

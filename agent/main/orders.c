@@ -174,7 +174,7 @@ static bool check_assign(Agent *agent, const Service *service, const DnAssign *n
 	return dn_epochs_know_service(agent->epochs, next->service, error) &&
 	       (service != NULL || dn_share_has_room(g_hash_table_size(agent->services), error)) &&
 	       dn_epochs_know_parts(agent->manifests, next, error) &&
-	       dn_epochs_may_assign(agent->epochs, before, next, error) &&
+	       dn_epochs_may_assign(agent->epochs, agent->manifests, before, next, error) &&
 	       check_place(agent, before, next, error) &&
 	       dn_service_check_share(agent, next, error);
 }

@@ -153,11 +153,8 @@ bool dn_incident_destroy(Agent *agent, const DnOrder *order, GError **error)
 			    incident->node, incident->node);
 		return false;
 	}
-	if (node != NULL && node->busy) {
-		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "node %s is busy, try again",
-			    incident->node);
+	if (node != NULL && !dn_custody_may_destroy(incident->node, node->state, node->busy, error))
 		return false;
-	}
 	/* Durable before the evidence goes. */
 	DnIncidentState before = incident->state;
 	incident->state = DN_INCIDENT_DESTROYED;

@@ -372,10 +372,8 @@ bool order_destroy(Sim *sim, SimHost *self, const DnOrder *order, GError **error
 		return false;
 	}
 	Node *node = node_find(self, incident->node);
-	if (node != NULL && node->busy) {
-		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "node %s is busy", node->id);
+	if (node != NULL && !dn_custody_may_destroy(node->id, node->state, node->busy, error))
 		return false;
-	}
 	incident->state = DN_INCIDENT_DESTROYED;
 	truth_saw_destroy(sim, incident->id, incident->node);
 	if (!disk_save_incident(sim, self, incident))

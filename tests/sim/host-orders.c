@@ -46,8 +46,8 @@ static bool obey_assign(Sim *sim, SimHost *self, const DnOrder *order, GError **
 
 	if (!dn_epochs_know_service(self->epochs, next->service, error) ||
 	    !dn_epochs_know_parts(self->manifests, next, error) ||
-	    !dn_epochs_may_assign(self->epochs, service == NULL ? NULL : service->assign, next,
-				  error) ||
+	    !dn_epochs_may_assign(self->epochs, self->manifests,
+				  service == NULL ? NULL : service->assign, next, error) ||
 	    !dn_epochs_may_place(self->manifests, service == NULL ? NULL : service->assign, next,
 				 host_realtime(sim, self), error) ||
 	    !dn_share_check(next, SIM_NODE_CIDR, SIM_VIP_CIDR, error))

@@ -160,9 +160,11 @@ static bool may_assign(uint32_t before, uint32_t after, uint64_t epoch)
 	g_autoptr(DnAssign) old = dn_assign_new("web", "10.99.0.1");
 	g_autoptr(DnAssign) next = dn_assign_new("web", "10.99.0.1");
 
+	g_autoptr(GHashTable) none = g_hash_table_new(g_str_hash, g_str_equal);
+
 	g_ptr_array_add(old->parts, dn_part_new("old", epoch, before, 0));
 	g_ptr_array_add(next->parts, dn_part_new("old", epoch, after, 0));
-	return dn_epochs_may_assign(epochs, old, next, NULL);
+	return dn_epochs_may_assign(epochs, none, old, next, NULL);
 }
 
 Test(orders, no_assignment_grows_an_older_epoch)
@@ -260,7 +262,8 @@ Test(orders, a_clock_a_year_ahead_takes_nothing_from_an_accepted_epoch)
 	dn_time_floor_raise(&floor, NOW_NS + YEAR_NS);
 	g_ptr_array_add(share->parts, dn_part_new("d", 1, 3, 1));
 	/* Its nodes are respawned and its standbys made: no judgement of time stands in between. */
-	cr_assert(dn_epochs_may_assign(epochs, NULL, share, NULL));
+	g_autoptr(GHashTable) none = g_hash_table_new(g_str_hash, g_str_equal);
+	cr_assert(dn_epochs_may_assign(epochs, none, NULL, share, NULL));
 	/* And a manifest that is valid long enough is accepted. */
 	cr_assert(may_accept(&floor, NOW_NS, NOW_NS + 2 * YEAR_NS));
 	dn_assign_free(share);
@@ -343,6 +346,32 @@ Test(orders, nodes_go_on_under_a_later_manifest_that_has_expired_since)
 	cr_assert(not(may_place(manifests, share_of(3, 0), share_of(0, 4))));
 	two->restart = 7;
 	cr_assert(not(may_place(manifests, share_of(3, 0), share_of(0, 3))), "they are others");
+}
+
+static bool may_become(GHashTable *manifests, DnAssign *has, DnAssign *next)
+{
+	g_autoptr(DnAssign) before = has;
+	g_autoptr(DnAssign) after = next;
+
+	return dn_epochs_may_assign(epochs, manifests, before, after, NULL);
+}
+
+/* "three" is the highest epoch; the host was away while "two" took over what "one" had. */
+Test(orders, nodes_go_on_under_a_later_manifest_that_is_not_the_last_one)
+{
+	g_autoptr(GHashTable) manifests = manifests_new();
+
+	dn_epochs_set(epochs, "web", 3, "three", false);
+	(void)know(manifests, "one", 1, 0);
+	DnManifest *two = know(manifests, "two", 2, 0);
+	cr_assert(may_become(manifests, share_of(2, 0), share_of(0, 2)));
+	cr_assert(may_become(manifests, share_of(2, 0), share_of(1, 1)));
+	cr_assert(not(may_become(manifests, share_of(2, 0), share_of(1, 2))));
+	cr_assert(not(may_become(manifests, share_of(2, 0), share_of(0, 3))));
+	/* Back to what is older they never go. */
+	cr_assert(not(may_become(manifests, share_of(0, 2), share_of(2, 0))));
+	two->restart = 7;
+	cr_assert(not(may_become(manifests, share_of(2, 0), share_of(0, 2))), "they are others");
 }
 
 Test(orders, a_share_counts_the_nodes_that_are_here)
