@@ -127,14 +127,10 @@ static void post_quarantine(DnHttpRequest *request)
 			    "reason: say why, for those who read the incident");
 	if (error == NULL && !names_node(request))
 		return;
-	if (error != NULL || !self->ops.quarantine(request->argument, reason, self->data, &error)) {
+	if (error != NULL)
 		dn_http_answer_error(request, error);
-		return;
-	}
-	JsonObject *document = json_object_new();
-	dn_json_set_string(document, "node", request->argument);
-	json_object_set_boolean_member(document, "accepted", TRUE);
-	dn_http_answer(request, document);
+	else
+		self->ops.quarantine(request->argument, reason, dn_http_defer(request), self->data);
 }
 
 /* Not only of nodes that are there: logs outlive them for a while. */

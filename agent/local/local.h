@@ -34,7 +34,8 @@ typedef struct {
 	const char *(*cidr)(void *data); /* borrowed, or NULL before the first welcome */
 	/* Of DnEvent, whose ids count up from 1: after @since, or the last ones when it is 0. */
 	GPtrArray *(*events)(uint64_t since, unsigned limit, void *data);
-	bool (*quarantine)(const char *node, const char *reason, void *data, GError **error);
+	/* @reply is answered once it is on disk, record and journal entry. */
+	void (*quarantine)(const char *node, const char *reason, DnLocalReply *reply, void *data);
 	/* @offset: where to begin, 0 for the last @lines; where to go on. */
 	char *(*logs)(const char *node, uint32_t lines, uint64_t *offset, void *data,
 		      GError **error);

@@ -48,16 +48,43 @@ static GPtrArray *events(uint64_t since, unsigned limit, void *data)
 	return found;
 }
 
-static bool quarantine(const char *node, const char *reason, void *data, GError **error)
+typedef struct {
+	char *node;
+	DnLocalReply *reply;
+} Quarantined;
+
+/* Whether it could be journalled or not: a broken journal must be no way to keep a node uncut. */
+static void on_journalled(void *data, const GError *error)
+{
+	Quarantined *done = data;
+	JsonObject *document = json_object_new();
+
+	dn_json_set_string(document, "node", done->node);
+	json_object_set_boolean_member(document, "accepted", TRUE);
+	dn_http_reply(done->reply, document);
+	g_free(done->node);
+	g_free(done);
+}
+
+static void quarantine(const char *node, const char *reason, DnLocalReply *reply, void *data)
 {
 	Agent *agent = data;
+	g_autoptr(GError) error = NULL;
 
-	if (!dn_agent_quarantine(agent, node, reason, error))
-		return false;
+	if (!dn_agent_quarantine(agent, node, reason, &error)) {
+		dn_http_reply_error(reply, error);
+		return;
+	}
 	dn_report_event(agent, "warning", "quarantine.local",
 			dn_agent_find_node(agent, node)->manifest->service, node,
 			"root of this host has quarantined node %s: %s", node, reason);
-	return true;
+	Quarantined *done = g_new0(Quarantined, 1);
+	done->node = g_strdup(node);
+	done->reply = reply;
+	if (agent->journal != NULL)
+		dn_journal_after(agent->journal, on_journalled, done);
+	else
+		on_journalled(done, NULL);
 }
 
 static char *logs(const char *node, uint32_t lines, uint64_t *offset, void *data, GError **error)
