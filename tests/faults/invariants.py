@@ -186,6 +186,30 @@ def cut_nodes_are_cut(fleet):
 
 # ---- nothing is left behind, and nothing is there twice ----
 
+def others_of(fleet, host):
+    """Nodes of a host of the same name in another lab: namespaces and links have no lab's name."""
+    return {d.name for d in pathlib.Path("/run").glob(f"*/{host}/roots/*")
+            if d.parts[2] != fleet.name}
+
+
+def networks_of(fleet, host):
+    names = {f.name.removeprefix(f"{host}-") for f in pathlib.Path("/run/netns").glob(f"{host}-*")}
+    return names - others_of(fleet, host)
+
+
+def guarded_of(fleet, host):
+    """Addresses that the firewall lets nodes send from."""
+    told = in_host(fleet, host, "nft", "-j", "list", "set", "inet", "dnode", "nodes").stdout
+    rows = json.loads(told)["nftables"] if told else []
+    return {e["concat"][0] for row in rows for e in row.get("set", {}).get("elem", [])}
+
+
+def groups_of_v1(fleet, host):
+    """By controller; only those that are there without a node can be told from how it is mounted."""
+    return {d.name for d in pathlib.Path("/sys/fs/cgroup").glob(f"*/{fleet.name}/{host}/*")
+            if d.is_dir()}
+
+
 def leftovers_of(fleet, host):
     known = {n["id"] for n in fleet.nodes(host=host)}
     run = pathlib.Path(f"/run/{fleet.name}/{host}")
@@ -195,10 +219,15 @@ def leftovers_of(fleet, host):
         "control groups": {d.name for d in group.glob("*") if d.is_dir()},
         "containers": {d.name for d in runtime.glob("*")},
         "mounts": {pathlib.Path(p).name for p in points if p.startswith(f"{run}/roots/")},
-        "network namespaces": {n for n in known if pathlib.Path(f"/run/netns/{host}-{n}").exists()},
+        "network namespaces": networks_of(fleet, host),
     }
+    addresses = {n["address"] for n in fleet.nodes(host=host) if n["address"]}
     wrong = [f"{what} of {host}: {sorted(names ^ known)}"
              for what, names in found.items() if names != known]
+    if guarded := guarded_of(fleet, host) - addresses:
+        wrong.append(f"addresses in the firewall of {host}: {sorted(guarded)}")
+    if groups := groups_of_v1(fleet, host) - known:
+        wrong.append(f"control groups of v1 of {host}: {sorted(groups)}")
     staged = [str(path) for path in (root(fleet) / host / "staging").glob("*")]
     return wrong + staged
 
