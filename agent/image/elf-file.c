@@ -11,7 +11,7 @@ _Static_assert(DN_ELF_HEADER >= sizeof(Elf64_Ehdr), "the longer header");
 /* Where the fields are that this file reads, for both widths. */
 typedef struct {
 	size_t header, table_offset, row_size, rows; /* of the file's header */
-	size_t row, place, length;                   /* of a row */
+	size_t row, flags, place, length;            /* of a row */
 	size_t word;                                 /* bytes of an offset */
 } Layout;
 
@@ -21,6 +21,7 @@ static const Layout narrow = {
 	.row_size = offsetof(Elf32_Ehdr, e_phentsize),
 	.rows = offsetof(Elf32_Ehdr, e_phnum),
 	.row = sizeof(Elf32_Phdr),
+	.flags = offsetof(Elf32_Phdr, p_flags),
 	.place = offsetof(Elf32_Phdr, p_offset),
 	.length = offsetof(Elf32_Phdr, p_filesz),
 	.word = 4,
@@ -32,6 +33,7 @@ static const Layout wide = {
 	.row_size = offsetof(Elf64_Ehdr, e_phentsize),
 	.rows = offsetof(Elf64_Ehdr, e_phnum),
 	.row = sizeof(Elf64_Phdr),
+	.flags = offsetof(Elf64_Phdr, p_flags),
 	.place = offsetof(Elf64_Phdr, p_offset),
 	.length = offsetof(Elf64_Phdr, p_filesz),
 	.word = 8,
@@ -106,6 +108,24 @@ bool dn_elf_loader(const DnElf *elf, const uint8_t *table, size_t size, uint64_t
 	return false;
 }
 
+bool dn_elf_wants_writable_code(const DnElf *elf, const uint8_t *table, size_t size)
+{
+	const Layout *layout = layout_of(elf);
+
+	if (elf->row_size != layout->row)
+		return false;
+	for (size_t at = 0; size - at >= layout->row; at += layout->row) {
+		const uint8_t *row = table + at;
+		uint64_t type = number(elf, row, 4);
+		uint64_t flags = number(elf, row + layout->flags, 4);
+
+		if ((type == PT_GNU_STACK && (flags & PF_X) != 0) ||
+		    (type == PT_LOAD && (flags & PF_W) != 0 && (flags & PF_X) != 0))
+			return true;
+	}
+	return false;
+}
+
 static bool read_all(int fd, void *into, size_t size, uint64_t offset)
 {
 	size_t got = 0;
@@ -120,19 +140,35 @@ static bool read_all(int fd, void *into, size_t size, uint64_t offset)
 	return true;
 }
 
-bool dn_elf_read_loader(int fd, char path[static DN_ELF_PATH])
+/* The table of segments of the open file @fd, to be freed; NULL: it has none. */
+static uint8_t *read_table(int fd, DnElf *elf)
 {
 	uint8_t head[DN_ELF_HEADER];
 	ssize_t got = pread(fd, head, sizeof(head), 0);
+
+	if (got < 0 || !dn_elf_header(head, (size_t)got, elf) || elf->table_size == 0)
+		return NULL;
+	g_autofree uint8_t *table = g_malloc(elf->table_size);
+	return read_all(fd, table, elf->table_size, elf->table_offset) ? g_steal_pointer(&table)
+								       : NULL;
+}
+
+bool dn_elf_reads_writable_code(int fd)
+{
 	DnElf elf = {0};
+	g_autofree uint8_t *table = read_table(fd, &elf);
+
+	return table != NULL && dn_elf_wants_writable_code(&elf, table, elf.table_size);
+}
+
+bool dn_elf_read_loader(int fd, char path[static DN_ELF_PATH])
+{
+	DnElf elf = {0};
+	g_autofree uint8_t *table = read_table(fd, &elf);
 	uint64_t offset = 0;
 	size_t length = 0;
 
-	if (got < 0 || !dn_elf_header(head, (size_t)got, &elf) || elf.table_size == 0)
-		return false;
-	g_autofree uint8_t *table = g_malloc(elf.table_size);
-	if (!read_all(fd, table, elf.table_size, elf.table_offset) ||
-	    !dn_elf_loader(&elf, table, elf.table_size, &offset, &length) ||
+	if (table == NULL || !dn_elf_loader(&elf, table, elf.table_size, &offset, &length) ||
 	    !read_all(fd, path, length, offset))
 		return false;
 	/* The kernel refuses one that does not end in NUL. */

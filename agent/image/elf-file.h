@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * As much of ELF as the sensor needs: is a file one, and which dynamic loader does it name.
+ * As much of ELF as the sensor needs: is a file one, which dynamic loader does it name, and does it
+ * want memory that a node never has.
  *
  *     file    = header … table …             the table at e_phoff, e_phnum rows of e_phentsize
  *     row     = p_type … p_offset … p_filesz …
@@ -41,6 +42,15 @@ bool dn_elf_header(const uint8_t *bytes, size_t size, DnElf *elf);
 /* Where the path of the loader is, in @table as read from table_offset. False: it names none. */
 bool dn_elf_loader(const DnElf *elf, const uint8_t *table, size_t size, uint64_t *offset,
 		   size_t *length);
+
+/*
+ * Does @table ask for memory that is writable and executable at once: a stack of that kind
+ * (PT_GNU_STACK), or a segment? The kernel's loader gives it without a system call.
+ */
+bool dn_elf_wants_writable_code(const DnElf *elf, const uint8_t *table, size_t size);
+
+/* The same of the open file @fd; false also of what is no ELF file. Reads at most 65 KiB. */
+bool dn_elf_reads_writable_code(int fd);
 
 /* The loader that the open file @fd names; false: none. Reads at most 65 KiB. */
 bool dn_elf_read_loader(int fd, char path[static DN_ELF_PATH]);

@@ -190,7 +190,7 @@ static bool note_named(const Search *search, char *const *may_exec, GError **err
 }
 
 /* The service's own program, and what the kernel starts in its place when it is a script. */
-static void note_own(const Search *search, const DnProgramRules *rules)
+static bool note_own(const Search *search, const DnProgramRules *rules, GError **error)
 {
 	g_autofree char *path = g_strdup(rules->program);
 	uint32_t as_shell = is_shell(rules->argument) ? AS_SHELL : 0;
@@ -205,13 +205,21 @@ static void note_own(const Search *search, const DnProgramRules *rules)
 		ssize_t got = fd >= 0 ? pread(fd, head, sizeof(head), 0) : -1;
 
 		if (file == NULL)
-			return;
+			return true;
+		if (!rules->jit && fd >= 0 && dn_elf_reads_writable_code(fd)) {
+			g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+				    "%s of the image wants memory that is writable and executable "
+				    "at once: link it with -z noexecstack, or say run.jit: true",
+				    path);
+			return false;
+		}
 		file->flags |= OWN | (is_shell(path) ? AS_SHELL : as_shell);
 		as_shell = 0;
 		g_clear_pointer(&path, g_free);
 		if (got > 0 && dn_image_program_interpreter(head, (size_t)got, next))
 			path = g_strdup(next);
 	}
+	return true;
 }
 
 static uint32_t conclude(uint32_t flags, bool limited)
@@ -266,8 +274,7 @@ GArray *dn_image_program_files(const DnImageListing *listing, int root_fd,
 	const GArray *runs = dn_image_listing_runs(listing);
 	for (guint i = 0; i < runs->len; i++)
 		read_elf(&search, dn_image_listing_at(listing, g_array_index(runs, guint, i)));
-	if (!note_named(&search, rules->may_exec, error))
+	if (!note_named(&search, rules->may_exec, error) || !note_own(&search, rules, error))
 		return NULL;
-	note_own(&search, rules);
 	return collect(&search, rules->may_exec != NULL, error);
 }

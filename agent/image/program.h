@@ -38,10 +38,11 @@ typedef struct {
 	char *const *may_exec; /* or NULL */
 	const char *program;   /* run.args[0], or NULL: not known */
 	const char *argument;  /* run.args[1], or NULL: what a program of many names is */
+	bool jit;              /* memory may be writable and executable */
 } DnProgramRules;
 
-/* By inode, each once; DN_ERROR_INVALID: may_exec names no executable file; DN_ERROR_EXHAUSTED:
- * more than the sensor holds. */
+/* By inode, each once; DN_ERROR_INVALID: may_exec names no executable file, or the service's own
+ * program could not run without drift; DN_ERROR_EXHAUSTED: more than the sensor holds. */
 GArray *dn_image_program_files(const DnImageListing *listing, int root_fd,
 			       const DnProgramRules *rules,
 			       GError **error) G_GNUC_WARN_UNUSED_RESULT;

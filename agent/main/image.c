@@ -109,6 +109,7 @@ GArray *dn_image_programs_now(Agent *agent, const DnManifest *manifest, const Dn
 		.may_exec = manifest->run.may_exec,
 		.program = args != NULL ? args[0] : NULL,
 		.argument = args != NULL && args[0] != NULL ? args[1] : NULL,
+		.jit = manifest->run.jit,
 	};
 	g_autoptr(GArray) files = dn_image_store_program_files_now(
 		agent->store, manifest->image_commit, root, &rules, error);

@@ -24,6 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	/* A copy of its own size, so that one byte beyond it is found. */
 	g_autofree uint8_t *table = g_memdup2(data + elf.table_offset, elf.table_size);
+	(void)dn_elf_wants_writable_code(&elf, table, elf.table_size);
 	if (dn_elf_loader(&elf, table, elf.table_size, &offset, &length)) {
 		g_assert(length >= 2 && length <= DN_ELF_PATH);
 		g_assert(offset <= INT64_MAX - length);

@@ -15,14 +15,20 @@
 
 static Yard yard;
 
-static void write_elf(const char *name, const char *loader, mode_t mode)
+/* Takes @taken. */
+static void write_bytes(const char *name, GBytes *taken, mode_t mode)
 {
 	g_autofree char *path = workshop_path(&yard.shop, name);
-	g_autoptr(GBytes) bytes = tiny_elf(loader);
+	g_autoptr(GBytes) bytes = taken;
 
 	/* Makes the directories. */
 	workshop_write(&yard.shop, name, "", (uint32_t)mode);
 	cr_assert(dn_file_replace(path, bytes, mode, NULL));
+}
+
+static void write_elf(const char *name, const char *loader, mode_t mode)
+{
+	write_bytes(name, tiny_elf(loader), mode);
 }
 
 static void make_link(const char *name, const char *target)
@@ -47,6 +53,8 @@ static void setup(void)
 	make_link("root/usr/bin/ls", "box");
 	make_link("root/usr/bin/ash", "../bin/ls");
 	write_elf("root/usr/bin/busybox", "/nowhere/5", 0755);
+	write_bytes("root/usr/bin/loose", tiny_elf_of("/nowhere/6", PT_GNU_STACK, PF_W | PF_X),
+		    0755);
 	workshop_write(&yard.shop, "root/usr/bin/start", "#!/usr/bin/dash\n", 0755);
 	workshop_write(&yard.shop, "root/usr/bin/data", "#!/usr/bin/dash\ndata", 0644);
 	yard_image(&yard, yard.release);
@@ -180,4 +188,20 @@ Test(program, a_name_that_is_no_executable_file_is_refused_by_name)
 	cr_assert(eq(ptr, files, NULL));
 	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_INVALID));
 	cr_assert(ne(ptr, strstr(error->message, "/usr/bin/data"), NULL), "%s", error->message);
+}
+
+/* The kernel's loader would give it, and each node would be cut for having it. */
+Test(program, a_program_that_wants_writable_code_is_refused_by_name_unless_it_may_make_code)
+{
+	DnProgramRules rules = {.program = "/usr/bin/loose"};
+	g_autoptr(GError) error = NULL;
+	g_autoptr(GArray) refused =
+		dn_image_store_program_files_now(yard.store, yard.commit, NULL, &rules, &error);
+
+	cr_assert(eq(ptr, refused, NULL));
+	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_INVALID));
+	cr_assert(strstr(error->message, "/usr/bin/loose") != NULL, "%s", error->message);
+	rules.jit = true;
+	g_autoptr(GArray) files = files_of(&rules);
+	expect(files, "usr/bin/loose", DN_FILE_EXEC | DN_FILE_MAP);
 }

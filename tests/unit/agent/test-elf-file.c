@@ -166,3 +166,34 @@ Test(elf_file, the_interpreter_of_a_script_is_the_first_word_of_its_first_line)
 			cr_assert(eq(str, path, (char *)scripts[i].path));
 	}
 }
+
+static bool wants_writable_code(uint32_t type, uint32_t flags)
+{
+	g_autoptr(GBytes) bytes = tiny_elf_of(NULL, type, flags);
+	char name[] = "/tmp/dnode-elf-XXXXXX";
+	dn_autofd int fd = mkstemp(name);
+	gsize size = 0;
+	const void *data = g_bytes_get_data(bytes, &size);
+
+	cr_assert(ge(int, fd, 0));
+	cr_assert(eq(int, unlink(name), 0));
+	cr_assert(eq(int, (int)write(fd, data, size), (int)size));
+	return dn_elf_reads_writable_code(fd);
+}
+
+Test(elf_file, a_stack_or_a_segment_that_can_be_written_and_executed_is_told)
+{
+	cr_assert(wants_writable_code(PT_GNU_STACK, PF_R | PF_W | PF_X));
+	cr_assert(not(wants_writable_code(PT_GNU_STACK, PF_R | PF_W)));
+	cr_assert(wants_writable_code(PT_LOAD, PF_R | PF_W | PF_X));
+	cr_assert(not(wants_writable_code(PT_LOAD, PF_R | PF_X)));
+	cr_assert(not(wants_writable_code(PT_LOAD, PF_R | PF_W)));
+	cr_assert(not(wants_writable_code(PT_NOTE, PF_R | PF_W | PF_X)));
+}
+
+Test(elf_file, an_ordinary_program_wants_neither)
+{
+	dn_autofd int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	cr_assert(not(dn_elf_reads_writable_code(fd)));
+}
