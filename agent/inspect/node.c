@@ -207,19 +207,6 @@ static bool walk_on(const Walk *walk, const GArray *pids)
 	return true;
 }
 
-bool dn_node_walk(DnJudge judge, DnProcessVisit visit, void *data, GError **error)
-{
-	DnInspectPlace place = {0};
-	bool is_cut = false;
-	g_autoptr(GArray) pids = list(judge.node, &is_cut, error);
-	Walk walk = {&judge, visit, data, &place, true};
-
-	if (pids == NULL)
-		return false;
-	judge.look->incomplete = !walk_on(&walk, pids) || is_cut;
-	return true;
-}
-
 static void judge_mounts(DnJudge *judge)
 {
 	const DnInspectBaseline *node = judge->node;

@@ -92,10 +92,6 @@ void dn_process_program_path(int dir_fd, char *path, size_t size);
 /* Called for each process of the node that is still in its cgroup. */
 typedef DnSight (*DnProcessVisit)(DnProcess *process, void *data);
 
-/* To each from the beginning, within the budget. Fails as dn_inspect_node_now() does. */
-bool dn_node_walk(DnJudge judge, DnProcessVisit visit, void *data,
-		  GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
 /* Judge one process of the node: its threads and its program; its mappings. */
 DnSight dn_process_judge_who(DnProcess *process);
 DnSight dn_process_judge_code(DnProcess *process);
