@@ -244,6 +244,24 @@ static char *explain(const DnFleetCore *core, const DnService *service)
 	return g_string_free(text, text->len == 0);
 }
 
+/* Which hosts keep a removed service from being gone though nobody can ask them. */
+static char *explain_removal(const DnFleetCore *core, const DnService *service)
+{
+	g_autoptr(GList) names = dn_state_sorted(core->hosts);
+	GString *text = g_string_new(NULL);
+
+	for (GList *at = names; at != NULL && text->len < WHY_LONGEST; at = at->next) {
+		const DnHost *host = dn_state_host(core, at->data);
+		Count here = {0};
+
+		count_host(core, service, host, &here);
+		if (host->lost && here.left > 0)
+			g_string_append_printf(text, "%s%s does not answer and may still run %u",
+					       text->len > 0 ? "; " : "", host->name, here.left);
+	}
+	return g_string_free(text, text->len == 0);
+}
+
 DnServiceView *dn_fleet_core_service(const DnFleetCore *self, const char *name)
 {
 	const DnService *service = dn_state_service(self, name);
@@ -264,6 +282,8 @@ DnServiceView *dn_fleet_core_service(const DnFleetCore *self, const char *name)
 	view->roll_error = g_strdup(service->roll_error);
 	if (view->state == DN_SERVICE_DEGRADED)
 		view->why = explain(self, service);
+	else if (view->state == DN_SERVICE_REMOVING)
+		view->why = explain_removal(self, service);
 	return view;
 }
 

@@ -27,7 +27,7 @@ typedef struct {
 	uint32_t roll_ready;      /* nodes of the current epoch */
 	uint64_t roll_started_ns; /* CLOCK_REALTIME */
 	char *roll_error;         /* or NULL */
-	char *why;                /* it is degraded, one line; or NULL */
+	char *why;                /* it is degraded, or being removed for long; one line, or NULL */
 } DnServiceView;
 
 void dn_service_view_free(DnServiceView *self);

@@ -117,6 +117,8 @@ Test(apply, a_service_is_not_removed_while_a_host_out_of_touch_may_serve_it)
 	cr_assert(eq(int, world_apply(world, removal), 0));
 	world_settle(world);
 	cr_assert(eq(int, state_of("web"), DN_SERVICE_REMOVING));
+	g_autoptr(DnServiceView) view = dn_fleet_core_service(world_core(world), "web");
+	cr_assert(eq(str, view->why, (char *)"c does not answer and may still run 1"));
 	world_connect(world, "c");
 	world_settle(world);
 	cr_assert(eq(int, state_of("web"), DN_SERVICE_REMOVED));
