@@ -12,7 +12,7 @@ enum { LOOK_MS = 100, GRACE_S = 60, BYTES_PER_S = 64 * 1024 };
 
 static bool is_peer(int fd, const GUri *server)
 {
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer = {0};
 	socklen_t size = sizeof(peer);
 	char text[INET6_ADDRSTRLEN] = "";
 

@@ -127,7 +127,7 @@ static void detach(struct bpf_link *links[DN_LSM_HOOKS])
 static bool try_now(struct lsm_bpf **skeleton, const int *maps, unsigned level,
 		    struct bpf_link *links[DN_LSM_HOOKS], GError **error)
 {
-	bool there[DN_LSM_HOOKS];
+	bool there[DN_LSM_HOOKS] = {false};
 
 	dn_load_quiet();
 	if (libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_LSM, NULL) <= 0) {
@@ -213,7 +213,8 @@ static bool load_and_pin(DnLsm *self, const DnInstance *instance, unsigned level
 
 static bool take_over(DnLsm *self, const char *dir)
 {
-	bool there[DN_LSM_HOOKS], complete = find_hooks(there, NULL);
+	bool there[DN_LSM_HOOKS] = {false};
+	bool complete = find_hooks(there, NULL);
 
 	for (unsigned i = 0; i < DN_LSM_HOOKS && complete; i++) {
 		g_autofree char *path = g_build_filename(dir, hooks[i].pin, NULL);
