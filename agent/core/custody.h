@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "model/node.h"
 #include "model/incident.h"
+#include "model/node.h"
 
 /*
  * The incident of @node, whatever its state, or NULL: a node is cut once. An agent that has died

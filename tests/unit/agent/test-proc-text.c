@@ -9,7 +9,7 @@
 #define HEADING "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
 #define LINE(local, remote, state)                                                                 \
 	"   0: " local " " remote " " state " 00000000:00000000 00:00000000 00000000     0 0 1 "   \
-					    "1\n"
+	"1\n"
 #define NOBODY "00000000:0000"
 
 static const char *const tcp = HEADING LINE("00000000:0016", NOBODY, "0A") /* 0.0.0.0:22 */
