@@ -185,38 +185,6 @@ void truth_saw_epoch(Sim *sim, unsigned host, const char *service, uint64_t epoc
 		put_number(sim->truth->epochs, key, epoch);
 }
 
-/* Set of char *: digests up to @part's epoch that would make its nodes just as they are. */
-static GHashTable *alike_of(const Sim *sim, const DnPart *part)
-{
-	const DnManifest *manifest = g_hash_table_lookup(sim->signed_manifests, part->digest);
-	GHashTable *alike = g_hash_table_new(g_str_hash, g_str_equal);
-	GHashTableIter iter;
-	gpointer digest, other;
-
-	g_hash_table_add(alike, part->digest);
-	g_hash_table_iter_init(&iter, sim->signed_manifests);
-	while (manifest != NULL && g_hash_table_iter_next(&iter, &digest, &other))
-		if (((const DnManifest *)other)->epoch <= part->epoch &&
-		    dn_manifest_makes_same_nodes(other, manifest))
-			g_hash_table_add(alike, digest);
-	return alike;
-}
-
-static guint sum_of(GHashTable *share, GHashTable *digests)
-{
-	GHashTableIter iter;
-	gpointer digest, count;
-	guint sum = 0;
-
-	if (share == NULL)
-		return 0;
-	g_hash_table_iter_init(&iter, share);
-	while (g_hash_table_iter_next(&iter, &digest, &count))
-		if (g_hash_table_contains(digests, digest))
-			sum += GPOINTER_TO_UINT(count);
-	return sum;
-}
-
 void truth_saw_assign(Sim *sim, unsigned host, const DnAssign *assign)
 {
 	g_autofree char *key = key_of(host, assign->service);
@@ -232,8 +200,7 @@ void truth_saw_assign(Sim *sim, unsigned host, const DnAssign *assign)
 	}
 	for (guint i = 0; i < assign->parts->len; i++) {
 		const DnPart *part = g_ptr_array_index(assign->parts, i);
-		g_autoptr(GHashTable) alike = alike_of(sim, part);
-		guint had = sum_of(before, alike), has = sum_of(after, alike);
+		guint had = alike_nodes(sim, before, part), has = alike_nodes(sim, after, part);
 
 		if (part->epoch < highest && part->running + part->standby > 0 && has > had)
 			truth_broken(sim, TRUTH_EPOCH,

@@ -44,6 +44,12 @@ bool truth_is_at_rest(Sim *sim, char **why);
 /* ---- the witness's notes ---- */
 uint64_t truth_epoch(const Sim *sim, unsigned host, const char *service);
 void truth_saw_epoch(Sim *sim, unsigned host, const char *service, uint64_t epoch);
+/*
+ * alike.c: how many nodes of @share (char * digest → how many, or NULL) are @part's, or those of a
+ * manifest up to its epoch that would make them just as they are.
+ */
+guint alike_nodes(const Sim *sim, GHashTable *share, const DnPart *part);
+
 void truth_saw_assign(Sim *sim, unsigned host, const DnAssign *assign);
 void truth_saw_term(Sim *sim, unsigned host, uint64_t term);
 /* A host obeys @packet. */
