@@ -79,8 +79,9 @@ class Crowd(Fleet):
         """Of "h1" or "supervisor"; None while it does not run."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             pid = read_json(f"/run/{self.name}/pids.json")[daemon]["pid"]
-            os.kill(pid, 0)
-            return pid
+            if pid > 0:  # 0 between one daemon and the next; and to a signal, all of our own group
+                os.kill(pid, 0)
+                return pid
         return None
 
     def files(self, host):
