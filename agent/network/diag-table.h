@@ -14,6 +14,7 @@
 
 typedef struct {
 	uint8_t family, protocol, state;
+	bool dialled; /* the node opened it, by its flow; one that listens there is no proof */
 	struct inet_diag_sockid id;
 	/* of tcp_info (tcp(7)); 0 where there is none */
 	uint64_t bytes_sent, bytes_received;
@@ -61,4 +62,6 @@ bool dn_diag_dump(DnDiag *self, int fd, const void *request, size_t size, uint64
 /* Answers nobody asked for: read them away without waiting. */
 void dn_diag_drain(DnDiag *self, int fd);
 
+/* Did it come in on one of @ports? Of a flow that was not looked up, its port has to say. */
+bool dn_diag_is_accepted(const DnDiagSocket *found, const uint16_t *ports, size_t n_ports);
 bool dn_diag_is_declared(uint16_t port, const uint16_t *ports, size_t n_ports);

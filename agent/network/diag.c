@@ -17,6 +17,12 @@ bool dn_diag_is_declared(uint16_t port, const uint16_t *ports, size_t n_ports)
 	return false;
 }
 
+bool dn_diag_is_accepted(const DnDiagSocket *found, const uint16_t *ports, size_t n_ports)
+{
+	return found->protocol == IPPROTO_TCP && found->state != TCP_LISTEN && !found->dialled &&
+	       dn_diag_is_declared(ntohs(found->id.idiag_sport), ports, n_ports);
+}
+
 void dn_diag_drain(DnDiag *self, int fd)
 {
 	while (recv(fd, self->answer, sizeof(self->answer), MSG_DONTWAIT) > 0)
@@ -160,8 +166,7 @@ int dn_diag_destroy_accepted(DnDiag *self, int diag_fd, const uint16_t *ports, s
 			 .id = found->id},
 		};
 
-		if (found->protocol != IPPROTO_TCP || found->state == TCP_LISTEN ||
-		    !dn_diag_is_declared(ntohs(found->id.idiag_sport), ports, n_ports) ||
+		if (!dn_diag_is_accepted(found, ports, n_ports) ||
 		    size + sizeof(request) > sizeof(self->request))
 			continue;
 		memcpy(self->request + size, &request, sizeof(request));

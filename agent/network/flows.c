@@ -217,8 +217,28 @@ static bool has_v4_peer(const DnDiagSocket *found)
 	       IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)found->id.idiag_dst);
 }
 
+/* Lookups are numbered as their sockets are, from @first. */
+typedef struct {
+	struct in_addr address; /* the node's */
+	uint32_t first;
+} Looked;
+
+static void take_looked_up(DnDiag *self, const struct nlmsghdr *header, Looked *looked)
+{
+	const DnDiagWay *original = &self->flows[self->n_flows].original;
+	size_t before = self->n_flows;
+	uint32_t index = header->nlmsg_seq - looked->first;
+
+	take_flow(self, header, &looked->address);
+	if (self->n_flows == before || index >= self->n_sockets)
+		return;
+	DnDiagSocket *socket = &self->sockets[index];
+	socket->dialled = original->source.s_addr == looked->address.s_addr &&
+			  original->source_port == ntohs(socket->id.idiag_sport);
+}
+
 /* The kernel has answered all of a send when it returns. */
-static void take_answers(DnDiag *self, struct in_addr *address)
+static void take_answers(DnDiag *self, Looked *looked)
 {
 	ssize_t length;
 
@@ -229,20 +249,21 @@ static void take_answers(DnDiag *self, struct in_addr *address)
 		for (const struct nlmsghdr *header = (void *)self->answer; NLMSG_OK(header, left);
 		     header = NLMSG_NEXT(header, left))
 			if (header->nlmsg_type >> 8 == NFNL_SUBSYS_CTNETLINK)
-				take_flow(self, header, address);
+				take_looked_up(self, header, looked);
 	}
 }
 
 int dn_diag_dump_flows(DnDiag *self, const char *v4)
 {
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-	struct in_addr address;
+	Looked looked = {.first = self->sequence + 1};
 	size_t next = 0;
 
 	self->n_flows = 0;
-	if (inet_pton(AF_INET, v4, &address) != 1 || self->conntrack_fd < 0)
+	if (inet_pton(AF_INET, v4, &looked.address) != 1 || self->conntrack_fd < 0)
 		return -1;
 	dn_diag_drain(self, self->conntrack_fd);
+	self->sequence += (uint32_t)self->n_sockets;
 	while (next < self->n_sockets) {
 		size_t size = 0;
 
@@ -251,14 +272,14 @@ int dn_diag_dump_flows(DnDiag *self, const char *v4)
 
 			if (!has_v4_peer(&self->sockets[next]))
 				continue;
-			fill_lookup(&lookup, &self->sockets[next], ++self->sequence);
+			fill_lookup(&lookup, &self->sockets[next], looked.first + (uint32_t)next);
 			memcpy(self->request + size, &lookup, sizeof(lookup));
 			size += sizeof(lookup);
 		}
 		if (size > 0 && sendto(self->conntrack_fd, self->request, size, MSG_DONTWAIT,
 				       (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
 			return -1;
-		take_answers(self, &address);
+		take_answers(self, &looked);
 	}
 	return (int)self->n_flows;
 }

@@ -59,8 +59,7 @@ static DnSocketRecord *describe_socket(const DnDiagSocket *found, const uint16_t
 	g_autofree char *local = endpoint(found->family, found->id.idiag_src, port);
 	g_autofree char *peer =
 		endpoint(found->family, found->id.idiag_dst, ntohs(found->id.idiag_dport));
-	bool accepted =
-		is_tcp && found->state != TCP_LISTEN && dn_diag_is_declared(port, ports, n_ports);
+	bool accepted = dn_diag_is_accepted(found, ports, n_ports);
 
 	DnSocketRecord *record = dn_socket_record_new(
 		is_tcp ? "tcp" : "udp", word(tcp_states, G_N_ELEMENTS(tcp_states), found->state),

@@ -153,6 +153,25 @@ Test(diag, only_accepted_connections_are_reset)
 	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 2));
 }
 
+Test(diag, what_the_node_opened_from_a_port_it_listens_on_is_no_clients_and_is_not_reset)
+{
+	world_held int listener = world_listen(node->ns_fd, 8080);
+	world_held int shell = world_listen(world_client, 4444);
+	world_held int called = world_dial_from(node->ns_fd, 8080, WORLD_CLIENT, 4444);
+	dn_autofd int outside = world_accept(shell, NULL);
+	world_held int client = world_dial(world_client, WORLD_VIP, 80);
+
+	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 3));
+	cr_assert(eq(int, dn_diag_dump_flows(diag, NODE), 2));
+	dn_diag_record(diag, ports, 1, incident);
+	const DnSocketRecord *opened =
+		find("tcp", "established", NODE ":8080", WORLD_CLIENT ":4444");
+	cr_assert(opened != NULL);
+	cr_assert(not(opened->accepted));
+	cr_assert(eq(int, dn_diag_destroy_accepted(diag, node->network.diag_fd, ports, 1), 1));
+	cr_assert(world_is_silent(outside));
+}
+
 Test(diag, clients_connections_are_deleted_and_the_nodes_own_stay)
 {
 	world_held int listener = world_listen(node->ns_fd, 8080);

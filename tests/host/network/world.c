@@ -121,13 +121,17 @@ static struct sockaddr_in to(const char *address, uint16_t port)
 	return name;
 }
 
-static int dial_for(int timeout_ms, int ns_fd, const char *address, uint16_t port)
+/* @from: a port of one's own, that somebody may listen on; 0: any. */
+static int dial_for(int timeout_ms, int ns_fd, uint16_t from, const char *address, uint16_t port)
 {
 	dn_autofd int fd = new_socket(ns_fd, AF_INET, SOCK_STREAM, 0);
-	struct sockaddr_in name = to(address, port);
-	int problem = 0;
+	struct sockaddr_in own = to("0.0.0.0", from), name = to(address, port);
+	int problem = 0, on = 1;
 	socklen_t size = sizeof(problem);
 
+	if (from != 0 && (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
+			  bind(fd, (struct sockaddr *)&own, sizeof(own)) < 0))
+		return -errno;
 	if (connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0 && errno != EINPROGRESS)
 		return -errno;
 	struct pollfd ready = {.fd = fd, .events = POLLOUT};
@@ -139,7 +143,12 @@ static int dial_for(int timeout_ms, int ns_fd, const char *address, uint16_t por
 
 int world_dial(int ns_fd, const char *address, uint16_t port)
 {
-	return dial_for(1000, ns_fd, address, port);
+	return dial_for(1000, ns_fd, 0, address, port);
+}
+
+int world_dial_from(int ns_fd, uint16_t from, const char *address, uint16_t port)
+{
+	return dial_for(1000, ns_fd, from, address, port);
 }
 
 /* Nobody listens there: being refused is an answer. */
@@ -148,7 +157,7 @@ static void wait_for_answer(int ns_fd, const char *address)
 	int answer = -ETIMEDOUT;
 
 	for (int i = 0; i < 200 && answer != -ECONNREFUSED; i++)
-		answer = dial_for(50, ns_fd, address, 9);
+		answer = dial_for(50, ns_fd, 0, address, 9);
 	cr_assert(answer == -ECONNREFUSED, "%s: %s", address, g_strerror(-answer));
 }
 
@@ -232,6 +241,7 @@ int world_listen(int ns_fd, uint16_t port)
 	struct sockaddr_in name = to("0.0.0.0", port);
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 	cr_assert(bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0 && listen(fd, 8192) == 0);
 	return fd;
 }

@@ -60,6 +60,8 @@ int world_raw_tcp(int ns_fd); /* sees every TCP packet that comes in */
 
 /* A connected socket, or -errno; -ETIMEDOUT after a second without an answer. */
 int world_dial(int ns_fd, const char *address, uint16_t port);
+/* From the port @from, on which somebody may listen who lets it be shared. */
+int world_dial_from(int ns_fd, uint16_t from, const char *address, uint16_t port);
 
 /* The next connection that waits at @listener and its peer's address, or -1. */
 int world_accept(int listener, char peer[16]);
