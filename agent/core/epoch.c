@@ -74,10 +74,16 @@ bool dn_epochs_may_accept(GHashTable *epochs, const DnManifest *manifest, uint64
 		return false;
 	}
 	if (dn_manifest_is_expired(manifest, now_ns)) {
+		g_autofree char *until = dn_clock_format(manifest->valid_until_ns);
+		g_autofree char *now = dn_clock_format(now_ns);
+
+		/* The later of the clock and the floor: whose clock was set back wonders why. */
 		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
 			    "the manifest of %s epoch %" G_GUINT64_FORMAT
-			    " is past its valid_until; sign a new epoch",
-			    manifest->service, manifest->epoch);
+			    " was valid until %s and this host has seen %s; sign a new epoch, or if "
+			    "that time is wrong correct the clock and remove the file time-floor of "
+			    "its state directory",
+			    manifest->service, manifest->epoch, until, now);
 		return false;
 	}
 	return true;

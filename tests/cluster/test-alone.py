@@ -143,6 +143,25 @@ def an_incident_whose_record_cannot_be_read_is_recorded_anew_and_the_old_one_kep
     fleet.destroy(incident)
 
 
+def a_host_judges_by_the_latest_time_it_has_written_down(fleet):
+    floor = pathlib.Path(f"/var/lib/{fleet.name}/h2/time-floor")
+    # As if its clock had been set back by years since.
+    with stopped(fleet, "h2"):
+        before = floor.read_text() if floor.exists() else None
+        floor.write_text("2099-01-01T00:00:00Z\n")
+    epoch = fleet.service()["epoch"] + 1
+    fleet.apply(epoch=epoch, replicas=4, version="floor",
+                more="valid_until: 2098-01-01T00:00:00Z\n")
+    told = wait_for("it to be refused", lambda: [
+        e for e in fleet.ask("events", "-n", "1000")["events"]
+        if e["kind"] == "manifest.refused" and e["host"] == "h2" and "2099-01-01" in e["text"]])
+    assert "time-floor" in told[0]["text"], told
+    assert all(n["epoch"] < epoch for n in fleet.nodes(host="h2"))
+    with stopped(fleet, "h2"):
+        floor.unlink() if before is None else floor.write_text(before)
+    fleet.wait_ready(ready=4, epoch=epoch)
+
+
 @contextlib.contextmanager
 def stopped(fleet, host):
     """The agent is, until the block ends."""
@@ -169,4 +188,5 @@ if __name__ == "__main__":
         an_agent_says_what_it_does_not_know,
         a_host_is_not_cleaned_up_beside_its_agent_nor_of_what_only_a_responder_may_destroy,
         an_incident_whose_record_cannot_be_read_is_recorded_anew_and_the_old_one_kept,
+        a_host_judges_by_the_latest_time_it_has_written_down,
     ], hosts=2, prepare=prepare)
