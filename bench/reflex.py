@@ -3,8 +3,11 @@
 """Drills under load: every stage, and what clients see, against docs/guarantees.md.
 
 One host, three nodes, 32 busy and 8 idle clients. For each kind of standby a number of drills;
-before each the fleet is whole again, after each the incident is destroyed. Prints a table and,
-with --json, writes the same figures and every sample.
+before each the fleet is whole again, after each the incident is destroyed. In mode `alone` there
+is a started standby and no supervisor: nobody drills, so the same helper drifts unannounced, and
+the incidents are destroyed when a supervisor is back. With --hosts 3 a node leaves the balancers
+of other hosts, too (lb_out_all). Prints a table and, with --json, writes the same figures and
+every sample.
 """
 import argparse
 import contextlib
@@ -14,23 +17,23 @@ import pathlib
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests/cluster"))
+TESTS = pathlib.Path(__file__).resolve().parent.parent / "tests"
+sys.path[:0] = [str(TESTS / "cluster"), str(TESTS / "faults")]
+from crowd import Stranger  # noqa: E402
+from figures import quantile  # noqa: E402
 from fleet import Failed, Fleet, wait_for  # noqa: E402
+from invariants import cgroup_root  # noqa: E402
 
 STAGES = ["verdict", "cut", "first_drop", "frozen", "lb_out_local", "reset",
-          "replacement_ready", "cut_verified", "durable", "reported"]
+          "replacement_ready", "cut_verified", "durable", "reported", "lb_out_all"]
 CLIENT = ["client_resets", "client_first_200", "stolen"]
-MODES = {"started": (1, True), "created": (1, False), "none": (0, False)}
+MODES = {"started": (1, True), "created": (1, False), "none": (0, False), "alone": (1, True)}
 # (mode or None for all, figure) -> (p50, p99) in microseconds; docs/guarantees.md
 PROMISES = {(None, "frozen"): (1500, 50000), (None, "client_resets"): (3000, 20000),
             ("started", "client_first_200"): (3000, 15000),
+            ("alone", "client_first_200"): (3000, 15000),
             ("created", "client_first_200"): (8000, 30000),
             ("none", "client_first_200"): (40000, None)}
-
-
-def quantile(values, q):
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * q))] if ordered else None
 
 
 def give_way(nice):
@@ -40,15 +43,61 @@ def give_way(nice):
         pathlib.Path("/proc/self/autogroup").write_text(str(nice))
 
 
-def one_drill(fleet, load, service):
-    """Drill once; returns the sample and destroys the incident."""
+class Supervised:
+    """Drills as people ask for them, seen by the supervisor."""
+
+    def __init__(self, fleet):
+        self.fleet = fleet
+        self.stages = {"cut_verified", "reported"} | ({"lb_out_all"} if fleet.hosts > 1 else set())
+
+    def nodes(self, state):
+        return self.fleet.nodes("web", state=state)
+
+    def incidents(self):
+        return self.fleet.incidents()
+
+    def drill(self):
+        return self.fleet.ask("drill", "exec", "web")["incident"]
+
+    def done(self, incident):
+        self.fleet.destroy(incident)
+
+
+class Alone:
+    """Drift that nobody announces, on the first host, seen by its agent: no supervisor lives."""
+
+    def __init__(self, fleet):
+        self.fleet = fleet
+        self.stages = {"cut_verified", "durable"}
+        self.past = []
+
+    def nodes(self, state):
+        return [n for n in self.fleet.ask_agent("h1", "nodes", "web")["nodes"]
+                if n["state"] == state]
+
+    def incidents(self):
+        return self.fleet.ask_agent("h1", "incidents")["incidents"]
+
+    def drill(self):
+        node = self.nodes("ready")[0]["id"]
+        group = cgroup_root() / self.fleet.name / "h1" / node
+        Stranger(self.fleet.build / "agent/drill/dnode-drill", group).wait(20)
+        return wait_for("an incident", lambda: next(
+            (i for i in self.incidents() if i["node"] == node), None), 10)
+
+    def done(self, incident):
+        self.past.append(incident)
+
+
+def one_drill(fleet, load, sight):
+    """Drill once; returns the sample."""
     load.news()
     load.say("mark")
     load.say("probe")
     time.sleep(0.05)
     before = load.news()
     held = next(l for l in reversed(before) if l["what"] == "mark")["on"]
-    incident = fleet.ask("drill", "exec", service)["incident"]
+    incident = sight.drill()
     event = incident["event_monotonic"]
     seen = []
 
@@ -57,8 +106,8 @@ def one_drill(fleet, load, service):
         return any(l["what"] == "answer" and l["t"] > event and
                    l["node"] in incident["replacements"] for l in seen)
     incident = wait_for("replacement", lambda: next(
-        (i for i in fleet.incidents() if i["id"] == incident["id"] and i["replacements"]
-         and "reported" in i["stages"] and "cut_verified" in i["stages"]), None), 10)
+        (i for i in sight.incidents() if i["id"] == incident["id"] and i["replacements"]
+         and sight.stages <= set(i["stages"])), None), 10)
     wait_for("an answer of the replacement", replaced, 10, every=0.01)
     time.sleep(0.25)
     load.say("rest")
@@ -83,7 +132,7 @@ def one_drill(fleet, load, service):
     sample["answers_of_cut"] = sum(1 for l in seen if l["what"] == "answer" and l["t"] >
                                    event + 5_000_000 and l["node"] == incident["node"])
     sample["packets_after_cut"] = incident["packets_after_cut"]
-    fleet.destroy(incident["id"])
+    sight.done(incident["id"])
     return sample
 
 
@@ -92,17 +141,24 @@ def run_mode(fleet, mode, rounds, epoch):
     fleet.apply(epoch=epoch, standby=standby, started=started, drain="0s", respawn=1000)
     service = fleet.wait_ready(ready=3, epoch=epoch)
     samples = []
-    with fleet.load(service["vip"], rate=2000) as load:
+    sight = Alone(fleet) if mode == "alone" else Supervised(fleet)
+    with contextlib.ExitStack() as around:
+        if mode == "alone":
+            around.enter_context(fleet.without_supervisor())
+        load = around.enter_context(fleet.load(service["vip"], rate=2000))
         time.sleep(1)
         give_way(10)
         for number in range(rounds):
-            wait_for("a whole fleet", lambda: len(fleet.nodes("web", state="ready")) == 3 and
-                     len(fleet.nodes("web", state="standby" if started else "created"))
-                     >= standby, 30)
+            wait_for("a whole fleet", lambda: len(sight.nodes("ready")) == 3 and
+                     len(sight.nodes("standby" if started else "created")) >= standby, 30)
             time.sleep(0.1)
-            samples.append(one_drill(fleet, load, "web"))
+            samples.append(one_drill(fleet, load, sight))
             print(f"\r{mode}: {number + 1}/{rounds}", end="", file=sys.stderr, flush=True)
     give_way(0)
+    for incident in getattr(sight, "past", []):
+        wait_for("the supervisor to know it", lambda: any(
+            i["id"] == incident for i in fleet.incidents()))
+        fleet.destroy(incident)
     print(file=sys.stderr)
     return samples, load.summary
 
@@ -149,12 +205,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build")
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--modes", default="started,created,none")
+    parser.add_argument("--modes", help="of started, created, none, and alone of one host; all")
+    parser.add_argument("--hosts", type=int, default=1)
     parser.add_argument("--json", help="write every figure and sample here")
     args = parser.parse_args()
     results = {"schema": "dnode/v1", "rounds": args.rounds, "modes": {}}
-    with Fleet(args.build, hosts=1) as fleet:
-        for epoch, mode in enumerate(args.modes.split(","), 1):
+    modes = args.modes or "started,created,none" + (",alone" if args.hosts == 1 else "")
+    if args.hosts > 1 and "alone" in modes:
+        parser.error("mode alone is of one host")
+    with Fleet(args.build, hosts=args.hosts) as fleet:
+        for epoch, mode in enumerate(modes.split(","), 1):
             results["modes"][mode] = report(mode, *run_mode(fleet, mode, args.rounds, epoch))
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps(results, indent=1))
