@@ -237,11 +237,17 @@ static bool take_over(Agent *agent, GError **error)
 	return true;
 }
 
+static void on_head(const DnJournalHead *head, void *data)
+{
+	dn_agent_journal_head(data, head);
+}
+
 static bool link_up(Agent *agent, GError **error)
 {
 	static const DnUplinkOps ops = {.welcomed = dn_agent_welcome,
 					.order = dn_agent_order,
 					.stored = dn_report_stored,
+					.head = on_head,
 					.closed = on_link_closed};
 	uint8_t seed[DN_SEED_BYTES];
 	DnUplinkConfig config = {

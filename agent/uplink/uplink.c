@@ -61,6 +61,8 @@ static void on_frame(DnLinkClient *client, GBytes *bytes, void *data)
 		self->ops.order(frame->order, self->data);
 	else if (frame->type == DN_FRAME_STORED && self->up)
 		self->ops.stored(frame->spool, frame->stored, self->data);
+	else if (frame->type == DN_FRAME_JOURNAL && self->up)
+		self->ops.head(&frame->head, self->data);
 	else if (frame->type == DN_FRAME_REFUSED)
 		dn_link_client_drop(client, frame->refused);
 	else

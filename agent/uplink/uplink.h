@@ -22,6 +22,8 @@ typedef struct {
 	void (*order)(const DnOrder *order, void *data);
 	/* The facts of @spool up to @number are in the supervisor's store. */
 	void (*stored)(const char *spool, uint64_t number, void *data);
+	/* How far the supervisor's journal has come. */
+	void (*head)(const DnJournalHead *head, void *data);
 	void (*closed)(const char *reason, void *data);
 } DnUplinkOps;
 

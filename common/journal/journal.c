@@ -14,6 +14,7 @@ enum { BATCH_BYTES = DN_JOURNAL_BATCH_LIMIT / 2 };
 
 typedef struct {
 	DnJournalEntry *entry; /* owned; NULL: somebody only waits */
+	bool head;             /* it tells of another journal's */
 	bool refused;          /* the queue was full */
 	DnJournalDone done;    /* or NULL */
 	void *data;
@@ -111,12 +112,17 @@ static void print_own(DnJournal *self, uint64_t gap, GString *lines, uint64_t *s
 	}
 }
 
-static uint64_t count_entries(GQueue *items)
+static uint64_t count_entries(GQueue *items, uint64_t *heads)
 {
 	uint64_t count = 0;
 
-	for (GList *i = items->head; i != NULL; i = i->next)
-		count += ((Item *)i->data)->entry != NULL;
+	*heads = 0;
+	for (GList *i = items->head; i != NULL; i = i->next) {
+		const Item *item = i->data;
+
+		count += item->entry != NULL;
+		*heads += item->entry != NULL && item->head;
+	}
 	return count;
 }
 
@@ -143,6 +149,7 @@ static DnSegmentsOutcome write_batch(DnJournal *self, GQueue *items, uint64_t ga
 /* What the writer knew when it began. */
 typedef struct {
 	uint64_t entries; /* of others in the batch */
+	uint64_t heads;   /* of these */
 	uint64_t gap;     /* entries dropped before, which the batch tells of */
 	bool failed;
 } Attempt;
@@ -151,11 +158,10 @@ static Attempt begin(DnJournal *self, GQueue *items)
 {
 	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
 
-	return (Attempt){
-		.entries = count_entries(items),
-		.gap = self->gap,
-		.failed = self->failed,
-	};
+	Attempt attempt = {.gap = self->gap, .failed = self->failed};
+
+	attempt.entries = count_entries(items, &attempt.heads);
+	return attempt;
 }
 
 static GError *unavailable(const GError *why)
@@ -177,6 +183,7 @@ static void settle(DnJournal *self, const Attempt *attempt, DnSegmentsOutcome ou
 		self->gap -= attempt->gap;
 		self->head = self->files.head;
 		self->counts.entries += entries;
+		self->counts.heads += attempt->heads;
 		self->counts.batches++;
 		return;
 	}
@@ -352,14 +359,11 @@ void dn_journal_close(DnJournal *self)
 	g_free(self);
 }
 
-void dn_journal_add(DnJournal *self, DnJournalEntry *taken, DnJournalDone done, void *data)
+static void add(DnJournal *self, DnJournalEntry *taken, Item *item)
 {
 	g_autoptr(DnJournalEntry) entry = taken;
-	Item *item = g_new0(Item, 1);
 	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
 
-	item->done = done;
-	item->data = data;
 	if (self->unwritten >= DN_JOURNAL_QUEUE_LIMIT) {
 		item->refused = true;
 		self->gap++;
@@ -370,6 +374,23 @@ void dn_journal_add(DnJournal *self, DnJournalEntry *taken, DnJournalDone done, 
 	}
 	g_queue_push_tail(&self->waiting, item);
 	g_cond_broadcast(&self->changed);
+}
+
+void dn_journal_add(DnJournal *self, DnJournalEntry *entry, DnJournalDone done, void *data)
+{
+	Item *item = g_new0(Item, 1);
+
+	item->done = done;
+	item->data = data;
+	add(self, entry, item);
+}
+
+void dn_journal_add_head(DnJournal *self, DnJournalEntry *entry)
+{
+	Item *item = g_new0(Item, 1);
+
+	item->head = true;
+	add(self, entry, item);
 }
 
 void dn_journal_after(DnJournal *self, DnJournalDone done, void *data)
@@ -397,6 +418,13 @@ DnJournalHead dn_journal_head(DnJournal *self)
 	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
 
 	return self->head;
+}
+
+uint64_t dn_journal_news(DnJournal *self)
+{
+	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
+
+	return self->counts.entries - self->counts.heads;
 }
 
 GError *dn_journal_trouble(DnJournal *self)

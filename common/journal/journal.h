@@ -88,6 +88,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnJournal, dn_journal_close)
 /* Take @entry. @done may be NULL; otherwise it is called exactly once, later. */
 void dn_journal_add(DnJournal *self, DnJournalEntry *entry, DnJournalDone done, void *data);
 
+/*
+ * Take @entry, which tells how far another journal has come. It is no news (dn_journal_news()), or
+ * two journals that tell each other of their heads would never come to rest.
+ */
+void dn_journal_add_head(DnJournal *self, DnJournalEntry *entry);
+
 /* Call @done once everything added so far is durable; with the error that stops writing, if any. */
 void dn_journal_after(DnJournal *self, DnJournalDone done, void *data);
 
@@ -96,6 +102,9 @@ void dn_journal_flush(DnJournal *self);
 
 /* The last durable batch. */
 DnJournalHead dn_journal_head(DnJournal *self);
+
+/* How many entries but those of dn_journal_add_head() have become durable since it was opened. */
+uint64_t dn_journal_news(DnJournal *self);
 
 /* What an acknowledgement would fail with now, or NULL. The caller frees it. */
 GError *dn_journal_trouble(DnJournal *self) G_GNUC_WARN_UNUSED_RESULT;
@@ -108,6 +117,7 @@ uint64_t dn_journal_gap(DnJournal *self);
 
 typedef struct {
 	uint64_t entries, batches; /* written since it was opened */
+	uint64_t heads;            /* of these entries: of dn_journal_add_head() */
 	uint64_t dropped;          /* entries that are in no batch */
 } DnJournalCounts;
 

@@ -18,7 +18,7 @@ static void keep(DnJournalPeer *self, DnJournal *journal, uint64_t now_ns)
 	dn_journal_entry_text(entry, "of_key", key);
 	dn_journal_entry_number(entry, "of_seq", self->seen.seq);
 	dn_journal_entry_text(entry, "of_hash", self->seen.hash);
-	dn_journal_add(journal, entry, NULL, NULL);
+	dn_journal_add_head(journal, entry);
 	self->kept = self->seen;
 	self->kept_ns = now_ns;
 }

@@ -15,7 +15,7 @@ static const char *const type_names[] = {
 	[DN_FRAME_HELLO] = "hello",     [DN_FRAME_WELCOME] = "welcome",
 	[DN_FRAME_FACT] = "fact",       [DN_FRAME_ORDER] = "order",
 	[DN_FRAME_ANSWER] = "answer",   [DN_FRAME_STORED] = "stored",
-	[DN_FRAME_REFUSED] = "refused",
+	[DN_FRAME_JOURNAL] = "journal", [DN_FRAME_REFUSED] = "refused",
 };
 _Static_assert(G_N_ELEMENTS(type_names) == DN_FRAME_N, "every type needs a name");
 
@@ -168,6 +168,8 @@ static void write_link(JsonObject *object, const DnFrame *frame)
 	} else if (frame->type == DN_FRAME_STORED) {
 		dn_json_set_string(object, "spool", frame->spool);
 		json_object_set_int_member(object, "number", (gint64)frame->stored);
+	} else if (frame->type == DN_FRAME_JOURNAL) {
+		dn_codec_write_head(object, &frame->head);
 	} else {
 		dn_json_set_text(object, "refused", frame->refused, ERROR_LIMIT);
 		json_object_set_int_member(object, "code", frame->refused_code);
@@ -283,6 +285,9 @@ static void read_frame(JsonObject *object, DnFrame *frame, GError **error)
 	case DN_FRAME_STORED:
 		frame->spool = dn_json_string(object, "spool", NAME_LIMIT, error);
 		frame->stored = dn_json_u64(object, "number", G_MAXINT64, error);
+		break;
+	case DN_FRAME_JOURNAL:
+		dn_codec_read_head(object, &frame->head, error);
 		break;
 	case DN_FRAME_REFUSED:
 		frame->refused = dn_json_string(object, "refused", ERROR_LIMIT, error);

@@ -5,7 +5,7 @@
  * The frames of the agents' link. Every frame is one JSON object with a "type":
  *
  *   agent → supervisor   enrol, hello, fact, answer
- *   supervisor → agent   enrolled, welcome, order, stored, refused
+ *   supervisor → agent   enrolled, welcome, order, stored, journal, refused
  *
  * Decoders bound every size and count, and name the member that is wrong.
  */
@@ -30,6 +30,7 @@ typedef enum {
 	DN_FRAME_ORDER,
 	DN_FRAME_ANSWER,
 	DN_FRAME_STORED,
+	DN_FRAME_JOURNAL,
 	DN_FRAME_REFUSED,
 	DN_FRAME_N
 } DnFrameType;
@@ -77,9 +78,10 @@ typedef struct {
 	DnFact *fact;
 	DnOrder *order;
 	DnAnswerTo *answer;
-	char *spool;     /* stored: its facts ... */
-	uint64_t stored; /* ... up to this number are in the supervisor's store */
-	char *refused;   /* why, one line */
+	char *spool;        /* stored: its facts ... */
+	uint64_t stored;    /* ... up to this number are in the supervisor's store */
+	DnJournalHead head; /* journal: the supervisor's own */
+	char *refused;      /* why, one line */
 	int refused_code;
 } DnFrame;
 

@@ -274,7 +274,7 @@ static void take_hello(DnPeer *peer, const DnHello *hello)
 	frame->welcome->node_cidr = g_strdup(self->node_cidr);
 	frame->welcome->vip_cidr = g_strdup(self->vip_cidr);
 	frame->welcome->repo = g_strdup(self->repo);
-	frame->welcome->head = dn_sessions_head(self);
+	frame->welcome->head = dn_peer_tell_head(peer);
 	(void)dn_peer_send(peer, frame);
 	g_autofree char *address = without_port(dn_link_connection_peer_address(peer->connection));
 	self->ops.connected(peer->host, address, hello->term, self->data);
@@ -294,6 +294,17 @@ static void take_answer(DnPeer *peer, const DnAnswerTo *answer)
 	peer->sessions->ops.answered(peer->host, tag, answer, peer->sessions->data);
 }
 
+/* On a quiet fleet no order would tell it. */
+static void answer_heartbeat(DnPeer *peer)
+{
+	g_autoptr(DnFrame) frame = dn_frame_new(DN_FRAME_JOURNAL);
+	uint64_t known = peer->news;
+
+	frame->head = dn_peer_tell_head(peer);
+	if (peer->news != known && frame->head.hash[0] != '\0')
+		(void)dn_peer_send(peer, frame);
+}
+
 static void take_fact(DnPeer *peer, const DnFact *fact)
 {
 	if (fact->seq <= peer->fact_seq) {
@@ -306,6 +317,8 @@ static void take_fact(DnPeer *peer, const DnFact *fact)
 		dn_link_connection_charge(peer->connection, REPORT_COST);
 	if (fact->kind == DN_FACT_INCIDENT)
 		dn_link_connection_charge(peer->connection, INCIDENT_COST);
+	if (fact->kind == DN_FACT_HEARTBEAT)
+		answer_heartbeat(peer);
 	peer->sessions->ops.fact(peer->host, fact, peer->sessions->data);
 }
 

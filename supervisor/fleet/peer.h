@@ -31,6 +31,7 @@ typedef struct {
 	char *session; /* the agent's word */
 	uint64_t sequence;
 	uint64_t fact_seq;
+	uint64_t news; /* of the own journal, when its head was told last */
 	GHashTable *outstanding; /* uint64_t * sequence → DnOutstanding * */
 } DnPeer;
 
@@ -68,5 +69,5 @@ void dn_peer_leave(DnPeer *peer, const char *why);
 /* Tell the peer, and people: agents are not refused as long as all is well. */
 void dn_peer_refuse(DnPeer *peer, int code, const char *why);
 
-/* sessions.c: the head of the own journal. */
-DnJournalHead dn_sessions_head(const DnSessions *self);
+/* sessions.c: the head of the own journal, which @peer is about to be told. */
+DnJournalHead dn_peer_tell_head(DnPeer *peer);

@@ -10,13 +10,16 @@ static const unsigned patience_s[] = {
 	[DN_ORDER_MANIFEST] = 60, [DN_ORDER_ASSIGN] = 60,  [DN_ORDER_FORGET] = 60,
 	[DN_ORDER_ROUTES] = 60,   [DN_ORDER_STAMP] = 60,   [DN_ORDER_QUARANTINE] = 10,
 	[DN_ORDER_DRILL] = 15,    [DN_ORDER_DESTROY] = 30, [DN_ORDER_LOGS] = 5,
-	[DN_ORDER_AUDIT] = 15,    [DN_ORDER_SWEEP] = 30,
+	[DN_ORDER_AUDIT] = 15,    [DN_ORDER_SWEEP] = 30,   [DN_ORDER_DROPPED] = 60,
 };
 _Static_assert(G_N_ELEMENTS(patience_s) == DN_ORDER_N, "every kind needs its patience");
 
-DnJournalHead dn_sessions_head(const DnSessions *self)
+DnJournalHead dn_peer_tell_head(DnPeer *peer)
 {
-	return self->ops.head != NULL ? self->ops.head(self->data) : (DnJournalHead){0};
+	const DnSessions *self = peer->sessions;
+
+	return self->ops.head != NULL ? self->ops.head(&peer->news, self->data)
+				      : (DnJournalHead){0};
 }
 
 /* ---- the link's calls ---- */
@@ -108,7 +111,7 @@ bool dn_sessions_send(DnSessions *self, const char *host, DnOrder *taken, uint64
 	order->term = self->term;
 	order->session = g_strdup(peer->session);
 	order->sequence = ++peer->sequence;
-	order->head = dn_sessions_head(self);
+	order->head = dn_peer_tell_head(peer);
 	g_autoptr(GBytes) bytes = dn_frame_encode_order(order);
 	if (g_hash_table_size(peer->outstanding) >= OUTSTANDING_LIMIT ||
 	    !dn_link_connection_send(peer->connection, bytes)) {

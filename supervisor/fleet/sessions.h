@@ -45,8 +45,11 @@ typedef struct {
 	void (*answered)(const char *host, uint64_t tag, const DnAnswerTo *answer, void *data);
 	/* Somebody does what he should not, perhaps for ever: tell people, but not for ever. */
 	void (*trouble)(DnTrouble trouble, const char *host, const char *text, void *data);
-	/* The head of the own journal, told with the welcome and every order; NULL: none. */
-	DnJournalHead (*head)(void *data);
+	/*
+	 * The head of the own journal, told with the welcome and every order, and in answer to a
+	 * heartbeat when *@news (dn_journal_news()) is another than it was. NULL: none.
+	 */
+	DnJournalHead (*head)(uint64_t *news, void *data);
 } DnSessionsOps;
 
 typedef struct {

@@ -106,10 +106,11 @@ static void trouble(DnTrouble kind, const char *host, const char *text, void *da
 	dn_supervisor_trouble(data, kind, host, text);
 }
 
-static DnJournalHead head(void *data)
+static DnJournalHead head(uint64_t *news, void *data)
 {
 	const DnSupervisor *self = data;
 
+	*news = dn_journal_news(self->journal);
 	return dn_journal_head(self->journal);
 }
 

@@ -89,6 +89,23 @@ def killed_in_the_middle_of_work_they_are_still_whole(fleet):
     fleet.wait_ready(ready=3, epoch=5)
 
 
+def what_no_order_tells_of_is_vouched_for_by_the_hosts_too(fleet):
+    def last_seen():
+        return next(h["last_seen"] for h in fleet.ask("hosts")["hosts"] if h["name"] == "h1")
+    fleet.run("host", "cordon", "h2")
+    supervisor = journal_of(journals(fleet), "supervisor")
+    decided = fleet.ask("journal", "show", supervisor, "-n", "1")["entries"][-1]["seq"]
+    for _ in range(2):  # the first may have been on its way
+        before = last_seen()
+        wait_for("a heartbeat", lambda: last_seen() != before)
+    fleet.run("host", "uncordon", "h2")
+    # A host keeps a head once a minute, and when its link ends.
+    fleet.restart_supervisor()
+    heads = [e["of_seq"] for e in entries(fleet, journal_of(journals(fleet), "h1"), "journal.head")
+             if e["of"].endswith("/supervisor")]
+    assert max(heads) >= decided, (heads, decided)
+
+
 def cut_off(journal):
     """Take the last batch away, as somebody with the disk could."""
     last = sorted(journal.glob("0*.jsonl"))[-1]
@@ -132,6 +149,7 @@ if __name__ == "__main__":
         a_fleet_that_works_has_whole_journals_that_know_each_other,
         every_decision_of_an_apply_and_a_drill_is_an_entry,
         killed_in_the_middle_of_work_they_are_still_whole,
+        what_no_order_tells_of_is_vouched_for_by_the_hosts_too,
         a_journal_whose_end_was_cut_off_is_named,
         a_changed_byte_is_named_with_its_place,
     ], hosts=2)

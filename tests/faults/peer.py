@@ -11,7 +11,7 @@ import struct
 import subprocess
 import time
 
-VERSION = 2
+VERSION = 3
 
 
 class Closed(Exception):

@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cluster"))
 from daemon import MIB, main, wait_for  # noqa: E402
-from peer import Agent, Closed, Identity, connect, enrolled  # noqa: E402
+from peer import VERSION, Agent, Closed, Identity, connect, enrolled  # noqa: E402
 
 ROUNDS = int(os.environ.get("DNODE_TEST_ROUNDS", "20"))
 STRANGERS, STRANGERS_HERE, HANDSHAKE_S = 256, 64, 5
@@ -345,13 +345,13 @@ def a_link_that_ends_within_a_frame_leaves_nothing_behind(bench):
 
 def is_refused(agent, code):
     with agent:
-        answer = agent.hello(version=VERSIONS.get(code, 2))
+        answer = agent.hello(version=VERSIONS.get(code, VERSION))
         assert answer["type"] == "refused" and answer["code"] == code, answer
         wait_for("the end of the link", lambda: not agent.is_open())
 
 
 UNTRUSTED, UNSUPPORTED = 2, 6
-VERSIONS = {UNSUPPORTED: 3}
+VERSIONS = {UNSUPPORTED: VERSION + 1}
 
 
 def another_version_an_unknown_key_and_a_wrong_name_are_refused(bench):

@@ -65,6 +65,18 @@ Test(journal, entries_that_wait_together_share_a_batch)
 	cr_assert(counts.batches < COUNT / 50, "%" G_GUINT64_FORMAT " batches", counts.batches);
 }
 
+Test(journal, that_another_journal_has_grown_is_no_news)
+{
+	g_autoptr(DnJournal) journal = folder_open(&folder, NULL);
+
+	dn_journal_add(journal, dn_journal_entry_new("order.sent", 1), NULL, NULL);
+	dn_journal_add_head(journal, dn_journal_entry_new("journal.head", 1));
+	dn_journal_add_head(journal, dn_journal_entry_new("journal.head", 1));
+	dn_journal_flush(journal);
+	cr_assert(eq(u64, dn_journal_head(journal).seq, 3));
+	cr_assert(eq(u64, dn_journal_news(journal), 1));
+}
+
 Test(journal, who_waits_is_called_after_everything_before_it)
 {
 	g_autoptr(DnJournal) journal = folder_open(&folder, NULL);

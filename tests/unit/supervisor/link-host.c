@@ -65,6 +65,12 @@ bool link_host_wait(bool (*holds)(void *data), void *data)
 	return holds(data);
 }
 
+static void on_head(const DnJournalHead *head, void *data)
+{
+	(void)head;
+	(void)data;
+}
+
 static bool is_welcome(void *data)
 {
 	return ((const LinkHost *)data)->welcome;
@@ -91,6 +97,7 @@ LinkHost *link_host_new(const char *name)
 	static const DnUplinkOps ops = {.welcomed = on_welcome,
 					.order = on_order,
 					.stored = on_stored,
+					.head = on_head,
 					.closed = on_closed};
 	g_autoptr(DnHostToken) token = token_for(name);
 	g_autoptr(GBytes) secret = g_bytes_new(token->secret, sizeof(token->secret));

@@ -80,6 +80,20 @@ static void on_trouble(DnTrouble kind, const char *host, const char *text, void 
 	g_string_append_printf(heard, "trouble:%u:%s ", (unsigned)kind, host == NULL ? "" : host);
 }
 
+/* Of a journal of so many entries, none of which is another's head. */
+static uint64_t journal_entries;
+
+static DnJournalHead on_head(uint64_t *news, void *data)
+{
+	DnJournalHead head = {.seq = journal_entries};
+
+	(void)data;
+	*news = journal_entries;
+	if (journal_entries > 0)
+		memset(head.hash, 'a', sizeof(head.hash) - 1);
+	return head;
+}
+
 static const DnSessionsOps ops = {
 	.host_of_key = host_of_key,
 	.host_cidr = host_cidr,
@@ -89,6 +103,7 @@ static const DnSessionsOps ops = {
 	.fact = on_fact,
 	.answered = on_answered,
 	.trouble = on_trouble,
+	.head = on_head,
 };
 
 /* ---- an agent ---- */
@@ -246,6 +261,7 @@ static void setup(void)
 	dn_link_identity_key(server, server_key);
 	dn_link_identity_key(known, known_key);
 	heard = g_string_new(NULL);
+	journal_entries = 0;
 	sessions = dn_sessions_new(&(DnSessionsConfig){.listen = "127.0.0.1:0",
 						       .identity = server,
 						       .cluster = "0123456789abcdef",
@@ -382,6 +398,23 @@ Test(sessions, a_link_that_ends_answers_for_what_was_under_way)
 	cr_assert(wait_until(has_heard, "answered:5:4"));
 	cr_assert(not(dn_sessions_send(sessions, "a", stamp(), 6)));
 	cr_assert(not(dn_sessions_send(sessions, "nobody", stamp(), 7)));
+}
+
+Test(sessions, a_heartbeat_is_answered_with_the_head_of_a_journal_that_has_grown)
+{
+	g_autoptr(FakeAgent) agent = agent_welcomed();
+
+	say_fact(agent, 1);
+	journal_entries = 3;
+	say_fact(agent, 2);
+	g_autoptr(DnFrame) first = next_frame(agent, DN_FRAME_JOURNAL);
+	cr_assert(eq(u64, first->head.seq, 3));
+	/* Nothing new: the next frame is of the one after. */
+	say_fact(agent, 3);
+	journal_entries = 4;
+	say_fact(agent, 4);
+	g_autoptr(DnFrame) second = next_frame(agent, DN_FRAME_JOURNAL);
+	cr_assert(eq(u64, second->head.seq, 4));
 }
 
 Test(sessions, a_repeated_fact_ends_the_link)
