@@ -102,6 +102,7 @@ struct Node {
 	uint64_t started_ns; /* CLOCK_REALTIME; 0: not started */
 	uint64_t started_monotonic_ns;
 	uint64_t drain_until_ns;
+	bool dropped;   /* while it drains: no other host's balancer names it any more */
 	bool built;     /* its parts exist and are registered */
 	bool busy;      /* a worker has it */
 	bool probing;   /* a probe is out */
@@ -256,6 +257,8 @@ void dn_node_start(Node *self);
 bool dn_node_is_being_made(const Node *self); /* or started, by a worker */
 void dn_node_promote(Node *self);
 void dn_node_drain(Node *self);
+/* Every other host's balancer has dropped it: a drain may end when its connections have. */
+void dn_node_dropped(Node *self);
 void dn_node_stop(Node *self);
 DnNodeRecord *dn_node_record(const Node *self);
 Node *dn_agent_find_node(Agent *agent, const char *id);

@@ -208,11 +208,11 @@ void dn_agent_journal_link_closed(Agent *agent)
 
 /* ---- orders ---- */
 
-/* Reading a log, stamping a stage and looking at what is there change nothing. */
+/* Reading a log, telling how far something is and looking at what is there change nothing. */
 static bool is_decision(const DnOrder *order)
 {
 	return order->kind != DN_ORDER_LOGS && order->kind != DN_ORDER_STAMP &&
-	       order->kind != DN_ORDER_AUDIT;
+	       order->kind != DN_ORDER_AUDIT && order->kind != DN_ORDER_DROPPED;
 }
 
 /* What protects is done in any case, and answered for. */

@@ -364,7 +364,9 @@ static gboolean on_drain_look(gpointer data)
 {
 	Node *self = data;
 
-	if (dn_clock_monotonic_ns() < self->drain_until_ns && has_connections(self))
+	/* Who still balances to it may open a connection at any time; so may this host itself. */
+	if (dn_clock_monotonic_ns() < self->drain_until_ns &&
+	    (!self->dropped || self->agent->unbalanced || has_connections(self)))
 		return G_SOURCE_CONTINUE;
 	self->drain_until_ns = 0;
 	dn_agent_settle(self->agent);
@@ -375,10 +377,20 @@ void dn_node_drain(Node *self)
 {
 	self->drain_until_ns =
 		dn_clock_monotonic_ns() + (uint64_t)self->manifest->roll_drain_ms * DN_NS_PER_MS;
+	self->dropped = false;
 	dn_node_become(self, DN_NODE_DRAINING);
 	dn_failpoint_pass("agent.node.drain.before");
 	dn_balance_apply(self->agent);
 	dn_failpoint_pass("agent.node.drain.after");
+	dn_node_set_timer(self, DRAIN_LOOK_MS, on_drain_look);
+}
+
+void dn_node_dropped(Node *self)
+{
+	if (self->state != DN_NODE_DRAINING || self->drain_until_ns == 0)
+		return;
+	self->dropped = true;
+	/* A whole look from now: what was sent last may still be on its way. */
 	dn_node_set_timer(self, DRAIN_LOOK_MS, on_drain_look);
 }
 

@@ -292,6 +292,16 @@ static bool obey_logs(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GE
 	return answer->text != NULL;
 }
 
+/* One that is gone by now, or was cut, needs it no longer. */
+static bool obey_dropped(Agent *agent, const DnOrder *order)
+{
+	Node *node = dn_agent_find_node(agent, order->node);
+
+	if (node != NULL)
+		dn_node_dropped(node);
+	return true;
+}
+
 static bool obey(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError **error)
 {
 	if (agent->firewall == NULL) {
@@ -344,6 +354,10 @@ static bool obey(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError 
 		       dn_failpoint("agent.order.logs.after", error);
 	case DN_ORDER_SWEEP:
 		return dn_sweep_obey(agent, order, error);
+	case DN_ORDER_DROPPED:
+		return dn_failpoint("agent.order.dropped.before", error) &&
+		       obey_dropped(agent, order) &&
+		       dn_failpoint("agent.order.dropped.after", error);
 	case DN_ORDER_N:
 		break;
 	}

@@ -126,6 +126,7 @@ typedef enum {
 	DN_ORDER_LOGS,    /* answer with the last lines of a node's log */
 	DN_ORDER_AUDIT,   /* answer with the audit of a node, or of the host */
 	DN_ORDER_SWEEP,   /* look at all nodes of an image for what an incident left behind */
+	DN_ORDER_DROPPED, /* no other host sends a node that drains anything new */
 	DN_ORDER_N
 } DnOrderKind;
 
@@ -180,7 +181,7 @@ typedef struct {
 	DnAssign *assign;      /* ASSIGN */
 	GPtrArray *routes;     /* ROUTES: of DnRoute */
 	char *service;         /* FORGET */
-	char *node;            /* QUARANTINE, DRILL, LOGS; AUDIT: NULL is the host itself */
+	char *node;            /* QUARANTINE, DRILL, LOGS, DROPPED; AUDIT: NULL is the host */
 	char *reason;          /* QUARANTINE */
 	char *class;           /* DRILL */
 	char *incident;        /* DESTROY, STAMP */

@@ -13,6 +13,7 @@ static const char *const kind_names[] = {
 	[DN_ORDER_LOGS] = "logs",
 	[DN_ORDER_AUDIT] = "audit",
 	[DN_ORDER_SWEEP] = "sweep",
+	[DN_ORDER_DROPPED] = "dropped",
 };
 _Static_assert(G_N_ELEMENTS(kind_names) == DN_ORDER_N, "every kind needs a name");
 

@@ -204,6 +204,9 @@ static void write_body(JsonObject *object, const DnOrder *order)
 		dn_json_set_text(object, "comm", order->comm, NAME_LIMIT);
 		json_object_set_boolean_member(object, "drill", order->drill);
 		break;
+	case DN_ORDER_DROPPED:
+		dn_json_set_string(object, "node", order->node);
+		break;
 	case DN_ORDER_N:
 		g_assert_not_reached();
 	}
@@ -301,6 +304,9 @@ static void read_body(JsonObject *object, DnOrder *order, GError **error)
 		order->path = dn_json_string_or_null(object, "path", TEXT_LIMIT, error);
 		order->comm = dn_json_string_or_null(object, "comm", NAME_LIMIT, error);
 		order->drill = dn_json_bool(object, "drill", error);
+		break;
+	case DN_ORDER_DROPPED:
+		order->node = dn_json_string(object, "node", NAME_LIMIT, error);
 		break;
 	case DN_ORDER_N:
 		g_assert_not_reached();

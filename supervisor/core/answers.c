@@ -180,6 +180,7 @@ static void take_answer(DnFleetCore *core, DnHost *host, const DnPending *pendin
 	case DN_ORDER_STAMP:
 	case DN_ORDER_LOGS:
 	case DN_ORDER_AUDIT:
+	case DN_ORDER_DROPPED:
 	case DN_ORDER_N:
 		break;
 	}

@@ -210,6 +210,7 @@ static void take_node(DnFleetCore *core, DnHost *host, const DnNodeRecord *node,
 		g_clear_pointer(&copy->address, g_free);
 	g_hash_table_replace(host->nodes, copy->id, copy);
 	watch_incident_of(core, copy);
+	dn_response_watch_drain(core, copy);
 	dn_fact_touch(core, copy->service);
 }
 

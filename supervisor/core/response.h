@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the fleet does about one node that its host has cut: nobody sends it traffic any more. */
+/*
+ * What the fleet does about one node that its host has cut, or drains: nobody sends it traffic any
+ * more, and its host is told when that is so.
+ */
 
 #include "core/state.h"
 
@@ -17,8 +20,14 @@ bool dn_response_is_cut(const DnFleetCore *core, const char *node);
  */
 void dn_response_watch(DnFleetCore *core, const DnIncident *incident);
 
+/*
+ * The same for a node that drains: what other hosts' balancers still send it must be finished
+ * before it stops. Does nothing in any other state.
+ */
+void dn_response_watch_drain(DnFleetCore *core, const DnNodeRecord *node);
+
 /* A host has connected anew: what it answered before says nothing of its balancer now. */
 void dn_response_reconnected(DnFleetCore *core, const char *host);
 
-/* Send the stamps that are due. */
+/* Tell the hosts whose nodes all others have dropped. */
 void dn_response_step(DnFleetCore *core, DnActs *acts);

@@ -46,16 +46,17 @@ static void free_pending(gpointer data)
 	g_free(pending);
 }
 
-static void free_stamp(gpointer data)
+static void free_drop(gpointer data)
 {
-	DnStampWait *stamp = data;
+	DnDropWait *drop = data;
 
-	g_free(stamp->incident);
-	g_free(stamp->host);
-	g_free(stamp->service);
-	g_free(stamp->address);
-	g_hash_table_unref(stamp->waiting);
-	g_free(stamp);
+	g_free(drop->incident);
+	g_free(drop->node);
+	g_free(drop->host);
+	g_free(drop->service);
+	g_free(drop->address);
+	g_hash_table_unref(drop->waiting);
+	g_free(drop);
 }
 
 DnFleetCore *dn_fleet_core_new(const DnCluster *cluster, GError **error)
@@ -94,7 +95,7 @@ DnFleetCore *dn_fleet_core_new(const DnCluster *cluster, GError **error)
 	self->past = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_past);
 	self->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, free_pending);
 	self->cut = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-	self->stamps = g_ptr_array_new_with_free_func(free_stamp);
+	self->drops = g_ptr_array_new_with_free_func(free_drop);
 	self->sweeps = dn_sweeps_new();
 	return self;
 }
@@ -110,7 +111,7 @@ void dn_fleet_core_free(DnFleetCore *self)
 	g_hash_table_unref(self->past);
 	g_hash_table_unref(self->pending);
 	g_hash_table_unref(self->cut);
-	g_ptr_array_unref(self->stamps);
+	g_ptr_array_unref(self->drops);
 	g_hash_table_unref(self->sweeps);
 	g_free(self);
 }

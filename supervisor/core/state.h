@@ -26,14 +26,15 @@ typedef struct {
 	uint64_t revision; /* of an assignment or routes; of a manifest: its bytes */
 } DnPending;
 
-/* "Tell @host when all others have dropped @node": DN_STAGE_LB_OUT_ALL. */
+/* "Tell @host when all others have dropped @node", which was cut, or drains. */
 typedef struct {
-	char *incident;
+	char *incident; /* that cut it: its DN_STAGE_LB_OUT_ALL. NULL: it drains */
+	char *node;
 	char *host;
 	char *service;
 	char *address;       /* of the node: the endpoint that has to be gone */
 	GHashTable *waiting; /* char * host → uint64_t *: first revision without the endpoint */
-} DnStampWait;
+} DnDropWait;
 
 struct DnFleetCore {
 	DnRange node_range, vip_range;
@@ -42,7 +43,7 @@ struct DnFleetCore {
 	GHashTable *tokens;    /* char * hash → DnTokenRecord * */
 	GHashTable *incidents; /* char * id → DnIncident * */
 	GHashTable *pending;   /* uint64_t * tag → DnPending * */
-	GPtrArray *stamps;     /* of DnStampWait */
+	GPtrArray *drops;      /* of DnDropWait */
 	GHashTable *sweeps;    /* sweep.c: those under way, by incident */
 	GHashTable *past; /* char * id → DnPast *: destroyed, and not in incidents any more */
 	GHashTable *cut;  /* set of char *: nodes that an incident in force names */

@@ -77,6 +77,8 @@ static bool may_send(DnOrderKind kind)
 		return dn_failpoint("supervisor.order.logs.before", NULL);
 	case DN_ORDER_AUDIT:
 		return dn_failpoint("supervisor.order.audit.before", NULL);
+	case DN_ORDER_DROPPED:
+		return dn_failpoint("supervisor.order.dropped.before", NULL);
 	case DN_ORDER_SWEEP:
 	case DN_ORDER_N:
 		break;
@@ -195,7 +197,7 @@ static bool may_overtake(const DnOrder *order)
 {
 	return order->kind == DN_ORDER_QUARANTINE || order->kind == DN_ORDER_LOGS ||
 	       order->kind == DN_ORDER_STAMP || order->kind == DN_ORDER_AUDIT ||
-	       order->kind == DN_ORDER_SWEEP;
+	       order->kind == DN_ORDER_SWEEP || order->kind == DN_ORDER_DROPPED;
 }
 
 /* Orders for one host keep their order, so a quick one waits behind a slow one of that host. */

@@ -98,11 +98,11 @@ static void name_share(DnJournalEntry *entry, const DnAssign *assign)
 	dn_journal_entry_text(entry, "share", parts->str);
 }
 
-/* Reading a log, stamping a stage and looking at what is there change nothing. */
+/* Reading a log, telling how far something is and looking at what is there change nothing. */
 static bool is_decision(const DnOrder *order)
 {
 	return order->kind != DN_ORDER_LOGS && order->kind != DN_ORDER_STAMP &&
-	       order->kind != DN_ORDER_AUDIT;
+	       order->kind != DN_ORDER_AUDIT && order->kind != DN_ORDER_DROPPED;
 }
 
 static void journal_order(DnSupervisor *self, const DnDispatch *dispatch)

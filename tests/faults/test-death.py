@@ -155,6 +155,29 @@ def a_stopped_supervisor_gives_no_stale_order_and_loses_no_incident(fleet):
     assert fleet.service()["epoch"] == epoch
 
 
+def a_roll_fails_no_request_of_a_host_that_hears_of_it_late(fleet):
+    # Of fewer nodes than hosts: one has none, and balances to those of the others.
+    few = dict(cold(fleet), service="few", replicas=fleet.hosts - 1)
+    fleet.apply(**few)
+    url = f"http://{fleet.wait_ready('few', ready=fleet.hosts - 1)['vip']}/whoami"
+    late = set(fleet.names).difference(n["host"] for n in fleet.nodes("few")).pop()
+    fleet.run("host", "cordon", late)  # or the roll would begin there, and wait
+    with fleet.stopped(late):
+        fleet.apply(**few, epoch=2, version="2")
+        wait_for("a node to drain", lambda: fleet.nodes("few", state="draining"))
+        # Clients come through any host, by their ports; between two of them nothing is open.
+        end, answers = time.monotonic() + 3, []
+        while time.monotonic() < end:
+            answers.append(fleet.get(url, check=False))
+    print(f"# {len(answers)} requests, {answers.count(None)} failed")
+    assert len(answers) > 50 and None not in answers
+    wait_for("the old nodes to go", lambda: all(
+        n["epoch"] == 2 for n in fleet.nodes("few")), 90)
+    fleet.run("host", "uncordon", late)
+    fleet.run("remove", "few", "--key", "deploy")
+    wait_for("its nodes to go", lambda: not fleet.nodes("few"), 90)
+
+
 # ---- 7 ----
 
 def name_runtime(fleet, host, runtime):
@@ -377,6 +400,7 @@ if __name__ == "__main__":
         a_roll_goes_on_over_the_deaths_of_its_agents,
         a_verdict_waits_for_a_stopped_agent_and_is_then_answered_once,
         a_stopped_supervisor_gives_no_stale_order_and_loses_no_incident,
+        a_roll_fails_no_request_of_a_host_that_hears_of_it_late,
         a_runtime_that_dies_at_create_start_or_delete_leaves_nothing_behind,
         an_agent_or_supervisor_that_the_oom_killer_takes_loses_nothing,
         a_service_that_the_oom_killer_takes_is_replaced_and_not_quarantined,

@@ -55,7 +55,7 @@ typedef struct {
 	DnManifest *manifest;
 	DnNodeState state;
 	DnRole role;
-	bool healthy, built, busy, cut_taken, finished, drill, entered;
+	bool healthy, built, busy, cut_taken, finished, drill, entered, dropped;
 	uint64_t made_ns, started_ns, drain_until_ns, sick_since_ns;
 	char *replaces, *incident;
 } Node;
@@ -148,6 +148,7 @@ void node_create(Sim *sim, SimHost *self, Service *service, const DnAct *act);
 void node_start(Sim *sim, SimHost *self, Node *node);
 void node_promote(Sim *sim, SimHost *self, Node *node);
 void node_drain(Sim *sim, SimHost *self, Node *node);
+bool node_dropped(SimHost *self, const DnOrder *order);
 void node_stop(Sim *sim, SimHost *self, Node *node);
 void node_remove(Sim *sim, SimHost *self, Node *node);
 char *node_address(const SimHost *self, unsigned slot);

@@ -4,7 +4,7 @@
 
 #include "host-agent.h"
 
-enum { HEALTH_LOOK_MS = 1000 };
+enum { HEALTH_LOOK_MS = 1000, DRAIN_LOOK_MS = 100 };
 
 /* ---- the kernel's side ---- */
 
@@ -317,12 +317,26 @@ static void on_drained(Sim *sim, const Event *event)
 
 	if (node == NULL || node->state != DN_NODE_DRAINING)
 		return;
+	if (!node->dropped && sim->now_ns < node->drain_until_ns) {
+		node_later(sim, self, node, DRAIN_LOOK_MS * SIM_MS, on_drained);
+		return;
+	}
 	node->drain_until_ns = 0;
 	host_settle(sim, self);
 }
 
+/* What it has left to finish is drawn when it begins to drain, and not again. */
+bool node_dropped(SimHost *self, const DnOrder *order)
+{
+	for (unsigned i = 0; i < SIM_SLOTS; i++)
+		if (self->slots[i] != NULL && g_str_equal(self->slots[i]->id, order->node))
+			self->slots[i]->dropped = true;
+	return true;
+}
+
 void node_drain(Sim *sim, SimHost *self, Node *node)
 {
+	node->dropped = false;
 	node->drain_until_ns = sim->now_ns + (uint64_t)node->manifest->roll_drain_ms * SIM_MS;
 	node_become(sim, self, node, DN_NODE_DRAINING);
 	host_balance(sim, self);
@@ -380,6 +394,8 @@ static void resume(Sim *sim, SimHost *self, Node *node)
 		node_later(sim, self, node, 5 * SIM_MS, on_first_answer);
 	if (node->state == DN_NODE_READY || node->state == DN_NODE_STANDBY)
 		node_later(sim, self, node, SIM_MS, on_probe);
+	if (node->state == DN_NODE_DRAINING)
+		node_drain(sim, self, node);
 }
 
 void host_adopt(Sim *sim, SimHost *self)

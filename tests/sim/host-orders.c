@@ -96,6 +96,8 @@ static bool obey(Sim *sim, SimHost *self, const DnOrder *order, GError **error)
 		return order_destroy(sim, self, order, error);
 	case DN_ORDER_STAMP:
 		return order_stamp(sim, self, order, error);
+	case DN_ORDER_DROPPED:
+		return node_dropped(self, order);
 	case DN_ORDER_ROUTES:
 	case DN_ORDER_LOGS:
 	case DN_ORDER_AUDIT:

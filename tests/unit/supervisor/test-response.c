@@ -41,6 +41,74 @@ static DnNodeRecord *node_on(const char *host)
 	return NULL;
 }
 
+/* "b" says that one of its nodes has begun to drain; it may say so again. */
+static DnFact *begin_drain(void)
+{
+	DnFact *fact = dn_fact_new(DN_FACT_NODE);
+
+	fact->node = node_on("b");
+	fact->node->state = DN_NODE_DRAINING;
+	world_say(world, "b", fact);
+	return fact;
+}
+
+Test(response, a_node_drains_until_every_other_host_has_answered_that_it_dropped_it)
+{
+	world_mute(world, "a", true);
+	g_autoptr(DnFact) drains = begin_drain();
+	world_step(world, 10);
+	world_step(world, 10);
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_DROPPED), 0));
+	world_mute(world, "a", false);
+	world_step(world, 10);
+	world_step(world, 10);
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_DROPPED), 1));
+	/* Its agent has started anew, and knows nothing of it. */
+	world_say(world, "b", drains);
+	world_step(world, 10);
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_DROPPED), 2));
+	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_DROPPED), 0));
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_STAMP), 0));
+}
+
+Test(response, a_host_whose_link_has_broken_is_waited_for_until_it_is_lost)
+{
+	world_mute(world, "a", true);
+	g_autoptr(DnFact) drains = begin_drain();
+	world_step(world, 10);
+	world_disconnect(world, "a");
+	world_step(world, 1000);
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_DROPPED), 0));
+	for (unsigned i = 0; i < DN_FLEET_LOST_AFTER_S; i++)
+		world_step(world, 1000);
+	cr_assert(world_heard(world, "host.lost"));
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_DROPPED), 1));
+}
+
+Test(response, of_a_node_that_was_gone_before_all_had_dropped_it_nobody_is_told)
+{
+	world_mute(world, "a", true);
+	g_autoptr(DnFact) next = begin_drain();
+	world_step(world, 10);
+	g_autoptr(DnFact) gone = dn_fact_new(DN_FACT_NODE_GONE);
+	gone->id = g_strdup(next->node->id);
+	world_say(world, "b", gone);
+	world_mute(world, "a", false);
+	world_settle(world);
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_DROPPED), 0));
+}
+
+Test(response, a_host_that_never_had_the_service_and_refuses_it_is_not_waited_for)
+{
+	world_add_host(world, "d", 10);
+	world_refuse(world, "d");
+	cr_assert(eq(int, world_apply(world, world_declare("db", 1, 1, 0)), 0));
+	world_settle(world);
+	g_autoptr(DnFact) drains = begin_drain();
+	world_settle(world);
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_DROPPED), 1));
+}
+
 /* The incident of @node, as its host would tell of it. */
 static DnFact *incident_of(const DnNodeRecord *node, unsigned number)
 {
