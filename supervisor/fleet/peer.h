@@ -31,7 +31,7 @@ typedef struct {
 	char *session; /* the agent's word */
 	uint64_t sequence;
 	uint64_t fact_seq;
-	uint64_t news; /* of the own journal, when its head was told last */
+	uint64_t news;           /* of the own journal, when its head was told last */
 	GHashTable *outstanding; /* uint64_t * sequence → DnOutstanding * */
 } DnPeer;
 
