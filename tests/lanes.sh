@@ -98,8 +98,42 @@ lane_soak() {
 		--json "$build/soak.json"
 }
 
+# What a fleet could leave on this machine, one thing a line.
+traces() {
+	ip netns list | cut -d ' ' -f 1 | sed 's/^/netns /'
+	awk '{print "mount", $2, $3}' /proc/mounts
+	nft list ruleset | sed 's/^/nft /'
+	find /sys/fs/cgroup -type d -name '*dnode*' -printf 'control group %p\n'
+	find /sys/fs/bpf -mindepth 1 -printf 'pin %p\n' 2>/dev/null
+	ip -o link | awk '{print "link", $2}'
+	ps -eo stat=,comm=,args= | awk '$1 !~ /^Z/ && $2 ~ /^(dnode|hello|crun)/ {print "process", $0}'
+	find /run /var/lib /var/log -maxdepth 1 -name '*dnode*' -printf 'file %p\n'
+}
+
+# The demo twice in a row, and then nothing of it is left.
+lane_demo() {
+	if [ -e "/var/lib/$lab" ]; then
+		tell "a demo runs on this machine: ./dev demo-stop, and again"
+		return 1
+	fi
+	traces | sort >"$build/traces-before"
+	for turn in 1 2; do
+		"$root/dev" demo >"$build/demo-$turn.log" 2>&1 || {
+			tail -20 "$build/demo-$turn.log"
+			"$root/dev" demo-stop >/dev/null
+			return 1
+		}
+		grep 'requests' "$build/demo-$turn.log" | tail -1
+	done
+	"$root/dev" demo-stop >"$build/demo-stop.log" 2>&1 || return 1
+	traces | sort >"$build/traces-after"
+	diff "$build/traces-before" "$build/traces-after" || return 1
+	tell "nothing is left"
+}
+
 # What takes longer than ./dev check may.
 long_lanes() {
+	lane "The demo, twice, and its end" lane_demo
 	lane "Races of both daemons" lane_races_of_daemons
 	lane "Valgrind: the command and a fleet" lane_valgrind valgrind-lab
 	lane "Simulation: hundreds of thousands of fleets" lane_simulation
