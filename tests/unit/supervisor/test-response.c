@@ -74,7 +74,7 @@ Test(response, a_node_drains_until_every_other_host_has_answered_that_it_dropped
 Test(response, a_host_whose_link_has_broken_is_waited_for_until_it_is_lost)
 {
 	world_mute(world, "a", true);
-	g_autoptr(DnFact) drains = begin_drain();
+	g_autoptr(DnFact) drains G_GNUC_UNUSED = begin_drain();
 	world_step(world, 10);
 	world_disconnect(world, "a");
 	world_step(world, 1000);
@@ -104,7 +104,7 @@ Test(response, a_host_that_never_had_the_service_and_refuses_it_is_not_waited_fo
 	world_refuse(world, "d");
 	cr_assert(eq(int, world_apply(world, world_declare("db", 1, 1, 0)), 0));
 	world_settle(world);
-	g_autoptr(DnFact) drains = begin_drain();
+	g_autoptr(DnFact) drains G_GNUC_UNUSED = begin_drain();
 	world_settle(world);
 	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_DROPPED), 1));
 }
