@@ -78,12 +78,13 @@ bool dn_epochs_may_accept(GHashTable *epochs, const DnManifest *manifest, uint64
 		g_autofree char *now = dn_clock_format(now_ns);
 
 		/* The later of the clock and the floor: whose clock was set back wonders why. */
-		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
-			    "the manifest of %s epoch %" G_GUINT64_FORMAT
-			    " was valid until %s and this host has seen %s; sign a new epoch, or if "
-			    "that time is wrong correct the clock and remove the file time-floor of "
-			    "its state directory",
-			    manifest->service, manifest->epoch, until, now);
+		g_set_error(
+			error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			"the manifest of %s epoch %" G_GUINT64_FORMAT
+			" is past its valid_until %s: this host has seen %s; sign a new epoch, or "
+			"if that time is wrong correct the clock and remove the file time-floor "
+			"of its state directory",
+			manifest->service, manifest->epoch, until, now);
 		return false;
 	}
 	return true;
