@@ -77,7 +77,7 @@ char *dn_node_hosts_text(const Node *node)
 	return g_string_free(text, FALSE);
 }
 
-/* A declared peer got its VIP after the node was built: write into the file that is mounted. */
+/* A declared peer got its VIP after the node was built, or has left: write into what is mounted. */
 void dn_nodes_refresh_hosts(Agent *agent)
 {
 	for (unsigned i = 0; i < DN_SLOTS; i++) {
@@ -86,16 +86,15 @@ void dn_nodes_refresh_hosts(Agent *agent)
 		if (node == NULL || !node->built || node->manifest->egress->len == 0)
 			continue;
 		g_autofree char *path = dn_node_hosts_path(agent, node->id);
-		g_autofree char *text = dn_node_hosts_text(node);
+		char *text = dn_node_hosts_text(node);
+		g_autoptr(GBytes) next = g_bytes_new_take(text, strlen(text));
 		g_autoptr(GBytes) old = dn_file_read(path, 64 * 1024, NULL);
 		g_autoptr(GError) error = NULL;
 
-		if (old != NULL && g_str_equal(g_bytes_get_data(old, NULL), text))
-			continue;
 		/* In place: the node has this very inode mounted. */
-		if (!g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_NONE, 0644,
-					      &error))
-			g_warning("%s: %s", path, error->message);
+		if ((old == NULL || !g_bytes_equal(old, next)) &&
+		    !dn_file_overwrite(path, next, &error))
+			g_warning("the names that %s knows: %s", node->id, error->message);
 	}
 }
 

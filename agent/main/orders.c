@@ -232,6 +232,7 @@ static bool obey_forget(Agent *agent, const DnOrder *order, GError **error)
 	g_hash_table_remove(agent->services, order->service);
 	dn_manifests_forget_unused(agent);
 	dn_balance_apply(agent);
+	dn_nodes_refresh_hosts(agent);
 	return dn_state_forget_service(agent, order->service, error);
 }
 

@@ -115,14 +115,8 @@ static bool write_config(const char *path, const DnOciInput *input, GError **err
 	if (config == NULL)
 		return false;
 	g_autoptr(GBytes) text = dn_json_print(config);
-	gsize size;
-	const char *bytes = g_bytes_get_data(text, &size);
 
-	/* Not durable on purpose: the run directory does not survive a reboot either. */
-	if (!g_file_set_contents_full(path, bytes, (gssize)size, G_FILE_SET_CONTENTS_NONE, 0600,
-				      error))
-		return false;
-	return true;
+	return dn_file_replace_volatile(path, text, 0600, error);
 }
 
 bool dn_bundle_write(const DnInstance *instance, const DnContainerSpec *spec, GError **error)

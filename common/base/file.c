@@ -90,6 +90,17 @@ bool dn_file_write_kernel(const char *path, const char *text, GError **error)
 	return true;
 }
 
+bool dn_file_overwrite(const char *path, GBytes *bytes, GError **error)
+{
+	dn_autofd int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return dn_throw_errno(error, errno, "open %s", path);
+	if (!dn_file_write_all(fd, bytes) || ftruncate(fd, (off_t)g_bytes_get_size(bytes)) < 0)
+		return dn_throw_errno(error, errno, "write %s", path);
+	return true;
+}
+
 static bool sync_parent(const char *path, GError **error)
 {
 	g_autofree char *parent = g_path_get_dirname(path);

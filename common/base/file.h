@@ -38,6 +38,12 @@ bool dn_file_replace_volatile(const char *path, GBytes *bytes, mode_t mode,
 			      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
+ * Put @bytes over what is in the file @path, in place and not durably: for one that is mounted or
+ * held open elsewhere. Who reads meanwhile may see the new beginning before the old end.
+ */
+bool dn_file_overwrite(const char *path, GBytes *bytes, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
  * Remove what dn_file_replace() left in @directory when it was killed between its first and its
  * last step. Only for a directory in which nobody is writing yet; one that is not there is empty.
  */

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """UDP through a VIP: balanced, declared egress, and clients that go on asking move on."""
+import pathlib
+
 import echo
 from fleet import wait_for
 from suite import main
@@ -78,6 +80,18 @@ def a_client_of_a_replaced_node_moves_on_too(fleet):
     wait_for("an answer of a new node", lambda: fleet.asker.last() not in before, 10)
 
 
+def who_may_ask_a_service_knows_its_name_for_as_long_as_it_is_there(fleet):
+    node = fleet.nodes("friend")[0]
+    hosts = pathlib.Path(f"/run/{fleet.name}/{node['host']}/nodes/{node['id']}.hosts")
+    line = f"{fleet.service('echo')['vip']} echo.service.dnode\n"
+    before = hosts.read_text()
+    assert before.endswith(line), before
+    inode = hosts.stat().st_ino
+    fleet.run("remove", "echo", "--key", "deploy", "--wait", timeout=120)
+    wait_for("the name to go", lambda: hosts.read_text() == before.removesuffix(line))
+    assert hosts.stat().st_ino == inode, "the node has another file mounted"
+
+
 if __name__ == "__main__":
     main([
         a_service_on_udp_alone_is_refused_with_what_to_do,
@@ -85,4 +99,5 @@ if __name__ == "__main__":
         another_service_may_ask_it_when_it_declares_so,
         a_client_of_a_cut_node_moves_on_without_changing_its_port,
         a_client_of_a_replaced_node_moves_on_too,
+        who_may_ask_a_service_knows_its_name_for_as_long_as_it_is_there,
     ], hosts=2)

@@ -37,6 +37,23 @@ Test(file, a_replaced_file_has_the_new_bytes_and_the_named_mode)
 	cr_assert(eq(int, (int)(info.st_mode & 07777), 0600));
 }
 
+Test(file, what_is_written_over_keeps_its_inode_and_nothing_of_a_longer_end)
+{
+	g_autofree char *path = g_build_filename(directory, "hosts", NULL);
+	g_autoptr(GBytes) longer = g_bytes_new_static("longer", 6);
+	g_autoptr(GBytes) new = g_bytes_new_static("new", 3);
+	struct stat before, after;
+
+	cr_assert(not(dn_file_overwrite(path, new, NULL)));
+	cr_assert(dn_file_replace_volatile(path, longer, 0644, NULL));
+	cr_assert(eq(int, stat(path, &before), 0));
+	cr_assert(dn_file_overwrite(path, new, NULL));
+	cr_assert(eq(int, stat(path, &after), 0));
+	cr_assert(eq(u64, before.st_ino, after.st_ino));
+	g_autoptr(GBytes) read = dn_file_read(path, 100, NULL);
+	cr_assert(g_bytes_equal(read, new));
+}
+
 static void make(const char *name)
 {
 	g_autofree char *path = g_build_filename(directory, name, NULL);
