@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Run the fuzz targets of a build, one after the other, and print what came of each.
+"""Run the fuzz targets of a build, one a processor at a time, and print what came of each.
 
     run.py BUILD [--seconds N] [--target NAME]... [--afl]
 
@@ -8,6 +8,7 @@ What a target has learnt stays in BUILD/corpus/TARGET and is where the next run 
 that breaks it is kept in BUILD/crashes/TARGET. The exit status is 1 when there was one.
 """
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -35,7 +36,7 @@ def gather(name, seeds, into):
                 shutil.copyfile(file, into / f"{seed.name}-{file.name}")
 
 
-def run_libfuzzer(build, name, seeds, seconds):
+def run_libfuzzer(build, name, seeds, seconds, scratch):
     corpus, crashes, first = (build / kind / name for kind in ("corpus", "crashes", "seeds"))
     for directory in (corpus, crashes):
         directory.mkdir(parents=True, exist_ok=True)
@@ -44,7 +45,8 @@ def run_libfuzzer(build, name, seeds, seconds):
     done = subprocess.run(
         [build / f"tests/fuzz/fuzz-{name}", f"-max_total_time={seconds}",
          f"-artifact_prefix={crashes}/", *LIMITS, corpus, first],
-        env=os.environ | {"ASAN_OPTIONS": ASAN, "UBSAN_OPTIONS": "halt_on_error=1"},
+        env=os.environ | {"ASAN_OPTIONS": ASAN, "UBSAN_OPTIONS": "halt_on_error=1",
+                          "TMPDIR": scratch},
         capture_output=True, text=True, errors="replace")
     (build / f"fuzz-{name}.log").write_text(done.stderr)
     runs = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
@@ -56,7 +58,7 @@ def run_libfuzzer(build, name, seeds, seconds):
             "crashes": max(found, int(done.returncode != 0))}
 
 
-def run_afl(build, name, seeds, seconds):
+def run_afl(build, name, seeds, seconds, scratch):
     out, first = build / "afl" / name, build / "seeds" / name
     out.mkdir(parents=True, exist_ok=True)
     gather(name, seeds, first)
@@ -64,7 +66,8 @@ def run_afl(build, name, seeds, seconds):
         ["afl-fuzz", "-V", str(seconds), "-m", "none", "-i", first, "-o", out, "--",
          build / f"tests/fuzz/fuzz-{name}"],
         env=os.environ | {"AFL_NO_UI": "1", "AFL_SKIP_CPUFREQ": "1", "AFL_NO_AFFINITY": "1",
-                          "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1", "AFL_AUTORESUME": "1"},
+                          "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1", "AFL_AUTORESUME": "1",
+                          "TMPDIR": scratch},
         capture_output=True, text=True, errors="replace")
     (build / f"fuzz-{name}.log").write_text(done.stdout + done.stderr)
     stats = {}
@@ -93,14 +96,17 @@ def main():
     run = run_afl if given.afl else run_libfuzzer
     print(f"{'target':<16}{'executions':>12}{'covered':>9}{'corpus':>8}{'crashes':>9}", flush=True)
     broken = []
-    for name in given.target or targets:
+
+    def one(name):
         # libFuzzer leaves without the clean-up at exit.
-        with tempfile.TemporaryDirectory(prefix="dnt-fuzz-") as os.environ["TMPDIR"]:
-            row = run(build, name, targets[name], given.seconds)
-        print(f"{name:<16}{row['executions']:>12}{row['covered']:>9}{row['corpus']:>8}"
-              f"{row['crashes']:>9}", flush=True)
-        if row["crashes"]:
-            broken.append(name)
+        with tempfile.TemporaryDirectory(prefix="dnt-fuzz-") as scratch:
+            return name, run(build, name, targets[name], given.seconds, scratch)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, row in pool.map(one, given.target or targets):
+            print(f"{name:<16}{row['executions']:>12}{row['covered']:>9}{row['corpus']:>8}"
+                  f"{row['crashes']:>9}", flush=True)
+            if row["crashes"]:
+                broken.append(name)
     for name in broken:
         print(f"{name}: see {build}/fuzz-{name}.log", file=sys.stderr)
     return 1 if broken else 0
