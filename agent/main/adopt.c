@@ -320,7 +320,11 @@ static bool adopt_evidence(Agent *agent, const DnSaved *saved)
 /* Everything that carries the name of a node nobody adopted. False: parts of it remain. */
 static bool sweep(Agent *agent, const char *id, uint32_t slot)
 {
-	DnNetworkSpec network = {.node = id, .slot = slot};
+	/* The next node of this slot must not inherit its connections. */
+	g_autofree char *address = agent->host_cidr != NULL && slot < DN_SLOTS
+					   ? dn_address_of_slot(agent->network, slot)
+					   : NULL;
+	DnNetworkSpec network = {.node = id, .slot = slot, .address.v4 = address};
 	g_autofree char *root = dn_node_root_path(agent, id);
 	g_autofree char *hosts = dn_node_hosts_path(agent, id);
 	g_autoptr(GError) running = NULL;

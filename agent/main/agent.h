@@ -197,8 +197,11 @@ struct Agent {
 	GHashTable *said; /* set of char *: what was told while no supervisor was linked */
 	bool waits;       /* facts were sent before the last heartbeat and are not stored yet */
 	GMainLoop *loop;
-	GSource *settle;             /* owned: a pending dn_agent_settle() */
-	GHashTable *pending_reports; /* incident id → time, until acknowledged */
+	GSource *settle;    /* owned: a pending dn_agent_settle() */
+	GSource *retry;     /* owned: one for when a service may try again, */
+	uint64_t retry_ns;  /* CLOCK_MONOTONIC */
+	GHashTable *untold; /* set of char *: incidents that wait for room on the link; report.c */
+	GSource *telling;   /* owned */
 	char *boot_id, *kernel;
 	char session[33];
 	unsigned event_sequence;
@@ -354,6 +357,10 @@ void dn_cut_firewall_opened(Agent *agent); /* nodes added before have no part of
 void dn_cut_remove_node(Agent *agent, uint32_t slot);
 bool dn_cut_has_entered(Agent *agent, uint32_t slot);
 void dn_cut_taken_over(Agent *agent, uint32_t slot);
+/* A created standby is started: the reflex does not let it go any more. Closes its fifo. */
+void dn_cut_let_go(Agent *agent, Node *standby);
+/* Has it ever been armed by this agent? */
+bool dn_cut_is_armed(const Agent *agent);
 void dn_cut_arm(Agent *agent, const DnFirewallState *state);
 void dn_cut_record(Agent *agent, uint32_t slot, const Node *node, DnIncident *incident);
 
@@ -397,6 +404,7 @@ void dn_report_tick(Agent *agent); /* send again what was not stored in time */
 void dn_report_node(Node *node);
 void dn_report_gone(Agent *agent, const char *id);
 void dn_report_incident(Agent *agent, const DnIncident *incident);
+void dn_report_link_closed(Agent *agent); /* at the next link everything is told again */
 void dn_report_event(Agent *agent, const char *severity, const char *kind, const char *service,
 		     const char *node, const char *format, ...) G_GNUC_PRINTF(6, 7);
 

@@ -133,8 +133,13 @@ bool dn_balance_apply(Agent *agent)
 	g_autoptr(DnFirewallState) state = dn_balance_state(agent);
 	bool applied = dn_firewall_apply(agent->firewall, state, &error);
 	tell(agent, error);
-	if (!applied)
+	if (!applied) {
+		/* A node that drifts is frozen and recorded all the same; its cut is the kernel's.
+		 */
+		if (!dn_cut_is_armed(agent))
+			dn_cut_arm(agent, state);
 		return false;
+	}
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		if (agent->slots[i] != NULL)
 			agent->slots[i]->in_force = agent->slots[i]->guarded;

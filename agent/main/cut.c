@@ -77,6 +77,7 @@ static void clear_slot(Side *slot)
 {
 	g_clear_pointer(&slot->open_window, g_bytes_unref);
 	g_clear_pointer(&slot->close_window, g_bytes_unref);
+	g_free(slot->health.path);
 	memset(slot, 0, sizeof(*slot));
 	slot->fifo_fd = slot->diag_fd = -1;
 	slot->cgroup.freeze_fd = slot->cgroup.events_fd = -1;
@@ -186,12 +187,19 @@ void dn_cut_add_node(Agent *agent, const Node *node)
 	g_strlcpy(slot->address, node->address, sizeof(slot->address));
 	slot->n_ports = dn_node_ports(node->manifest, slot->ports);
 	slot->health = node->manifest->health;
+	slot->health.path = g_strdup(node->manifest->health.path);
 	slot->health.timeout_ms = MIN(slot->health.timeout_ms, 50);
 	slot->health_port = slot->health.port != 0 ? slot->health.port
 			    : slot->n_ports > 0    ? slot->ports[0]
 						   : 0;
 	if (agent->firewall != NULL)
 		prepare_windows(agent, slot);
+}
+
+void dn_cut_let_go(Agent *agent, Node *standby)
+{
+	g_atomic_int_set(&agent->side->slots[standby->slot].fifo_fd, -1);
+	dn_fd_clear(&standby->fifo_fd);
 }
 
 void dn_cut_firewall_opened(Agent *agent)
@@ -270,6 +278,12 @@ static void arm(Agent *agent, const DnFirewallState *state, const Node *node)
 	plan.isolate = isolate;
 	if (!dn_reflex_arm(agent->reflex, &plan))
 		g_info("cut of node %s is too large to be prepared", node->id);
+}
+
+bool dn_cut_is_armed(const Agent *agent)
+{
+	/* Only main writes it. */
+	return agent->side != NULL && agent->side->state != NULL;
 }
 
 void dn_cut_arm(Agent *agent, const DnFirewallState *state)

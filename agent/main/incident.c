@@ -164,8 +164,7 @@ static void take_over(Agent *agent, const DnReflexOutcome *outcome, DnIncident *
 		standby->started_monotonic_ns = outcome->ready_ns;
 		standby->started_ns = dn_clock_realtime_ns();
 		standby->health = (DnHealth){.good = 1, .healthy = true};
-		if (standby->fifo_fd >= 0)
-			close(g_steal_fd(&standby->fifo_fd));
+		dn_cut_let_go(agent, standby);
 	}
 	g_ptr_array_add(incident->replacements, g_strdup(standby->id));
 	dn_node_become(standby, DN_NODE_READY);

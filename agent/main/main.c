@@ -53,6 +53,7 @@ static void on_link_closed(const char *reason, void *data)
 
 	agent->linked = false;
 	dn_agent_journal_link_closed(agent);
+	dn_report_link_closed(agent);
 	g_message("no link to the supervisor: %s", reason);
 }
 
@@ -147,6 +148,7 @@ static void agent_free(Agent *agent)
 	if (agent->settle != NULL)
 		g_source_destroy(agent->settle);
 	g_clear_pointer(&agent->settle, g_source_unref);
+	dn_source_clear(&agent->retry);
 	dn_report_close(agent);
 	while (!g_queue_is_empty(&agent->recent))
 		dn_event_free(g_queue_pop_head(&agent->recent));

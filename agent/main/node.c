@@ -287,9 +287,12 @@ static void on_started(GObject *source, GAsyncResult *result, gpointer data)
 	if (self == NULL)
 		return;
 	self->busy = false;
-	if (g_task_propagate_boolean(G_TASK(result), &error)) {
+	bool done = g_task_propagate_boolean(G_TASK(result), &error);
+	/* Meanwhile it may have ended, or been cut, which counts; a marked one is evidence. */
+	if (self->state == DN_NODE_CREATED && done) {
 		started(self);
-	} else {
+	} else if (self->state == DN_NODE_CREATED &&
+		   !dn_sensor_is_marked(self->agent->sensor, self->slot)) {
 		dn_report_event(self->agent, "warning", "node.start-failed",
 				self->manifest->service, self->id, "%s", error->message);
 		dn_node_become(self, DN_NODE_FAILED);
@@ -300,11 +303,12 @@ static void on_started(GObject *source, GAsyncResult *result, gpointer data)
 void dn_node_start(Node *self)
 {
 	if (self->fifo_fd >= 0 && self->agent->ability.fast_start) {
-		int fifo = g_steal_fd(&self->fifo_fd);
+		/* The reflex may have released it for a node that was cut, and could not wait. */
 		bool released = dn_failpoint("agent.node.release.before", NULL) &&
-				dn_container_release_fifo(fifo);
+				(dn_container_is_released(self->fifo_fd) ||
+				 dn_container_release_fifo(self->fifo_fd));
 
-		dn_fd_clear(&fifo);
+		dn_cut_let_go(self->agent, self);
 		if (released) {
 			dn_failpoint_pass("agent.node.release.after");
 			started(self);

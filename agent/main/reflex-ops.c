@@ -125,10 +125,10 @@ static void op_entered(void *data, uint32_t slot)
 static bool op_release(void *data, uint32_t slot)
 {
 	Agent *agent = data;
-	Side *side = &agent->side->slots[slot];
+	int fifo_fd = g_atomic_int_get(&agent->side->slots[slot].fifo_fd);
 
-	return side->fifo_fd >= 0 && dn_failpoint("reflex.release.before", NULL) &&
-	       dn_container_release_fifo(side->fifo_fd);
+	return fifo_fd >= 0 && dn_failpoint("reflex.release.before", NULL) &&
+	       dn_container_release_fifo(fifo_fd);
 }
 
 static bool op_answers(void *data, uint32_t slot)

@@ -18,21 +18,24 @@ static void send_fact(Agent *agent, DnFact *fact)
 
 /* ---- facts that wait until the supervisor has stored them ---- */
 
-enum { SAID_LIMIT = 64, ROWS_TOLD = 1000 };
+enum { SAID_LIMIT = 64, ROWS_TOLD = 1000, TELLING_MS = 50 };
 
 bool dn_report_open(Agent *agent, GError **error)
 {
 	g_autofree char *path = g_build_filename(agent->instance->state_dir, "spool", NULL);
 
 	agent->said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	agent->untold = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	agent->spool = dn_spool_open(path, DN_SPOOL_LIMIT, error);
 	return agent->spool != NULL;
 }
 
 void dn_report_close(Agent *agent)
 {
+	dn_report_link_closed(agent);
 	g_clear_pointer(&agent->spool, dn_spool_close);
 	g_clear_pointer(&agent->said, g_hash_table_unref);
+	g_clear_pointer(&agent->untold, g_hash_table_unref);
 }
 
 static void send_entry(Agent *agent, const DnSpoolEntry *entry)
@@ -222,16 +225,58 @@ static void keep_first(GPtrArray *rows)
 		g_ptr_array_set_size(rows, ROWS_TOLD);
 }
 
-void dn_report_incident(Agent *agent, const DnIncident *incident)
+static void send_incident(Agent *agent, const DnIncident *incident)
 {
 	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_INCIDENT);
 
-	if (!dn_custody_may_report(incident))
-		return;
 	fact->incident = dn_incident_copy(incident);
 	keep_first(fact->incident->sockets);
 	keep_first(fact->incident->conntrack);
 	send_fact(agent, fact);
+}
+
+static gboolean on_telling(gpointer data)
+{
+	Agent *agent = data;
+
+	GHashTableIter iter;
+	gpointer id = NULL;
+
+	g_hash_table_iter_init(&iter, agent->untold);
+	while (dn_uplink_has_room(agent->uplink) && g_hash_table_iter_next(&iter, &id, NULL)) {
+		const DnIncident *incident = g_hash_table_lookup(agent->incidents, id);
+
+		if (incident != NULL && dn_custody_may_report(incident))
+			send_incident(agent, incident);
+		g_hash_table_iter_remove(&iter);
+	}
+	if (g_hash_table_size(agent->untold) > 0)
+		return G_SOURCE_CONTINUE;
+	dn_source_clear(&agent->telling);
+	return G_SOURCE_REMOVE;
+}
+
+/*
+ * A record with all its sockets is long, and a host may have hundreds: more at once than the link
+ * queues would end the link, at each of its beginnings. What has no room is told as it then is.
+ */
+void dn_report_incident(Agent *agent, const DnIncident *incident)
+{
+	if (!dn_custody_may_report(incident) || !agent->linked)
+		return;
+	g_hash_table_add(agent->untold, g_strdup(incident->id));
+	if (agent->telling != NULL || on_telling(agent) == G_SOURCE_REMOVE)
+		return;
+	agent->telling = g_timeout_source_new(TELLING_MS);
+	g_source_set_callback(agent->telling, on_telling, agent, NULL);
+	g_source_attach(agent->telling, NULL);
+}
+
+void dn_report_link_closed(Agent *agent)
+{
+	dn_source_clear(&agent->telling);
+	if (agent->untold != NULL)
+		g_hash_table_remove_all(agent->untold);
 }
 
 /* For who asks this agent itself. */

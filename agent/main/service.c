@@ -240,8 +240,25 @@ bool dn_service_misses(Agent *agent, const Node *node)
 
 static gboolean on_retry(gpointer data)
 {
-	dn_agent_settle(data);
+	Agent *agent = data;
+
+	dn_source_clear(&agent->retry);
+	dn_agent_settle(agent);
 	return G_SOURCE_REMOVE;
+}
+
+/* One for all services, for the first of them: whatever is settled meanwhile asks again. */
+static void retry_at(Agent *agent, uint64_t when_ns, uint64_t now_ns)
+{
+	uint64_t wait_ms = (when_ns - now_ns) / DN_NS_PER_MS + 1;
+
+	if (agent->retry != NULL && agent->retry_ns <= when_ns)
+		return;
+	dn_source_clear(&agent->retry);
+	agent->retry_ns = when_ns;
+	agent->retry = g_timeout_source_new((guint)MIN(wait_ms, 60 * IMAGE_RETRY_MS));
+	g_source_set_callback(agent->retry, on_retry, agent, NULL);
+	g_source_attach(agent->retry, NULL);
 }
 
 static void settle_service(Agent *agent, Service *service)
@@ -264,11 +281,8 @@ static void settle_service(Agent *agent, Service *service)
 	g_autoptr(GArray) acts = dn_plan(&input);
 	for (guint i = 0; i < acts->len; i++)
 		carry_out(agent, service, &g_array_index(acts, DnAct, i));
-	if (service->not_before_ns > now_ns) {
-		uint64_t wait_ms = (service->not_before_ns - now_ns) / DN_NS_PER_MS + 1;
-
-		g_timeout_add((guint)MIN(wait_ms, 60 * IMAGE_RETRY_MS), on_retry, agent);
-	}
+	if (service->not_before_ns > now_ns)
+		retry_at(agent, service->not_before_ns, now_ns);
 }
 
 static gboolean on_settle(gpointer data)

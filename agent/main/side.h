@@ -14,9 +14,9 @@ enum { DUMPS = 8 };
 typedef struct {
 	DnCgroup cgroup; /* descriptors borrowed from the node */
 	int diag_fd;     /* borrowed from the node */
-	int fifo_fd;     /* borrowed from the node; -1: started */
+	gint fifo_fd;    /* borrowed from the node; -1: started, also while a plan names it */
 	char address[40];
-	DnHealthPolicy health; /* path borrowed from the node's manifest */
+	DnHealthPolicy health; /* path owned: the node may go on under another manifest */
 	uint16_t health_port;
 	uint16_t ports[DN_SENSOR_PORTS];
 	size_t n_ports;

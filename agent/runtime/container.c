@@ -202,15 +202,23 @@ int dn_container_hold_fifo(const DnInstance *instance, const char *node, GError 
 	return g_steal_fd(&fd);
 }
 
+bool dn_container_is_released(int fifo_fd)
+{
+	struct stat info;
+
+	return fstat(fifo_fd, &info) == 0 && S_ISFIFO(info.st_mode) && info.st_nlink == 0;
+}
+
 bool dn_container_release_fifo(int fifo_fd)
 {
 	char link[64];
 	char path[PATH_MAX];
+	struct stat info;
 
 	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fifo_fd);
 	/* Non-blocking: without a waiting reader it is ENXIO instead of a hanging reflex. */
 	dn_autofd int fd = open(link, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0 || fstat(fd, &info) < 0 || !S_ISFIFO(info.st_mode))
 		return false;
 	/* As crun's start does: its state says "created" as long as the fifo is there. */
 	ssize_t length = readlink(link, path, sizeof(path) - 1);

@@ -57,6 +57,8 @@ bool dn_container_start_now(const DnInstance *instance, const DnRuntimeAbility *
  */
 int dn_container_hold_fifo(const DnInstance *instance, const char *node,
 			   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Somebody has let it go already. */
+bool dn_container_is_released(int fifo_fd);
 bool dn_container_release_fifo(int fifo_fd); /* reflex: no allocation, no GError */
 
 /* SIGNAL to pid 1 of the node; the kernel ignores one without a handler (pid_namespaces(7)). */

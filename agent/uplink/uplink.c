@@ -115,6 +115,11 @@ bool dn_uplink_is_up(const DnUplink *self)
 	return self->up;
 }
 
+bool dn_uplink_has_room(const DnUplink *self)
+{
+	return self->up && dn_link_client_queued_bytes(self->client) < DN_LINK_FRAME_LIMIT;
+}
+
 void dn_uplink_send_fact(DnUplink *self, DnFact *fact)
 {
 	if (!self->up)

@@ -47,6 +47,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnUplink, dn_uplink_free)
 
 bool dn_uplink_is_up(const DnUplink *self);
 
+/* Is there room for what can wait, or would it stand in the way of what cannot? */
+bool dn_uplink_has_room(const DnUplink *self);
+
 /* Send; a link that is down or too slow drops it. @fact gets the next sequence number. */
 void dn_uplink_send_fact(DnUplink *self, DnFact *fact);
 void dn_uplink_send_answer(DnUplink *self, const DnAnswerTo *answer);

@@ -325,6 +325,11 @@ bool dn_channel_send(DnChannel *self, GBytes *frame)
 	return true;
 }
 
+size_t dn_channel_outgoing_bytes(const DnChannel *self)
+{
+	return self->outgoing_bytes;
+}
+
 bool dn_channel_has_outgoing(const DnChannel *self)
 {
 	return self->outgoing.length > 0;

@@ -57,6 +57,7 @@ DnChannelStatus dn_channel_receive(DnChannel *self, GBytes **frame,
 /* Put @frame into the queue. False when it is full, or @frame is empty or over the limit. */
 bool dn_channel_send(DnChannel *self, GBytes *frame) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_channel_has_outgoing(const DnChannel *self);
+size_t dn_channel_outgoing_bytes(const DnChannel *self);
 
 /* Write what is queued. DONE: all of it is with the kernel. */
 DnChannelStatus dn_channel_flush(DnChannel *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -383,6 +383,11 @@ bool dn_link_client_send(DnLinkClient *self, GBytes *frame)
 	return true;
 }
 
+size_t dn_link_client_queued_bytes(const DnLinkClient *self)
+{
+	return dn_link_client_is_connected(self) ? dn_channel_outgoing_bytes(self->channel) : 0;
+}
+
 void dn_link_client_drop(DnLinkClient *self, const char *why)
 {
 	if (self->state == IDLE || self->drop != NULL)

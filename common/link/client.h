@@ -65,6 +65,9 @@ bool dn_link_client_is_connected(const DnLinkClient *self);
  */
 bool dn_link_client_send(DnLinkClient *self, GBytes *frame) G_GNUC_WARN_UNUSED_RESULT;
 
+/* What is queued and not yet with the kernel; 0 without a connection. */
+size_t dn_link_client_queued_bytes(const DnLinkClient *self);
+
 /*
  * End the present connection or attempt, with closed(reason) from the main loop; then wait and try
  * again. What a caller does whose heartbeat is not answered.

@@ -162,6 +162,32 @@ def a_host_judges_by_the_latest_time_it_has_written_down(fleet):
     fleet.wait_ready(ready=4, epoch=epoch)
 
 
+def a_host_with_more_records_of_incidents_than_a_link_takes_at_once_is_linked(fleet):
+    node = fleet.nodes("web", host="h1", state="ready")[0]
+    fleet.run("quarantine", node["id"], "--reason", "to have a record")
+    incident = next(i for i in fleet.incidents() if i["node"] == node["id"])["id"]
+    fleet.destroy(incident)
+    folder = pathlib.Path(f"/var/lib/{fleet.name}/h1/incidents")
+    wait_for("its record to be on disk", lambda: json.loads(
+        (folder / f"{incident}.json").read_text())["state"] == "destroyed")
+    record = json.loads((folder / f"{incident}.json").read_text())
+    # Each of a node with many clients; 12 MiB of them, and the link queues 4.
+    record["sockets"] = [{"protocol": "tcp", "state": "established", "local": "10.77.0.1:8080",
+                          "peer": f"10.88.0.9:{port}", "accepted": True, "bytes_sent": 1 << 40,
+                          "bytes_received": 1 << 40, "rtt_us": 100000} for port in range(1000)]
+    record["conntrack"] = [
+        f"tcp      6 431999 ESTABLISHED src=10.88.0.9 dst=10.99.0.1 sport={port} dport=80 "
+        f"src=10.77.0.1 dst=10.88.0.9 sport=8080 dport={port} [ASSURED]" for port in range(1000)]
+    ids = [f"{number:016x}" for number in range(1, 41)]
+    with stopped(fleet, "h1"):
+        for name in ids:
+            (folder / f"{name}.json").write_text(json.dumps(dict(record, id=name)))
+    assert sum((folder / f"{name}.json").stat().st_size for name in ids) > 10 << 20
+    wait_for("all to be told", lambda: all(fleet.run(
+        "incident", "show", name, check=False).returncode == 0 for name in ids), 60, every=0.5)
+    assert fleet.ask_agent("h1", "hosts")["hosts"][0]["state"] == "linked"
+
+
 @contextlib.contextmanager
 def stopped(fleet, host):
     """The agent is, until the block ends."""
@@ -189,4 +215,5 @@ if __name__ == "__main__":
         a_host_is_not_cleaned_up_beside_its_agent_nor_of_what_only_a_responder_may_destroy,
         an_incident_whose_record_cannot_be_read_is_recorded_anew_and_the_old_one_kept,
         a_host_judges_by_the_latest_time_it_has_written_down,
+        a_host_with_more_records_of_incidents_than_a_link_takes_at_once_is_linked,
     ], hosts=2, prepare=prepare)

@@ -249,6 +249,19 @@ def a_runtime_that_dies_at_create_start_or_delete_leaves_nothing_behind(fleet):
         invariants.check(fleet, before)
 
 
+def a_program_that_ends_while_it_is_started_keeps_no_place(fleet):
+    def ended():
+        return [e for e in fleet.ask("events", "-n", "1000")["events"]
+                if e["kind"] == "node.exited" and e["service"] == "brief"]
+    with Runtimes(fleet):
+        file = fleet.manifest(service="brief", replicas=fleet.hosts, standby=0, started=False)
+        file.write_text(file.read_text().replace("run: {", "run: {args: [/bin/hello, nonsense], "))
+        fleet.run("apply", file, "--key", "deploy")
+        wait_for("some to end", lambda: len(ended()) >= 2 * fleet.hosts, 60)
+        fleet.run("remove", "brief", "--key", "deploy")
+        wait_for("them to go", lambda: not fleet.nodes("brief"), 60)
+
+
 # ---- 10 ----
 
 class Confined:
@@ -402,6 +415,7 @@ if __name__ == "__main__":
         a_stopped_supervisor_gives_no_stale_order_and_loses_no_incident,
         a_roll_fails_no_request_of_a_host_that_hears_of_it_late,
         a_runtime_that_dies_at_create_start_or_delete_leaves_nothing_behind,
+        a_program_that_ends_while_it_is_started_keeps_no_place,
         an_agent_or_supervisor_that_the_oom_killer_takes_loses_nothing,
         a_service_that_the_oom_killer_takes_is_replaced_and_not_quarantined,
     )], prepare, judge, lab=Death, hosts=4)
