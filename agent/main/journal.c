@@ -208,9 +208,18 @@ void dn_agent_journal_link_closed(Agent *agent)
 
 /* ---- orders ---- */
 
-/* Reading a log, telling how far something is and looking at what is there change nothing. */
-static bool is_decision(const DnOrder *order)
+/*
+ * Reading a log, telling how far something is and looking at what is there change nothing. Other
+ * hosts' nodes come and go as often as those say: that must not push out what was decided.
+ */
+bool dn_agent_decides(Agent *agent, const DnOrder *order)
 {
+	const Service *service =
+		order->assign != NULL ? dn_service_find(agent, order->assign->service) : NULL;
+
+	if (service != NULL && service->assign != NULL &&
+	    dn_assign_only_balances(service->assign, order->assign))
+		return false;
 	return order->kind != DN_ORDER_LOGS && order->kind != DN_ORDER_STAMP &&
 	       order->kind != DN_ORDER_AUDIT && order->kind != DN_ORDER_DROPPED;
 }
@@ -218,8 +227,8 @@ static bool is_decision(const DnOrder *order)
 /* What protects is done in any case, and answered for. */
 static bool needs_journal(const DnOrder *order)
 {
-	return is_decision(order) && order->kind != DN_ORDER_QUARANTINE &&
-	       order->kind != DN_ORDER_ROUTES && order->kind != DN_ORDER_SWEEP;
+	return order->kind != DN_ORDER_QUARANTINE && order->kind != DN_ORDER_ROUTES &&
+	       order->kind != DN_ORDER_SWEEP;
 }
 
 bool dn_agent_may_promise(Agent *agent, const DnOrder *order, GError **error)
@@ -297,11 +306,11 @@ static DnJournalEntry *describe(Agent *agent, const DnOrder *order, const DnAnsw
 	return entry;
 }
 
-void dn_agent_answer(Agent *agent, const DnOrder *order, DnAnswerTo *taken)
+void dn_agent_answer(Agent *agent, const DnOrder *order, bool decides, DnAnswerTo *taken)
 {
 	g_autoptr(DnAnswerTo) answer = taken;
 
-	if (agent->journal == NULL || !is_decision(order)) {
+	if (agent->journal == NULL || !decides) {
 		dn_uplink_send_answer(agent->uplink, answer);
 		return;
 	}

@@ -20,5 +20,7 @@ void dn_agent_journal_link_closed(Agent *agent);
 /* May @order be carried out while the journal is as it is? What protects always may. */
 bool dn_agent_may_promise(Agent *agent, const DnOrder *order,
 			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
-/* Send @answer, which is taken, once the decision is durable; to this link only. */
-void dn_agent_answer(Agent *agent, const DnOrder *order, DnAnswerTo *answer);
+/* Is @order, which has not been carried out yet, one that a journal tells of? */
+bool dn_agent_decides(Agent *agent, const DnOrder *order);
+/* Send @answer, which is taken, if @decides once that is durable; to this link only. */
+void dn_agent_answer(Agent *agent, const DnOrder *order, bool decides, DnAnswerTo *answer);

@@ -309,7 +309,7 @@ static bool obey(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError 
 		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE, "this host is not ready yet");
 		return false;
 	}
-	if (!dn_agent_may_promise(agent, order, error))
+	if (dn_agent_decides(agent, order) && !dn_agent_may_promise(agent, order, error))
 		return false;
 	switch (order->kind) {
 	case DN_ORDER_MANIFEST:
@@ -381,6 +381,8 @@ void dn_agent_order(const DnOrder *order, void *data)
 	g_autoptr(DnAnswerTo) answer = dn_answer_to_new(order->sequence);
 	g_autoptr(GError) error = NULL;
 
+	bool decides = dn_agent_decides(agent, order);
+
 	dn_agent_journal_head(agent, &order->head);
 	if (!dn_envelope_accept(&agent->envelope, order, &error))
 		dn_report_event(agent, "critical", "order.refused", NULL, NULL, "order %s: %s",
@@ -397,5 +399,5 @@ void dn_agent_order(const DnOrder *order, void *data)
 		answer->code = error->domain == DN_ERROR ? error->code : 0;
 		answer->error = g_strdup(error->message);
 	}
-	dn_agent_answer(agent, order, g_steal_pointer(&answer));
+	dn_agent_answer(agent, order, decides, g_steal_pointer(&answer));
 }

@@ -170,7 +170,7 @@ static void answer(Agent *agent, Sweep *self, uint32_t found)
 	self->answer->found = found;
 	/* The numbers of another link mean other orders. */
 	if (g_str_equal(self->session, agent->session))
-		dn_agent_answer(agent, self->order, g_steal_pointer(&self->answer));
+		dn_agent_answer(agent, self->order, true, g_steal_pointer(&self->answer));
 }
 
 static void record(Agent *agent, const Sweep *self, uint32_t found)

@@ -73,6 +73,27 @@ static bool remove_pins(const DnLab *lab, GError **error)
 	return true;
 }
 
+/* All but the record, without which nobody would know whose the rest is. */
+static bool empty_state(const DnLab *lab, GError **error)
+{
+	g_autoptr(GDir) directory = g_dir_open(lab->state_dir, 0, NULL);
+	g_autofree char *record = g_path_get_basename(lab->record);
+	const char *name = NULL;
+
+	while (directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
+		g_autofree char *path = g_build_filename(lab->state_dir, name, NULL);
+
+		if (g_str_equal(name, record))
+			continue;
+		if (g_file_test(path, G_FILE_TEST_IS_DIR) &&
+				    !g_file_test(path, G_FILE_TEST_IS_SYMLINK)
+			    ? !dn_file_remove_tree(path, error)
+			    : !dn_file_remove(path, error))
+			return false;
+	}
+	return true;
+}
+
 static bool remove_directories(const DnLab *lab, GError **error)
 {
 	const char *paths[] = {lab->run_dir, lab->state_dir};
@@ -81,6 +102,7 @@ static bool remove_directories(const DnLab *lab, GError **error)
 		if (!g_file_test(paths[i], G_FILE_TEST_IS_DIR))
 			continue;
 		if (!dn_lab_mounts_detach_below(paths[i], error) ||
+		    (paths[i] == lab->state_dir && !empty_state(lab, error)) ||
 		    !dn_file_remove_tree(paths[i], error))
 			return false;
 	}

@@ -76,6 +76,35 @@ static void write_texts(JsonObject *object, const char *name, const char *const 
 	json_object_set_array_member(object, name, array);
 }
 
+/* A lab writes its record before anything else, and takes it away last. */
+static bool is_anothers(const DnLab *lab, const char *path)
+{
+	g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
+	g_autofree char *record = g_path_get_basename(lab->record);
+	const char *name = NULL;
+
+	while (directory != NULL && (name = g_dir_read_name(directory)) != NULL)
+		if (!g_str_has_prefix(name, record))
+			return true;
+	return false;
+}
+
+static bool check_free(const DnLab *lab, GError **error)
+{
+	const char *const paths[] = {lab->state_dir, lab->run_dir};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(paths); i++)
+		if (is_anothers(lab, paths[i])) {
+			g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+				    "%s is there and belongs to no lab: there is no %s; give the "
+				    "lab another name with --name, or remove the directory if it "
+				    "is left over",
+				    paths[i], lab->record);
+			return false;
+		}
+	return true;
+}
+
 DnLabRecord *dn_lab_record_load(const DnLab *lab, GError **error)
 {
 	g_autoptr(DnLabRecord) self = dn_lab_record_new();
@@ -84,7 +113,7 @@ DnLabRecord *dn_lab_record_load(const DnLab *lab, GError **error)
 	g_autoptr(JsonObject) object = load(lab->record, &missing, error);
 
 	if (object == NULL)
-		return missing ? g_steal_pointer(&self) : NULL;
+		return missing && check_free(lab, error) ? g_steal_pointer(&self) : NULL;
 	self->n_hosts = (unsigned)dn_json_u64(object, "hosts", DN_LAB_HOSTS_LIMIT, &cause);
 	read_texts(object, "mounts", self->mounts, &cause);
 	read_texts(object, "enrolled", self->enrolled, &cause);

@@ -21,7 +21,10 @@ DnLabRecord *dn_lab_record_new(void);
 void dn_lab_record_free(DnLabRecord *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnLabRecord, dn_lab_record_free)
 
-/* Empty when there is no file. */
+/*
+ * Empty when there is no file; then DN_ERROR_CONFLICT when there is anything else in the lab's
+ * directories, which `down` would remove.
+ */
 DnLabRecord *dn_lab_record_load(const DnLab *lab, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 bool dn_lab_record_save(const DnLab *lab, const DnLabRecord *self,
 			GError **error) G_GNUC_WARN_UNUSED_RESULT;

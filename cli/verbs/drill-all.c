@@ -89,6 +89,16 @@ static DnDrilled *drill(All *all, const char *class, GError **error)
 	}
 }
 
+/* An answer that was lost on its way does not undo what was done. */
+static bool is_destroyed(const All *all, const char *incident)
+{
+	g_autofree char *path = g_strconcat("/v1/incidents/", incident, NULL);
+	g_autoptr(JsonObject) answer = dn_http_get(all->http, path, NULL);
+	JsonObject *found = answer != NULL ? dn_answer_object(answer, "incident") : NULL;
+
+	return found != NULL && g_strcmp0(dn_answer_text(found, "state"), "destroyed") == 0;
+}
+
 /* What was drilled is on record here by now; its node takes a place that others need. */
 static bool let_go(All *all, const DnDrilled *drilled, GError **error)
 {
@@ -103,6 +113,10 @@ static bool let_go(All *all, const DnDrilled *drilled, GError **error)
 
 		if (answer != NULL)
 			return true;
+		if (is_destroyed(all, incident)) {
+			g_error_free(said);
+			return true;
+		}
 		if (!wait_longer(all, incident, deadline, said, &told, error))
 			return false;
 	}

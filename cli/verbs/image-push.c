@@ -86,7 +86,8 @@ static JsonObject *publish(Push *push, const char *ref, const char *commit, GErr
 	json_object_set_string_member(body, "ref", ref);
 	json_object_set_string_member(body, "commit", commit);
 	dn_json_set_base64(body, "metadata", metadata);
-	return dn_http_post(push->http, "/v1/images", body, error);
+	/* Every object is verified before it answers. */
+	return dn_http_post_patiently(push->http, "/v1/images", body, error);
 }
 
 static bool push_image(Push *push, const char *name, GError **error)

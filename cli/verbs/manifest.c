@@ -121,6 +121,16 @@ static bool run_sign(DnCall *call, GError **error)
 
 	if (signature == NULL || !dn_file_replace(output, signature, 0644, error))
 		return false;
+	if (call->json) {
+		JsonObject *document = dn_json_document();
+
+		json_object_set_string_member(document, "service", manifest->service);
+		json_object_set_int_member(document, "epoch", (gint64)manifest->epoch);
+		json_object_set_string_member(document, "signature", output);
+		dn_output_json(call->output, document);
+		json_object_unref(document);
+		return true;
+	}
 	dn_output_line(call->output, "signed %s epoch %" G_GUINT64_FORMAT " in %s",
 		       manifest->service, manifest->epoch, output);
 	return true;
@@ -214,6 +224,12 @@ static bool run_show(DnCall *call, GError **error)
 
 	if (bytes == NULL)
 		return false;
+	if (dn_call_has(call, "raw") && call->json) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "--raw prints the manifest's own bytes, which are no JSON; leave out "
+			    "--json");
+		return false;
+	}
 	if (dn_call_has(call, "raw"))
 		return show_raw(call, bytes, error);
 	g_autoptr(DnManifest) manifest = dn_manifest_parse(bytes, operand, error);

@@ -165,10 +165,11 @@ static JsonObject *parse(const GByteArray *body, GError **error)
 	return json_object_ref(json_node_get_object(root));
 }
 
-static JsonObject *exchange(DnHttp *self, SoupMessage *message, GError **error)
+static JsonObject *exchange_by(DnHttp *self, SoupSession *session, SoupMessage *message,
+			       GError **error)
 {
 	g_autoptr(GError) cause = NULL;
-	g_autoptr(GInputStream) stream = soup_session_send(self->session, message, NULL, &cause);
+	g_autoptr(GInputStream) stream = soup_session_send(session, message, NULL, &cause);
 
 	if (stream == NULL) {
 		explain(self, cause, error);
@@ -189,6 +190,11 @@ static JsonObject *exchange(DnHttp *self, SoupMessage *message, GError **error)
 	return parse(body, error);
 }
 
+static JsonObject *exchange(DnHttp *self, SoupMessage *message, GError **error)
+{
+	return exchange_by(self, self->session, message, error);
+}
+
 JsonObject *dn_http_get(DnHttp *self, const char *path, GError **error)
 {
 	g_autoptr(SoupMessage) message = new_message(self, "GET", path, error);
@@ -196,7 +202,8 @@ JsonObject *dn_http_get(DnHttp *self, const char *path, GError **error)
 	return message != NULL ? exchange(self, message, error) : NULL;
 }
 
-JsonObject *dn_http_post(DnHttp *self, const char *path, JsonObject *body, GError **error)
+static JsonObject *post_by(DnHttp *self, SoupSession *session, const char *path, JsonObject *body,
+			   GError **error)
 {
 	g_autoptr(SoupMessage) message = new_message(self, "POST", path, error);
 	g_autoptr(JsonNode) node = json_node_init_object(json_node_alloc(), body);
@@ -206,7 +213,19 @@ JsonObject *dn_http_post(DnHttp *self, const char *path, JsonObject *body, GErro
 	char *text = json_to_string(node, FALSE);
 	g_autoptr(GBytes) bytes = g_bytes_new_take(text, strlen(text));
 	soup_message_set_request_body_from_bytes(message, "application/json", bytes);
-	return exchange(self, message, error);
+	return exchange_by(self, session, message, error);
+}
+
+JsonObject *dn_http_post(DnHttp *self, const char *path, JsonObject *body, GError **error)
+{
+	return post_by(self, self->session, path, body, error);
+}
+
+JsonObject *dn_http_post_patiently(DnHttp *self, const char *path, JsonObject *body, GError **error)
+{
+	g_autoptr(SoupSession) session = new_session(self->local, 0);
+
+	return post_by(self, session, path, body, error);
 }
 
 JsonObject *dn_http_put(DnHttp *self, const char *path, GBytes *body, GError **error)

@@ -33,6 +33,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnHttp, dn_http_free)
 JsonObject *dn_http_get(DnHttp *self, const char *path, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 JsonObject *dn_http_post(DnHttp *self, const char *path, JsonObject *body,
 			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* The same, but waits as long as the other end needs: for what is a gigabyte's work. */
+JsonObject *dn_http_post_patiently(DnHttp *self, const char *path, JsonObject *body,
+				   GError **error) G_GNUC_WARN_UNUSED_RESULT;
 JsonObject *dn_http_put(DnHttp *self, const char *path, GBytes *body,
 			GError **error) G_GNUC_WARN_UNUSED_RESULT;
 

@@ -205,6 +205,8 @@ DnRemoteEndpoint *dn_remote_endpoint_new(DnExposed expose, const char *address, 
 void dn_remote_endpoint_free(DnRemoteEndpoint *self);
 DnAssign *dn_assign_new(const char *service, const char *vip);
 DnAssign *dn_assign_copy(const DnAssign *self);
+/* Do they differ in endpoints and what may be replaced alone? Then nothing is started or ended. */
+bool dn_assign_only_balances(const DnAssign *before, const DnAssign *now);
 bool dn_assign_equal(const DnAssign *a, const DnAssign *b);
 void dn_assign_free(DnAssign *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnAssign, dn_assign_free)

@@ -160,6 +160,12 @@ static bool endpoints_equal(const DnAssign *a, const DnAssign *b)
 	return true;
 }
 
+bool dn_assign_only_balances(const DnAssign *before, const DnAssign *now)
+{
+	return g_str_equal(before->service, now->service) && g_str_equal(before->vip, now->vip) &&
+	       exposed_equal(before, now) && parts_equal(before, now);
+}
+
 bool dn_assign_equal(const DnAssign *a, const DnAssign *b)
 {
 	return g_str_equal(a->service, b->service) && g_str_equal(a->vip, b->vip) &&

@@ -139,6 +139,24 @@ JsonObject *dn_json_parse(GBytes *bytes, size_t limit, GError **error)
 	return json_node_dup_object(root);
 }
 
+/* json-glib 1.6 leaves U+001F as it is, which RFC 8259 section 7 does not allow in a string. */
+static char *escape_last_control(char *text, gsize *length)
+{
+	if (memchr(text, 0x1f, *length) == NULL)
+		return text;
+	GString *escaped = g_string_sized_new(*length + 64);
+
+	for (gsize i = 0; i < *length; i++) {
+		if (text[i] == 0x1f)
+			g_string_append(escaped, "\\u001f");
+		else
+			g_string_append_c(escaped, text[i]);
+	}
+	g_free(text);
+	*length = escaped->len;
+	return g_string_free(escaped, FALSE);
+}
+
 static char *print(JsonObject *object, bool pretty, gsize *length)
 {
 	g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
@@ -147,7 +165,8 @@ static char *print(JsonObject *object, bool pretty, gsize *length)
 	json_node_take_object(node, object);
 	json_generator_set_root(generator, node);
 	json_generator_set_pretty(generator, pretty);
-	return json_generator_to_data(generator, length);
+	char *text = json_generator_to_data(generator, length);
+	return escape_last_control(text, length);
 }
 
 GBytes *dn_json_print(JsonObject *object)
@@ -160,7 +179,9 @@ GBytes *dn_json_print(JsonObject *object)
 
 char *dn_json_print_pretty(JsonObject *object)
 {
-	return print(object, true, NULL);
+	gsize length = 0;
+
+	return print(object, true, &length);
 }
 
 JsonObject *dn_json_document(void)

@@ -48,6 +48,7 @@ typedef struct {
 	bool asked_waits;         /* more are to come when it has answered some */
 	char *routes_sent;        /* what ROUTES last said, or NULL */
 	uint64_t routes_revision; /* of that; grows from one to the next */
+	uint64_t routes_seen;     /* the core's routes_changes when it was told or needed nothing */
 	uint64_t routes_retry_ns;
 	GHashTable *complaints; /* char * → uint64_t *: what it refused, when people last heard */
 	DnBucket events;        /* that it may still send */

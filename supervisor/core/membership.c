@@ -255,6 +255,7 @@ void dn_fleet_core_connected(DnFleetCore *self, const char *name, const char *ad
 	    g_strcmp0(host->address, address) != 0) {
 		g_free(host->address);
 		host->address = g_strdup(address);
+		self->routes_changes++;
 		dn_acts_record(acts, DN_RECORD_HOST, name);
 	}
 	dn_acts_event(acts, now.realtime_ns, "host.connected", "info", "%s has connected", name)

@@ -210,25 +210,6 @@ static bool give_manifests(DnFleetCore *core, DnService *service, DnHost *host, 
 	return awaited;
 }
 
-/* Only endpoints and what may be replaced: nothing of it is stored. */
-static bool is_balancing_only(const DnAssign *before, const DnAssign *now)
-{
-	g_autoptr(DnAssign) same = dn_assign_copy(now);
-
-	if (before == NULL)
-		return false;
-	same->respawn_grant = before->respawn_grant;
-	g_ptr_array_set_size(same->endpoints, 0);
-	for (guint i = 0; i < before->endpoints->len; i++) {
-		const DnRemoteEndpoint *endpoint = g_ptr_array_index(before->endpoints, i);
-
-		g_ptr_array_add(same->endpoints,
-				dn_remote_endpoint_new(endpoint->expose, endpoint->address,
-						       endpoint->port));
-	}
-	return dn_assign_equal(same, before);
-}
-
 static bool has_nodes(const DnHost *host, const char *service)
 {
 	GHashTableIter iter;
@@ -271,7 +252,7 @@ static void tell_host(DnFleetCore *core, DnService *service, DnHost *host, const
 	if (told->sent != NULL && dn_assign_equal(told->sent, assign))
 		return;
 	DnOrder *order = dn_order_new(DN_ORDER_ASSIGN);
-	bool after_store = !is_balancing_only(told->sent, assign);
+	bool after_store = told->sent == NULL || !dn_assign_only_balances(told->sent, assign);
 
 	told->revision = ++core->last_revision;
 	order->assign = dn_assign_copy(assign);
@@ -285,8 +266,10 @@ static void tell_host(DnFleetCore *core, DnService *service, DnHost *host, const
 
 static void tell_routes(DnFleetCore *core, DnHost *host, DnNow now, DnActs *acts)
 {
-	if (now.monotonic_ns < host->routes_retry_ns)
+	if (now.monotonic_ns < host->routes_retry_ns ||
+	    (host->routes_sent != NULL && host->routes_seen == core->routes_changes))
 		return;
+	host->routes_seen = core->routes_changes;
 	g_autoptr(GList) names = dn_state_sorted(core->hosts);
 	g_autoptr(GString) said = g_string_new(NULL);
 	DnOrder *order = dn_order_new(DN_ORDER_ROUTES);

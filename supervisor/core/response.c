@@ -104,7 +104,8 @@ static bool has_dropped(const DnFleetCore *core, DnDropWait *drop, DnHost *host)
 
 	if (service != NULL && dn_host_is_outside(host, service))
 		return true;
-	/* Its first assignment of this link is still to come; one that never had any names nobody. */
+	/* Its first assignment of this link is still to come; one that never had any names nobody.
+	 */
 	if (told == NULL || told->sent == NULL)
 		return host->reported && !g_hash_table_contains(host->epochs, drop->service);
 	if (revision == NULL) {

@@ -131,6 +131,7 @@ DnHost *dn_state_add_host(DnFleetCore *core, const DnHostRecord *record, DnRange
 	DnHost *host = dn_host_new(record, range);
 
 	g_hash_table_insert(core->hosts, host->name, host);
+	core->routes_changes++;
 	return host;
 }
 

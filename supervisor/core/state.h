@@ -49,6 +49,7 @@ struct DnFleetCore {
 	GHashTable *cut;  /* set of char *: nodes that an incident in force names */
 	uint64_t last_tag;
 	uint64_t last_revision;
+	uint64_t routes_changes;            /* grows when a host is new, or at another address */
 	uint64_t started_ns;                /* CLOCK_MONOTONIC of the first step; 0: none yet */
 	uint64_t troubles_ns[DN_TROUBLE_N]; /* of those who are no hosts */
 };

@@ -148,8 +148,12 @@ static void on_written(GObject *source, GAsyncResult *result, gpointer data)
 	DnSupervisor *self = data;
 	g_autoptr(GError) error = NULL;
 
-	if (!dn_store_txn_finish(self->store, result, NULL, &self->revision, &error)) {
-		if (dn_supervisor_may_retry(error) && !self->ending)
+	bool done = dn_store_txn_finish(self->store, result, NULL, &self->revision, &error);
+	/* Whoever would hear of it is gone; the next start reads what is on disk. */
+	if (self->ending)
+		return;
+	if (!done) {
+		if (dn_supervisor_may_retry(error))
 			dn_supervisor_store_later(self, error);
 		else
 			give_up(self, error);

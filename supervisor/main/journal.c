@@ -98,11 +98,16 @@ static void name_share(DnJournalEntry *entry, const DnAssign *assign)
 	dn_journal_entry_text(entry, "share", parts->str);
 }
 
-/* Reading a log, telling how far something is and looking at what is there change nothing. */
-static bool is_decision(const DnOrder *order)
+/*
+ * Reading a log, telling how far something is and looking at what is there change nothing. Who is
+ * balanced to follows from what hosts say, as often as they like: it must not push out the rest.
+ */
+static bool is_decision(const DnDispatch *dispatch)
 {
-	return order->kind != DN_ORDER_LOGS && order->kind != DN_ORDER_STAMP &&
-	       order->kind != DN_ORDER_AUDIT && order->kind != DN_ORDER_DROPPED;
+	DnOrderKind kind = dispatch->order->kind;
+
+	return kind != DN_ORDER_LOGS && kind != DN_ORDER_STAMP && kind != DN_ORDER_AUDIT &&
+	       kind != DN_ORDER_DROPPED && (kind != DN_ORDER_ASSIGN || dispatch->after_store);
 }
 
 static void journal_order(DnSupervisor *self, const DnDispatch *dispatch)
@@ -149,7 +154,7 @@ void dn_supervisor_journal_acts(DnSupervisor *self, const DnActs *acts)
 	for (guint i = 0; i < acts->dispatches->len; i++) {
 		const DnDispatch *dispatch = g_ptr_array_index(acts->dispatches, i);
 
-		if (is_decision(dispatch->order))
+		if (is_decision(dispatch))
 			journal_order(self, dispatch);
 	}
 	for (guint i = 0; i < acts->events->len; i++) {

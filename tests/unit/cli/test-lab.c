@@ -182,6 +182,30 @@ Test(lab, what_was_made_is_remembered_until_it_is_undone)
 	cr_assert_not(dn_lab_record_has(record, "h1"));
 }
 
+Test(lab, a_directory_that_is_no_labs_is_nobodys_to_take_down)
+{
+	g_autoptr(DnLab) lab = lab_here(1);
+	g_autoptr(GError) error = NULL;
+
+	g_free(lab->state_dir);
+	lab->state_dir = g_build_filename(directory, "own", NULL);
+	g_autofree char *key = g_build_filename(lab->state_dir, "agent.key", NULL);
+	g_autoptr(DnLabRecord) nothing = dn_lab_record_load(lab, &error);
+	cr_assert_not_null(nothing);
+	cr_assert(dn_file_make_directory(lab->state_dir, 0700, &error));
+	cr_assert(g_file_set_contents(key, "secret", -1, NULL));
+	cr_assert_null(dn_lab_record_load(lab, &error));
+	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_CONFLICT));
+	cr_assert_not_null(strstr(error->message, lab->state_dir));
+	/* What is left when `up` was killed at its first step is a lab's. */
+	g_clear_error(&error);
+	cr_assert(dn_file_remove(key, NULL));
+	g_autofree char *half = g_build_filename(lab->state_dir, "lab.json.tmp", NULL);
+	cr_assert(g_file_set_contents(half, "{", -1, NULL));
+	g_autoptr(DnLabRecord) begun = dn_lab_record_load(lab, &error);
+	cr_assert_not_null(begun);
+}
+
 Test(lab, a_damaged_record_is_an_error_and_not_an_empty_lab)
 {
 	g_autoptr(DnLab) lab = lab_here(1);

@@ -208,6 +208,36 @@ Test(codec, a_sweep_arrives_with_its_indicator_and_so_does_the_answer)
 	cr_assert(eq(u32, heard->answer->found, 3));
 }
 
+Test(codec, every_control_character_is_escaped)
+{
+	for (char c = 1; c < 0x20; c++) {
+		const char text[] = {'a', c, 'b', '\0'};
+		JsonObject *object = json_object_new();
+
+		dn_json_set_string(object, "x", text);
+		g_autoptr(GBytes) printed = dn_json_print(object);
+		gsize size = 0;
+		const char *bytes = g_bytes_get_data(printed, &size);
+		cr_assert(memchr(bytes, c, size) == NULL, "%d", c);
+		g_autoptr(JsonObject) read = dn_json_parse(printed, 100, NULL);
+		cr_assert_str_eq(json_object_get_string_member(read, "x"), text);
+	}
+}
+
+Test(codec, what_differs_in_endpoints_alone_starts_and_ends_nothing)
+{
+	g_autoptr(DnAssign) one = dn_assign_new("web", "10.99.0.1");
+	g_ptr_array_add(one->parts, dn_part_new("d", 1, 2, 0));
+	g_autoptr(DnAssign) other = dn_assign_copy(one);
+
+	g_ptr_array_add(other->endpoints,
+			dn_remote_endpoint_new((DnExposed){.port = 80}, "10.77.1.1", 8080));
+	other->respawn_grant++;
+	cr_assert(dn_assign_only_balances(one, other));
+	g_ptr_array_add(other->parts, dn_part_new("e", 2, 0, 0));
+	cr_assert(not(dn_assign_only_balances(one, other)));
+}
+
 /* Text that was made printable is longer than what came; who writes it must not lose the link. */
 Test(codec, free_text_that_is_too_long_arrives_cut)
 {
