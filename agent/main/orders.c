@@ -294,13 +294,15 @@ static bool obey_logs(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GE
 }
 
 /* One that is gone by now, or was cut, needs it no longer. */
-static bool obey_dropped(Agent *agent, const DnOrder *order)
+static bool obey_dropped(Agent *agent, const DnOrder *order, GError **error)
 {
 	Node *node = dn_agent_find_node(agent, order->node);
 
+	if (!dn_failpoint("agent.order.dropped.before", error))
+		return false;
 	if (node != NULL)
 		dn_node_dropped(node);
-	return true;
+	return dn_failpoint("agent.order.dropped.after", error);
 }
 
 static bool obey(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError **error)
@@ -356,9 +358,7 @@ static bool obey(Agent *agent, const DnOrder *order, DnAnswerTo *answer, GError 
 	case DN_ORDER_SWEEP:
 		return dn_sweep_obey(agent, order, error);
 	case DN_ORDER_DROPPED:
-		return dn_failpoint("agent.order.dropped.before", error) &&
-		       obey_dropped(agent, order) &&
-		       dn_failpoint("agent.order.dropped.after", error);
+		return obey_dropped(agent, order, error);
 	case DN_ORDER_N:
 		break;
 	}

@@ -39,6 +39,9 @@ typedef struct {
 	uint8_t tuple[DN_DIAG_TUPLE]; /* which a deletion hands back */
 } DnDiagFlow;
 
+/* False when @header holds no entry. No allocation. */
+bool dn_diag_read_flow(const struct nlmsghdr *header, DnDiagFlow *flow);
+
 struct DnDiag {
 	int conntrack_fd; /* owned */
 	uint32_t sequence;
