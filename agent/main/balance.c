@@ -31,7 +31,10 @@ static void add_local(Agent *agent, const Service *service, DnBalanced *balanced
 			if (listen->expose != balanced->expose ||
 			    listen->protocol != balanced->protocol)
 				continue;
-			balanced->publish_host |= listen->publish_host;
+			/* Evidence of a service that is gone holds no port of the host. */
+			balanced->publish_host |=
+				listen->publish_host && (service->assign->parts->len > 0 ||
+							 node->state != DN_NODE_QUARANTINED);
 			if (serves(agent, node))
 				dn_endpoints_add(balanced->local, node->address, listen->port);
 		}

@@ -214,6 +214,13 @@ static gboolean on_exited(int fd, GIOCondition condition, gpointer data)
 					      dn_sensor_is_marked(self->agent->sensor, self->slot));
 	if (dn_node_is_isolated(self))
 		dn_isolation_end(self, "its first process ended");
+	/* Nobody of ours does that before its evidence is destroyed. */
+	if (self->state == DN_NODE_QUARANTINED && !self->busy)
+		dn_report_event(self->agent, "critical", "quarantine.process-ended",
+				self->manifest->service, self->id,
+				"the first process of node %s, which is quarantined, has ended: it "
+				"was killed, or memory ran out; what is left stays cut and listed",
+				self->id);
 	if (next == self->state)
 		return G_SOURCE_REMOVE;
 	dn_source_clear(&self->timer);

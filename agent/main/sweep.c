@@ -28,7 +28,8 @@
  * begins anew with a sweep.
  */
 
-enum { PROCS_BYTES = 64 * 1024, PROCESSES = 4096, AT_ONCE = 8 };
+/* As many as a node may have (pids: 32,768), at 11 bytes a line. */
+enum { PROCS_BYTES = 512 * 1024, AT_ONCE = 8 };
 
 /* One node that is looked at; the worker's, with what main needs to find it again. */
 typedef struct {
@@ -77,7 +78,7 @@ static void sweep_free(gpointer data)
 static char *foreign_process(DnSensor *sensor, const Sibling *sibling, uint32_t *pid)
 {
 	g_autofree char *text = dn_file_read_kernel(sibling->procs, PROCS_BYTES, NULL);
-	g_auto(GStrv) pids = g_strsplit(text != NULL ? text : "", "\n", PROCESSES);
+	g_auto(GStrv) pids = g_strsplit(text != NULL ? text : "", "\n", -1);
 
 	for (unsigned i = 0; pids[i] != NULL; i++) {
 		g_autofree char *file = NULL;

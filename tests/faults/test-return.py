@@ -71,6 +71,9 @@ def a_cut_node_whose_processes_have_died_is_kept_with_its_evidence(fleet):
             os.kill(int(pid), signal.SIGKILL)
         wait_for("them to die", lambda: not (
             fleet.group(host, node) / "cgroup.procs").read_text().strip())
+        wait_for("people to be told", lambda: [
+            e for e in fleet.ask("events", "-n", "1000")["events"]
+            if e["kind"] == "quarantine.process-ended" and e["node"] == node])
         fleet.revive(host)
         still_evidence(fleet, host, node, incident)
         invariants.cut_nodes_are_cut(fleet)
