@@ -15,8 +15,9 @@ static bool needs_pattern(DnKeyRole role)
 	return role == DN_KEY_RELEASE || role == DN_KEY_DEPLOY;
 }
 
-/* Add the public key to HOME/trust.yaml, when there is one. */
-static bool trust(DnCall *call, const DnTrustedKey *key, bool *trusted, GError **error)
+/* Write the pair, and add the public key to HOME/trust.yaml, when there is one. */
+static bool save(DnCall *call, const DnTrustedKey *key, const DnSecretKey *secret, const char *stem,
+		 bool *trusted, GError **error)
 {
 	const char *pattern = dn_call_option(call, "for");
 	g_autofree char *home = dn_call_home(call, error);
@@ -27,11 +28,17 @@ static bool trust(DnCall *call, const DnTrustedKey *key, bool *trusted, GError *
 	g_autofree char *path = g_build_filename(home, "trust.yaml", NULL);
 	*trusted = access(path, F_OK) == 0;
 	if (!*trusted)
-		return true;
+		return dn_secret_key_save_pair(secret, stem, error);
+	/* What the trust file cannot take leaves no key behind, whose name would be gone. */
 	g_autoptr(GBytes) old = dn_file_read(path, DN_HOME_FILE_LIMIT, error);
 	g_autoptr(GBytes) text =
 		old != NULL ? dn_trust_file_add_key(old, path, key, pattern, error) : NULL;
-	return text != NULL && dn_file_replace(path, text, 0644, error);
+	if (text == NULL || !dn_secret_key_save_pair(secret, stem, error))
+		return false;
+	if (dn_file_replace(path, text, 0644, error))
+		return true;
+	g_prefix_error(error, "%s.key is made, but not trusted: ", stem);
+	return false;
 }
 
 static void report(DnCall *call, const DnTrustedKey *key, const char *stem, bool trusted)
@@ -80,13 +87,9 @@ static bool generate(DnCall *call, DnTrustedKey *key, GError **error)
 	g_autofree char *stem = g_build_filename(keys, key->name, NULL);
 	g_autoptr(DnSecretKey) secret = dn_secret_key_generate();
 	bool trusted = false;
-	if (!dn_secret_key_save_pair(secret, stem, error))
-		return false;
 	dn_secret_key_public(secret, key->key);
-	if (!trust(call, key, &trusted, error)) {
-		g_prefix_error(error, "%s.key is made, but not trusted: ", stem);
+	if (!save(call, key, secret, stem, &trusted, error))
 		return false;
-	}
 	report(call, key, stem, trusted);
 	return true;
 }

@@ -81,6 +81,19 @@ static guint find_rule(const GPtrArray *rules, const char *pattern)
 	return G_MAXUINT;
 }
 
+/* The rule that decides about @pattern, as if it were a word; G_MAXUINT: none does. */
+static guint find_decisive(const GPtrArray *rules, const char *pattern)
+{
+	for (guint i = 0; i < rules->len; i++) {
+		const DnTrustRule *rule = g_ptr_array_index(rules, i);
+
+		if (g_str_equal(rule->pattern, pattern) ||
+		    dn_trust_pattern_matches(rule->pattern, pattern))
+			return i;
+	}
+	return G_MAXUINT;
+}
+
 static void add_to_rule(DnPatch *patch, const DnYamlNode *root, const GPtrArray *rules,
 			const DnTrustedKey *key, const char *pattern)
 {
@@ -97,7 +110,8 @@ static void add_to_rule(DnPatch *patch, const DnYamlNode *root, const GPtrArray 
 	}
 	g_autofree char *item = g_strdup_printf("{%s: \"%s\", keys: [%s], threshold: 1}",
 						release ? "refs" : "services", pattern, key->name);
-	add_to_list(patch, root, section, find_rule(rules, "*"), item);
+	/* Before whatever would decide in its place. */
+	add_to_list(patch, root, section, find_decisive(rules, pattern), item);
 }
 
 /* Whether the rule for @pattern names the key in the text that came out. */
@@ -116,6 +130,21 @@ static bool is_added(const DnTrustPolicy *policy, const DnTrustedKey *key, const
 		return false;
 	const DnTrustRule *rule = g_ptr_array_index(rules, found);
 	return g_strv_contains((const char *const *)rule->keys, key->name);
+}
+
+/* The pattern of a rule before that for @pattern that decides in its place, or NULL. */
+static const char *hidden_by(const DnTrustPolicy *policy, const DnTrustedKey *key,
+			     const char *pattern)
+{
+	const GPtrArray *rules = key->role == DN_KEY_RELEASE ? policy->images : policy->services;
+
+	if (key->role != DN_KEY_RELEASE && key->role != DN_KEY_DEPLOY)
+		return NULL;
+	guint decisive = find_decisive(rules, pattern);
+	if (decisive == G_MAXUINT || decisive == find_rule(rules, pattern))
+		return NULL;
+	const DnTrustRule *rule = g_ptr_array_index(rules, decisive);
+	return rule->pattern;
 }
 
 GBytes *dn_trust_file_add_key(GBytes *old, const char *name, const DnTrustedKey *key,
@@ -143,6 +172,15 @@ GBytes *dn_trust_file_add_key(GBytes *old, const char *name, const DnTrustedKey 
 	g_autoptr(DnTrustPolicy) after = dn_trust_file_parse(text, name, error);
 	if (after == NULL) {
 		g_prefix_error(error, "with the key added: ");
+		return NULL;
+	}
+	const char *hidden = hidden_by(after, key, pattern);
+	if (hidden != NULL) {
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "%s: the rule for \"%s\" comes before the one for \"%s\" and decides "
+			    "in its "
+			    "place; move it down by hand first",
+			    name, hidden, pattern);
 		return NULL;
 	}
 	if (!is_added(after, key, pattern)) {

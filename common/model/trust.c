@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/trust.h"
 
+#include <string.h>
+
 static const char *const role_names[] = {
 	[DN_KEY_RELEASE] = "release",
 	[DN_KEY_DEPLOY] = "deploy",
@@ -85,4 +87,31 @@ const DnTrustedKey *dn_trust_policy_find_key(const DnTrustPolicy *self, const ch
 			return key;
 	}
 	return NULL;
+}
+
+bool dn_trust_pattern_matches(const char *pattern, const char *word)
+{
+	const char *retry_pattern = NULL, *retry_word = NULL;
+
+	/* Refs have as many parts as people like: there must be a way to say all of them. */
+	if (strcmp(pattern, "*") == 0)
+		return true;
+	/* One star is remembered, the last: giving an earlier one more can never help. */
+	while (*word != '\0') {
+		if (*pattern == '*') {
+			retry_pattern = ++pattern;
+			retry_word = word;
+		} else if (*pattern == *word || (*pattern == '?' && *word != '/')) {
+			pattern++;
+			word++;
+		} else if (retry_pattern != NULL && *retry_word != '/') {
+			pattern = retry_pattern;
+			word = ++retry_word;
+		} else {
+			return false;
+		}
+	}
+	while (*pattern == '*')
+		pattern++;
+	return *pattern == '\0';
 }

@@ -45,6 +45,12 @@ typedef struct {
 	GHashTable *minimum_epochs; /* char * service → uint64_t * */
 } DnTrustPolicy;
 
+/*
+ * '*' stands for any run without '/', '?' for one character but '/'. The whole @word must match.
+ * The pattern "*" by itself matches every word.
+ */
+bool dn_trust_pattern_matches(const char *pattern, const char *word);
+
 DnTrustPolicy *dn_trust_policy_new(void);
 void dn_trust_policy_free(DnTrustPolicy *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnTrustPolicy, dn_trust_policy_free)

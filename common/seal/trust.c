@@ -23,33 +23,6 @@ typedef struct {
 	GPtrArray *signatures; /* borrowed; of what signed_by takes */
 } Case;
 
-bool dn_trust_pattern_matches(const char *pattern, const char *word)
-{
-	const char *retry_pattern = NULL, *retry_word = NULL;
-
-	/* Refs have as many parts as people like: there must be a way to say all of them. */
-	if (strcmp(pattern, "*") == 0)
-		return true;
-	/* One star is remembered, the last: giving an earlier one more can never help. */
-	while (*word != '\0') {
-		if (*pattern == '*') {
-			retry_pattern = ++pattern;
-			retry_word = word;
-		} else if (*pattern == *word || (*pattern == '?' && *word != '/')) {
-			pattern++;
-			word++;
-		} else if (retry_pattern != NULL && *retry_word != '/') {
-			pattern = retry_pattern;
-			word = ++retry_word;
-		} else {
-			return false;
-		}
-	}
-	while (*pattern == '*')
-		pattern++;
-	return *pattern == '\0';
-}
-
 static const DnTrustRule *find_rule(const GPtrArray *rules, const char *word)
 {
 	for (guint i = 0; i < rules->len; i++) {

@@ -23,12 +23,6 @@
 #define DN_SIGNATURES_LIMIT 16
 #define DN_EPOCH_LIMIT ((UINT64_C(1) << 53) - 1)
 
-/*
- * '*' stands for any run without '/', '?' for one character but '/'. The whole @word must match.
- * The pattern "*" by itself matches every word.
- */
-bool dn_trust_pattern_matches(const char *pattern, const char *word);
-
 /* The rule that decides about @ref or @service, or NULL. Borrowed from @policy. */
 const DnTrustRule *dn_trust_rule_for_image(const DnTrustPolicy *policy, const char *ref);
 const DnTrustRule *dn_trust_rule_for_service(const DnTrustPolicy *policy, const char *service);

@@ -201,6 +201,57 @@ Test(trust_file, keys_are_added_to_a_file_that_a_person_has_laid_out)
 			       "services: [{services: \"web\", keys: [ops], threshold: 1}]\n");
 }
 
+static const char *decides(GBytes *file, const char *service)
+{
+	g_autoptr(DnTrustPolicy) policy = dn_trust_file_parse(file, "t", NULL);
+
+	cr_assert(policy != NULL);
+	for (guint i = 0; i < policy->services->len; i++) {
+		const DnTrustRule *rule = g_ptr_array_index(policy->services, i);
+
+		if (dn_trust_pattern_matches(rule->pattern, service))
+			return g_intern_string(rule->keys[0]);
+	}
+	return "nobody";
+}
+
+/* The first rule that matches decides, so one that says less has to come before. */
+Test(trust_file, a_rule_that_is_added_decides)
+{
+	static const char *const patterns[] = {"*", "web-*", "web-pay", "web-p??", "db"};
+	g_autoptr(GBytes) file = dn_trust_file_new("0123456789abcdef");
+
+	for (guint i = 0; i < G_N_ELEMENTS(patterns); i++) {
+		g_autofree char *name = g_strdup_printf("key%u", i);
+		DnTrustedKey key = {.name = name, .role = DN_KEY_DEPLOY, .key = {(uint8_t)(i + 1)}};
+		g_autoptr(GError) error = NULL;
+		GBytes *next = dn_trust_file_add_key(file, "t", &key, patterns[i], &error);
+
+		cr_assert(next != NULL, "%s", error != NULL ? error->message : "");
+		g_bytes_unref(file);
+		file = next;
+	}
+	cr_assert_str_eq(decides(file, "web-pay"), "key2");
+	cr_assert_str_eq(decides(file, "web-put"), "key3");
+	cr_assert_str_eq(decides(file, "web-shop"), "key1");
+	cr_assert_str_eq(decides(file, "db"), "key4");
+	cr_assert_str_eq(decides(file, "mail"), "key0");
+}
+
+Test(trust_file, a_key_is_not_added_to_a_rule_that_decides_nothing)
+{
+	g_autoptr(GBytes) old = bytes_of(
+		HEAD_ "images: []\nservices: [{services: \"web-*\", keys: [ops]}, "
+		      "{services: web-pay, keys: [ops]}]\n"
+		      "keys:\n- {name: ops, role: deploy, key: " KEY_1 "}\nresponders: 1\n");
+	DnTrustedKey key = {.name = (char *)"new", .role = DN_KEY_DEPLOY, .key = {7}};
+	g_autoptr(GError) error = NULL;
+
+	cr_assert(eq(ptr, dn_trust_file_add_key(old, "t", &key, "web-pay", &error), NULL));
+	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_CONFLICT), "%s", error->message);
+	cr_assert(ne(ptr, strstr(error->message, "web-*"), NULL), "%s", error->message);
+}
+
 Test(trust_file, a_name_or_key_that_is_there_already_is_not_added_again)
 {
 	g_autoptr(GBytes) old = bytes_of(HEAD_ "keys: [{name: a, role: deploy, key: " KEY_1 "}]\n");
