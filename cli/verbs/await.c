@@ -93,8 +93,12 @@ static uint64_t patience_ns(const DnManifest *manifest)
 {
 	uint64_t node_ms = MAX(manifest->roll_deadline_ms, manifest->run.start_deadline_ms);
 
+	if (manifest->removed) /* each node may finish what it has, and then has its grace */
+		return REMOVAL_NS +
+		       ((uint64_t)manifest->roll_drain_ms + manifest->run.stop_grace_ms) *
+			       DN_NS_PER_MS;
 	/* A supervisor that judges a roll itself goes first. */
-	return manifest->removed ? REMOVAL_NS : node_ms * DN_NS_PER_MS + GRACE_NS;
+	return node_ms * DN_NS_PER_MS + GRACE_NS;
 }
 
 /* "KIND: TEXT" of the last thing that went wrong with @service, or NULL. */
@@ -123,9 +127,9 @@ static void give_up(DnHttp *http, JsonObject *service, const DnManifest *manifes
 
 	if (manifest->removed)
 		g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
-			    "%s is %s and nothing has changed for %d s; see 'dnode nodes %s'", name,
-			    dn_answer_word(service, "state"), (int)(REMOVAL_NS / DN_NS_PER_S),
-			    name);
+			    "%s is still %s after %" G_GUINT64_FORMAT " s; see 'dnode nodes %s'",
+			    name, dn_answer_word(service, "state"),
+			    patience_ns(manifest) / DN_NS_PER_S, name);
 	else
 		g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED,
 			    "%s: %" G_GINT64_FORMAT " of %u nodes are ready, and none more within "

@@ -214,10 +214,10 @@ typedef struct {
 	GPtrArray *names;  /* owns the strings */
 	GHashTable *known; /* borrows them */
 	int repo_fd;
-	bool inspect;
+	bool inspect, remove_damaged;
 } Collection;
 
-/* Read and hash one object; a damaged one goes. */
+/* Read and hash one object; where it was pushed to, a damaged one goes. */
 static bool inspect(Collection *collection, const char *name, GError **error)
 {
 	Object object;
@@ -232,11 +232,17 @@ static bool inspect(Collection *collection, const char *name, GError **error)
 		g_propagate_error(error, failed);
 		return false;
 	}
-	if (bytes != NULL)
-		(void)unlinkat(collection->repo_fd, object.path, 0);
-	g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT, "object %s %s: push the image again", name,
-		    bytes != NULL ? "was damaged and has been removed" : "is missing");
 	g_error_free(failed);
+	if (!collection->remove_damaged)
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "object %s %s: build the image again", name,
+			    bytes != NULL ? "is damaged" : "is missing");
+	else if (bytes != NULL && unlinkat(collection->repo_fd, object.path, 0) < 0)
+		dn_throw_errno(error, errno, "remove object %s, which is damaged", name);
+	else
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "object %s %s: push the image again", name,
+			    bytes != NULL ? "was damaged and has been removed" : "is missing");
 	return false;
 }
 
@@ -264,7 +270,8 @@ static bool collect_file(const char *path, const char *checksum, gpointer data, 
 	return collect(data, checksum, "file", error);
 }
 
-static GPtrArray *collect_all(DnImageRepo *repo, const char *commit, bool inspected, GError **error)
+static GPtrArray *collect_all(DnImageRepo *repo, const char *commit, bool inspected, bool pushed,
+			      GError **error)
 {
 	static const DnImageVisitor visitor = {collect_directory, collect_file};
 	g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
@@ -274,6 +281,7 @@ static GPtrArray *collect_all(DnImageRepo *repo, const char *commit, bool inspec
 		.known = known,
 		.repo_fd = ostree_repo_get_dfd(dn_image_repo_ostree(repo)),
 		.inspect = inspected,
+		.remove_damaged = pushed,
 	};
 
 	if (!collect(&collection, commit, "commit", error) ||
@@ -284,12 +292,19 @@ static GPtrArray *collect_all(DnImageRepo *repo, const char *commit, bool inspec
 
 GPtrArray *dn_image_objects_now(DnImageRepo *repo, const char *commit, GError **error)
 {
-	return collect_all(repo, commit, false, error);
+	return collect_all(repo, commit, false, false, error);
 }
 
 bool dn_image_objects_verify_now(DnImageRepo *repo, const char *commit, GError **error)
 {
-	g_autoptr(GPtrArray) names = collect_all(repo, commit, true, error);
+	g_autoptr(GPtrArray) names = collect_all(repo, commit, true, false, error);
+
+	return names != NULL;
+}
+
+bool dn_image_objects_accept_now(DnImageRepo *repo, const char *commit, GError **error)
+{
+	g_autoptr(GPtrArray) names = collect_all(repo, commit, true, true, error);
 
 	return names != NULL;
 }

@@ -34,8 +34,15 @@ char **dn_image_objects_missing_now(DnImageRepo *repo, const char *const *names,
 				    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
- * Read and hash every object of @commit. A damaged one is removed, so that the next push brings
- * it again; DN_ERROR_CONFLICT names the first that is missing or was damaged.
+ * Read and hash every object of @commit. DN_ERROR_UNTRUSTED names the first that is missing or
+ * damaged; nothing is changed.
  */
 bool dn_image_objects_verify_now(DnImageRepo *repo, const char *commit,
+				 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/*
+ * The same where objects are pushed to: a damaged one is removed, so that the next push brings it
+ * again; DN_ERROR_CONFLICT.
+ */
+bool dn_image_objects_accept_now(DnImageRepo *repo, const char *commit,
 				 GError **error) G_GNUC_WARN_UNUSED_RESULT;

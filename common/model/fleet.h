@@ -140,6 +140,9 @@ typedef struct {
 	uint32_t standby;
 } DnPart;
 
+/* Of a VIP at most: those of a manifest and of the ones that it replaces. */
+enum { DN_ASSIGN_PORTS = 64 };
+
 /* A port of a VIP. */
 typedef struct {
 	uint16_t port;

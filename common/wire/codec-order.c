@@ -14,7 +14,6 @@ enum {
 	TEXT_LIMIT = 1024,
 	PARTS_LIMIT = 64,
 	ENDPOINTS_LIMIT = 16384,
-	PORTS_LIMIT = 16,
 	ROUTES_LIMIT = 1024,
 	COUNT_LIMIT = 100000,
 };
@@ -80,7 +79,7 @@ static DnExposed read_exposed(JsonObject *object, GError **error)
 
 static void read_all_exposed(JsonObject *object, DnAssign *assign, GError **error)
 {
-	JsonArray *array = dn_json_array(object, "exposed", PORTS_LIMIT, error);
+	JsonArray *array = dn_json_array(object, "exposed", DN_ASSIGN_PORTS, error);
 
 	for (guint i = 0; array != NULL && i < json_array_get_length(array); i++) {
 		DnExposed exposed = read_exposed(dn_json_object_at(array, i, error), error);

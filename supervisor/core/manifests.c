@@ -54,6 +54,20 @@ static bool publishes(const DnManifest *manifest, const DnListen *wanted)
 	return false;
 }
 
+/* Also by nodes of a release that is not rolled over yet. */
+static bool publishes_any(const DnService *service, const DnListen *wanted)
+{
+	if (dn_service_current(service)->declaration->manifest->removed)
+		return false;
+	for (guint i = 0; i < service->releases->len; i++) {
+		const DnRelease *release = g_ptr_array_index(service->releases, i);
+
+		if (publishes(release->declaration->manifest, wanted))
+			return true;
+	}
+	return false;
+}
+
 /* VIPs are a service's own; the ports of the hosts are for all of them. */
 static bool check_published(const DnFleetCore *core, const DnManifest *manifest, GError **error)
 {
@@ -64,10 +78,9 @@ static bool check_published(const DnFleetCore *core, const DnManifest *manifest,
 
 		for (GList *at = names; listen->publish_host && at != NULL; at = at->next) {
 			const DnService *other = dn_state_service(core, at->data);
-			const DnManifest *theirs = dn_service_current(other)->declaration->manifest;
 
-			if (g_str_equal(other->name, manifest->service) || theirs->removed ||
-			    !publishes(theirs, listen))
+			if (g_str_equal(other->name, manifest->service) ||
+			    !publishes_any(other, listen))
 				continue;
 			g_set_error(
 				error, DN_ERROR, DN_ERROR_CONFLICT,

@@ -102,16 +102,31 @@ typedef struct {
 	GHashTable *grants; /* char * host → replacements that it may make */
 } Outline;
 
+static void expose(DnAssign *assign, const DnManifest *manifest)
+{
+	for (guint i = 0; i < manifest->listen->len; i++) {
+		const DnListen *listen = &g_array_index(manifest->listen, DnListen, i);
+		DnExposed exposed = {.port = listen->expose, .protocol = listen->protocol};
+		bool known = false;
+
+		for (guint k = 0; k < assign->exposed->len; k++)
+			known = known ||
+				dn_exposed_equal(&g_array_index(assign->exposed, DnExposed, k),
+						 &exposed);
+		if (!known && assign->exposed->len < DN_ASSIGN_PORTS)
+			g_array_append_val(assign->exposed, exposed);
+	}
+}
+
 static DnAssign *make_assign(const DnService *service, const DnHost *host, const Outline *outline)
 {
-	const DnManifest *current = dn_service_current(service)->declaration->manifest;
 	DnAssign *assign = dn_assign_new(service->name, service->vip);
 
-	for (guint i = 0; i < current->listen->len; i++) {
-		const DnListen *listen = &g_array_index(current->listen, DnListen, i);
-		DnExposed exposed = {.port = listen->expose, .protocol = listen->protocol};
+	/* The current one's first; nodes of those before serve until they have left. */
+	for (guint i = 0; i < service->releases->len; i++) {
+		const DnRelease *release = g_ptr_array_index(service->releases, i);
 
-		g_array_append_val(assign->exposed, exposed);
+		expose(assign, release->declaration->manifest);
 	}
 	/* Oldest first, which agents rely on when they hold replacements back. */
 	for (guint i = service->releases->len; i-- > 0;) {

@@ -78,7 +78,7 @@ static bool may_publish(const DnRepo *self, DnImageRepo *repo, const char *ref, 
 		return false;
 	}
 	/* Whole first: a damaged commit object is removed by this, and then missing. */
-	if (!dn_image_objects_verify_now(repo, commit, error))
+	if (!dn_image_objects_accept_now(repo, commit, error))
 		return false;
 	g_autoptr(GBytes) bytes = dn_image_commit_bytes_now(repo, commit, error);
 	return bytes != NULL && dn_image_check(self->trust, ref, commit, bytes, metadata, error);

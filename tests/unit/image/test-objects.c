@@ -54,7 +54,16 @@ static void expect_conflict(const char *name)
 {
 	g_autoptr(GError) error = NULL;
 
+	/* Who only looks changes nothing: the second look finds the same. */
 	cr_assert(not(dn_image_objects_verify_now(to, commit, &error)));
+	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_UNTRUSTED), "%s", error->message);
+	cr_assert(ne(ptr, strstr(error->message, name), NULL), "%s", error->message);
+	g_autofree char *first = g_strdup(error->message);
+	g_clear_error(&error);
+	cr_assert(not(dn_image_objects_verify_now(to, commit, &error)));
+	cr_assert_str_eq(error->message, first);
+	g_clear_error(&error);
+	cr_assert(not(dn_image_objects_accept_now(to, commit, &error)));
 	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_CONFLICT), "%s", error->message);
 	cr_assert(ne(ptr, strstr(error->message, name), NULL), "%s", error->message);
 }

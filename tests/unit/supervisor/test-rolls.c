@@ -73,6 +73,44 @@ Test(rolls, a_roll_of_new_nodes_that_never_get_ready_stops_and_the_old_ones_serv
 	cr_assert(eq(uint, world_ready_on(world, "a", "web", 3), 1));
 }
 
+/* As b answers or not: the old nodes of a serve through b's balancer. */
+static unsigned exposed(const char *host, uint16_t port)
+{
+	const DnAssign *assign = world_assign(world, host, "web");
+	unsigned times = 0;
+
+	for (guint i = 0; i < assign->exposed->len; i++)
+		times += g_array_index(assign->exposed, DnExposed, i).port == port;
+	return times;
+}
+
+Test(rolls, a_port_of_the_vip_stays_for_as_long_as_nodes_serve_it)
+{
+	world_deploy(world, 1, 3, 0);
+	cr_assert(eq(uint, exposed("b", 80), 1));
+	world_break(world, "a", true);
+	world_break(world, "b", true);
+	world_break(world, "c", true);
+	DnDeclaration *next = world_declare("web", 2, 3, 0);
+	g_array_index(next->manifest->listen, DnListen, 0).expose = 443;
+	cr_assert(eq(int, world_apply(world, next), 0));
+	for (unsigned i = 0; i < 70; i++)
+		world_step(world, 1000);
+	/* It has stopped, and the old nodes serve. */
+	cr_assert(world_heard(world, "roll.stopped"));
+	cr_assert(eq(uint, exposed("b", 80), 1));
+	cr_assert(eq(uint, exposed("b", 443), 1));
+
+	for (const char *host = "abc"; *host != '\0'; host++)
+		world_break(world, (char[]){*host, '\0'}, false);
+	DnDeclaration *last = world_declare("web", 3, 3, 0);
+	g_array_index(last->manifest->listen, DnListen, 0).expose = 443;
+	cr_assert(eq(int, world_apply(world, last), 0));
+	world_settle(world);
+	cr_assert(eq(uint, exposed("b", 80), 0));
+	cr_assert(eq(uint, exposed("b", 443), 1));
+}
+
 Test(rolls, scaling_up_and_down_keeps_the_smaller_number_ready)
 {
 	world_deploy(world, 1, 3, 0);
