@@ -12,14 +12,20 @@ enum { TCP_ESTABLISHED = 1, UDP_UNCONNECTED = 7, TCP_LISTEN = 10, LINE_HEAD_BYTE
 
 bool dn_proc_start_time(const char *stat, uint64_t *start_time)
 {
-	enum { STATE_FIELD = 0, START_FIELD = 19 }; /* counted from behind the name */
+	/* counted from behind the name, see proc(5) */
+	enum { STATE_FIELD = 0, THREADS_FIELD = 17, START_FIELD = 19 };
 	/* The name may hold blanks and brackets: the last bracket ends it. */
 	const char *fields = strrchr(stat, ')');
 
 	if (fields == NULL || fields[1] != ' ')
 		return false;
 	g_auto(GStrv) words = g_strsplit(fields + 2, " ", START_FIELD + 2);
-	if (g_strv_length(words) <= START_FIELD || strchr("ZX", words[STATE_FIELD][0]) != NULL)
+	if (g_strv_length(words) <= START_FIELD || words[STATE_FIELD][0] == 'X')
+		return false;
+	/* A zombie whose other threads run on is a program whose main thread has left. */
+	uint64_t threads = 0;
+	if (words[STATE_FIELD][0] == 'Z' &&
+	    (!dn_text_parse_u64(words[THREADS_FIELD], G_MAXUINT32, &threads) || threads < 2))
 		return false;
 	return dn_text_parse_u64(words[START_FIELD], G_MAXUINT64, start_time);
 }

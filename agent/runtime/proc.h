@@ -10,7 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Field 22 of the text of /proc/PID/stat; false of a zombie, and when there is no such field. */
+/*
+ * Field 22 of the text of /proc/PID/stat; false when there is no such field, and of a zombie,
+ * unless only its main thread has ended.
+ */
 bool dn_proc_start_time(const char *stat, uint64_t *start_time);
 
 /* An established connection whose own end is one of @ports (of uint16_t), in /proc/PID/net/tcp. */

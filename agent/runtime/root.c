@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,6 +105,25 @@ static bool detach(const char *target, GError **error)
 	return false;
 }
 
+/*
+ * The kernel's programs know a file by the device of its super block; stat(2) on btrfs tells that
+ * of a subvolume. No program of an image would be found to be its own.
+ */
+static bool check_devices(const char *checkout, GError **error)
+{
+	struct statfs info;
+
+	if (statfs(checkout, &info) < 0)
+		return dn_throw_errno(error, errno, "look at %s", checkout);
+	if (info.f_type != BTRFS_SUPER_MAGIC)
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_UNSUPPORTED,
+		    "%s is on btrfs, where a file has another device number for stat(2) than for "
+		    "the sensor: put the state directory on ext4 or xfs",
+		    checkout);
+	return false;
+}
+
 bool dn_root_mount_now(const char *checkout, const char *target, int owner_fd, GError **error)
 {
 	struct mount_attr attributes = {
@@ -113,7 +134,7 @@ bool dn_root_mount_now(const char *checkout, const char *target, int owner_fd, G
 	};
 
 	/* The node's root user walks to its root by the "other" bits of every directory above. */
-	if (!dn_failpoint("agent.mount.create.before", error) ||
+	if (!dn_failpoint("agent.mount.create.before", error) || !check_devices(checkout, error) ||
 	    !dn_file_make_directory(target, 0711, error) || !detach(target, error))
 		return false;
 	dn_autofd int tree_fd = (int)syscall(SYS_open_tree, AT_FDCWD, checkout,
@@ -127,8 +148,7 @@ bool dn_root_mount_now(const char *checkout, const char *target, int owner_fd, G
 		if (errno == EINVAL || errno == ENOSYS) {
 			g_set_error(error, DN_ERROR, DN_ERROR_UNSUPPORTED,
 				    "the file system of %s cannot map ids (mount_setattr: %s): put "
-				    "the state directory on ext4, xfs or btrfs with Linux 5.12 or "
-				    "later",
+				    "the state directory on ext4 or xfs with Linux 5.12 or later",
 				    checkout, g_strerror(errno));
 			return false;
 		}

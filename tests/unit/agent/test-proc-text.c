@@ -17,6 +17,27 @@ static const char *const tcp = HEADING LINE("00000000:0016", NOBODY, "0A") /* 0.
 	LINE("0A00020F:0050", "0B00020F:C350", "01") /* an established one on :80 */
 	LINE("0A00020F:1F90", NOBODY, "0A");         /* 10.0.2.15:8080 */
 
+/* /proc/PID/stat of a process "a) Z" in @state with @threads. */
+static bool lives(char state, unsigned threads)
+{
+	g_autofree char *stat = g_strdup_printf("7 (a) Z) %c 1 7 7 0 -1 4194304 95 0 0 0 0 0 0 0 "
+						"20 0 %u 0 12345 2301952 180 0 0\n",
+						state, threads);
+	uint64_t start = 0;
+	bool found = dn_proc_start_time(stat, &start);
+
+	cr_assert(eq(u64, start, found ? 12345 : 0));
+	return found;
+}
+
+Test(proc_text, a_program_lives_for_as_long_as_one_of_its_threads)
+{
+	cr_assert(lives('S', 1));
+	cr_assert(lives('Z', 2)); /* its main thread has called pthread_exit(3) */
+	cr_assert(not(lives('Z', 1)));
+	cr_assert(not(lives('X', 2)));
+}
+
 Test(proc_text, a_socket_that_waits_for_others_binds_its_port)
 {
 	cr_assert(dn_proc_is_bound(tcp, 22));
