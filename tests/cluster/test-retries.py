@@ -218,10 +218,11 @@ def more_nodes_than_are_dumped_at_once_are_all_reset(fleet):
     fleet.apply(service="many", commit=commit, replicas=count, standby=0, respawn=100)
     fleet.wait_ready("many", ready=count)
     os.chmod(f"/var/lib/{fleet.name}/h1/checkouts/{commit}/bin/hello", 0o777)
-    cut = wait_for("all of them to be cut", lambda: (
+    # On record first, and then what the reflex has done: in either order.
+    cut = wait_for("all of them to be cut, dumped and reset", lambda: (
         found := [i for i in fleet.incidents() if i["service"] == "many"]) and
-        len(found) >= count and all("durable" in i["stages"] for i in found) and found)
-    assert all("reset" in i["stages"] and i["sockets"] for i in cut), cut
+        len(found) >= count and all({"durable", "reset"} <= i["stages"].keys() and i["sockets"]
+                                    for i in found) and found)
     fleet.wait_ready("many", ready=count)
     for incident in cut:
         fleet.destroy(incident["id"])
