@@ -404,6 +404,8 @@ void dn_report_tick(Agent *agent); /* send again what was not stored in time */
 void dn_report_node(Node *node);
 void dn_report_gone(Agent *agent, const char *id);
 void dn_report_incident(Agent *agent, const DnIncident *incident);
+/* Before what waits for room, and what is said next: that its node is gone, for one. */
+void dn_report_incident_first(Agent *agent, const DnIncident *incident);
 void dn_report_link_closed(Agent *agent); /* at the next link everything is told again */
 void dn_report_event(Agent *agent, const char *severity, const char *kind, const char *service,
 		     const char *node, const char *format, ...) G_GNUC_PRINTF(6, 7);

@@ -272,6 +272,14 @@ void dn_report_incident(Agent *agent, const DnIncident *incident)
 	g_source_attach(agent->telling, NULL);
 }
 
+void dn_report_incident_first(Agent *agent, const DnIncident *incident)
+{
+	if (!dn_custody_may_report(incident) || !agent->linked)
+		return;
+	g_hash_table_remove(agent->untold, incident->id);
+	send_incident(agent, incident);
+}
+
 void dn_report_link_closed(Agent *agent)
 {
 	dn_source_clear(&agent->telling);

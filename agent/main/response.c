@@ -163,7 +163,7 @@ bool dn_incident_destroy(Agent *agent, const DnOrder *order, GError **error)
 		return false;
 	}
 	dn_failpoint_pass("agent.destroy.durable.after");
-	dn_report_incident(agent, incident);
+	dn_report_incident_first(agent, incident);
 	release_hold(agent, incident);
 	if (node != NULL)
 		dn_node_remove(node);

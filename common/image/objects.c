@@ -214,6 +214,7 @@ typedef struct {
 	GPtrArray *names;  /* owns the strings */
 	GHashTable *known; /* borrows them */
 	int repo_fd;
+	const char *path; /* of the repository, for people */
 	bool inspect, remove_damaged;
 } Collection;
 
@@ -233,10 +234,13 @@ static bool inspect(Collection *collection, const char *name, GError **error)
 		return false;
 	}
 	g_error_free(failed);
-	if (!collection->remove_damaged)
+	if (!collection->remove_damaged && bytes != NULL) /* a build leaves what is there */
 		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
-			    "object %s %s: build the image again", name,
-			    bytes != NULL ? "is damaged" : "is missing");
+			    "object %s is damaged: remove %s/%s and build the image again", name,
+			    collection->path, object.path);
+	else if (!collection->remove_damaged)
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "object %s is missing: build the image again", name);
 	else if (bytes != NULL && unlinkat(collection->repo_fd, object.path, 0) < 0)
 		dn_throw_errno(error, errno, "remove object %s, which is damaged", name);
 	else
@@ -280,6 +284,7 @@ static GPtrArray *collect_all(DnImageRepo *repo, const char *commit, bool inspec
 		.names = names,
 		.known = known,
 		.repo_fd = ostree_repo_get_dfd(dn_image_repo_ostree(repo)),
+		.path = dn_image_repo_path(repo),
 		.inspect = inspected,
 		.remove_damaged = pushed,
 	};

@@ -81,14 +81,34 @@ static guint find_rule(const GPtrArray *rules, const char *pattern)
 	return G_MAXUINT;
 }
 
-/* The rule that decides about @pattern, as if it were a word; G_MAXUINT: none does. */
+/*
+ * A word that a rule matches only if it matches whatever @pattern does: no letter of a pattern is
+ * \001, and no '?' is as long as what stands for a '*'.
+ */
+static char *word_of(const char *pattern)
+{
+	enum { RUN = 128 };
+	GString *word = g_string_new(NULL);
+
+	for (; *pattern != '\0'; pattern++)
+		if (*pattern == '*')
+			for (unsigned i = 0; i < RUN; i++)
+				g_string_append_c(word, '\001');
+		else
+			g_string_append_c(word, *pattern == '?' ? '\001' : *pattern);
+	return g_string_free(word, FALSE);
+}
+
+/* The first rule that decides about all that @pattern matches; G_MAXUINT: none does. */
 static guint find_decisive(const GPtrArray *rules, const char *pattern)
 {
+	g_autofree char *word = word_of(pattern);
+
 	for (guint i = 0; i < rules->len; i++) {
 		const DnTrustRule *rule = g_ptr_array_index(rules, i);
 
 		if (g_str_equal(rule->pattern, pattern) ||
-		    dn_trust_pattern_matches(rule->pattern, pattern))
+		    dn_trust_pattern_matches(rule->pattern, word))
 			return i;
 	}
 	return G_MAXUINT;

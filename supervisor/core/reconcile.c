@@ -242,8 +242,9 @@ static bool forget(DnFleetCore *core, DnService *service, DnHost *host, DnTold *
 {
 	const DnManifest *manifest = dn_service_current(service)->declaration->manifest;
 
+	/* First an assignment without endpoints: the last nodes of others wait for its answer. */
 	if (!manifest->removed || has_nodes(host, service->name) || told->sent == NULL ||
-	    told->acked < told->revision)
+	    told->sent->endpoints->len > 0 || told->acked < told->revision)
 		return false;
 	DnOrder *order = dn_order_new(DN_ORDER_FORGET);
 	order->service = g_strdup(service->name);

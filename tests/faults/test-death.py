@@ -117,6 +117,11 @@ def a_roll_goes_on_over_the_deaths_of_its_agents(fleet):
         n["epoch"] == epoch for n in fleet.nodes("cold")), 90)
 
 
+def hosts_of_cold(fleet):
+    """Where it has nodes: a roll places them on hosts that are up, and agents died meanwhile."""
+    return sorted({n["host"] for n in fleet.nodes("cold", state="ready")})
+
+
 # ---- 6 ----
 
 def a_verdict_waits_for_a_stopped_agent_and_is_then_answered_once(fleet):
@@ -232,7 +237,7 @@ def a_runtime_that_dies_at_create_start_or_delete_leaves_nothing_behind(fleet):
                 runtimes.arm(host, verb)
                 fleet.drift(host, node).wait(20)
                 return node
-            fleet.expect_cut(fleet.everywhere(fault).values())
+            fleet.expect_cut(fleet.everywhere(fault, hosts_of_cold(fleet)).values())
             fleet.wait_tidy()
             # Failed starts are tried again later and later: a new agent begins anew.
             fleet.restart_agents()
@@ -357,7 +362,7 @@ def a_service_that_the_oom_killer_takes_is_replaced_and_not_quarantined(fleet):
             subprocess.run([sys.executable, "-c", HOG, str(procs), str(pid)], check=False,
                            timeout=60)
             return node
-        gone = set(fleet.everywhere(fault).values())
+        gone = set(fleet.everywhere(fault, hosts_of_cold(fleet)).values())
         wait_for("the killed to go", lambda: not gone & {n["id"] for n in fleet.nodes("cold")})
         fleet.wait_full("cold")
     assert len(fleet.incidents()) == incidents

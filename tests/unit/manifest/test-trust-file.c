@@ -218,7 +218,8 @@ static const char *decides(GBytes *file, const char *service)
 /* The first rule that matches decides, so one that says less has to come before. */
 Test(trust_file, a_rule_that_is_added_decides)
 {
-	static const char *const patterns[] = {"*", "web-*", "web-pay", "web-p??", "db"};
+	static const char *const patterns[] = {"*",       "db-?",    "db-*", "web-*",
+					       "web-pay", "web-p??", "db"};
 	g_autoptr(GBytes) file = dn_trust_file_new("0123456789abcdef");
 
 	for (guint i = 0; i < G_N_ELEMENTS(patterns); i++) {
@@ -231,10 +232,12 @@ Test(trust_file, a_rule_that_is_added_decides)
 		g_bytes_unref(file);
 		file = next;
 	}
-	cr_assert_str_eq(decides(file, "web-pay"), "key2");
-	cr_assert_str_eq(decides(file, "web-put"), "key3");
-	cr_assert_str_eq(decides(file, "web-shop"), "key1");
-	cr_assert_str_eq(decides(file, "db"), "key4");
+	cr_assert_str_eq(decides(file, "db-1"), "key1"); /* which says less than what came later */
+	cr_assert_str_eq(decides(file, "db-10"), "key2");
+	cr_assert_str_eq(decides(file, "web-pay"), "key4");
+	cr_assert_str_eq(decides(file, "web-put"), "key5");
+	cr_assert_str_eq(decides(file, "web-shop"), "key3");
+	cr_assert_str_eq(decides(file, "db"), "key6");
 	cr_assert_str_eq(decides(file, "mail"), "key0");
 }
 

@@ -344,6 +344,19 @@ Test(core, a_host_with_a_quarantined_node_is_not_told_to_forget)
 	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_FORGET), 1));
 }
 
+/* Or nodes that drain elsewhere would wait for its answer in vain. */
+Test(core, who_only_balances_a_removed_service_is_told_that_nobody_serves_before_it_forgets)
+{
+	world_deploy(world, 1, 1, 0);
+	const char *idle = world_ready_on(world, "a", "web", 0) == 0 ? "a" : "b";
+	cr_assert(eq(uint, world_endpoints(world, idle, "web"), 1));
+	unsigned before = world_orders(world, idle, DN_ORDER_ASSIGN);
+	cr_assert(eq(int, world_apply(world, removal(2)), 0));
+	world_settle(world);
+	cr_assert(gt(uint, world_orders(world, idle, DN_ORDER_ASSIGN), before));
+	cr_assert(eq(uint, world_orders(world, idle, DN_ORDER_FORGET), 1));
+}
+
 Test(core, a_vip_is_given_out_once)
 {
 	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 1, 0)), 0));
