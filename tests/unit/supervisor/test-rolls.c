@@ -73,7 +73,7 @@ Test(rolls, a_roll_of_new_nodes_that_never_get_ready_stops_and_the_old_ones_serv
 	cr_assert(eq(uint, world_ready_on(world, "a", "web", 3), 1));
 }
 
-/* As b answers or not: the old nodes of a serve through b's balancer. */
+/* How often the last assignment of @host names @port of the VIP. */
 static unsigned exposed(const char *host, uint16_t port)
 {
 	const DnAssign *assign = world_assign(world, host, "web");
