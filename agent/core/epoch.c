@@ -73,7 +73,9 @@ bool dn_epochs_may_accept(GHashTable *epochs, const DnManifest *manifest, uint64
 			    manifest->epoch, manifest->service, minimum);
 		return false;
 	}
-	if (dn_manifest_is_expired(manifest, now_ns)) {
+	/* What was accepted once is not accepted anew: it was in time then. */
+	bool is_known = known != NULL && known->digest != NULL && known->epoch == manifest->epoch;
+	if (!is_known && dn_manifest_is_expired(manifest, now_ns)) {
 		g_autofree char *until = dn_clock_format(manifest->valid_until_ns);
 		g_autofree char *now = dn_clock_format(now_ns);
 

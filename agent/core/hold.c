@@ -8,14 +8,18 @@
 enum {
 	LOOKS = 50,            /* of 20 ms each */
 	PROCESSES_A_LOOK = 20, /* ordinary ones */
+	FLED = 8,
 	LEAST_MS = 500,
 	MOST_MS = 4000,
 	REST = 20, /* times as long as it was frozen it is left alone */
 };
 
-bool dn_hold_is_due(const DnHold *self, uint32_t n_looks, uint32_t n_processes, uint64_t now_ns)
+bool dn_hold_is_due(const DnHold *self, uint32_t n_looks, uint32_t n_fled, uint32_t n_processes,
+		    uint64_t now_ns)
 {
-	return n_looks >= LOOKS + n_processes / PROCESSES_A_LOOK && now_ns >= self->not_before_ns;
+	bool has_no_end = n_looks >= LOOKS + n_processes / PROCESSES_A_LOOK;
+
+	return (has_no_end || n_fled >= FLED) && now_ns >= self->not_before_ns;
 }
 
 uint64_t dn_hold_limit_ns(const DnHold *self)

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/plan.h"
 
-#include "base/clock.h"
 #include "core/life.h"
-
-enum { BACKOFF_LIMIT_S = 60 };
 
 typedef struct {
 	const DnPlanInput *input;
@@ -23,7 +20,7 @@ static void create(Plan *plan, const DnPart *part, DnRole role, uint32_t count)
 {
 	DnAct made = {.kind = DN_ACT_CREATE, .digest = part->digest, .role = role};
 
-	if (plan->input->now_ns < plan->input->not_before_ns)
+	if (plan->input->now_ns < dn_backoffs_until_ns(plan->input->backoffs, part->digest))
 		return;
 	for (; count > 0 && plan->free_slots > 0; count--, plan->free_slots--)
 		g_array_append_val(plan->acts, made);
@@ -225,12 +222,4 @@ bool dn_plan_lacks(const DnPlanInput *input, const char *digest, DnRole role)
 			       (role == DN_ROLE_ACTIVE ? part->running : part->standby);
 	}
 	return false;
-}
-
-uint64_t dn_plan_backoff_ns(uint32_t exits)
-{
-	if (exits <= 1)
-		return 0;
-	uint64_t seconds = exits - 2 >= 6 ? BACKOFF_LIMIT_S : UINT64_C(1) << (exits - 2);
-	return MIN(seconds, BACKOFF_LIMIT_S) * DN_NS_PER_S;
 }

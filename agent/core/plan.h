@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/backoff.h"
 #include "model/fleet.h"
 
 /* A node as the plan sees it. */
@@ -35,8 +36,7 @@ typedef struct {
 	uint32_t held;
 	/* Cut standbys of the same kind: so many fewer wait. */
 	uint32_t held_standby;
-	/* No new node before this (back-off after exits and failed starts). */
-	uint64_t not_before_ns;
+	const DnBackoffs *backoffs; /* no new node of a manifest before it says; NULL: at once */
 	uint64_t now_ns;
 	uint32_t free_slots;
 } DnPlanInput;
@@ -65,6 +65,3 @@ GArray *dn_plan(const DnPlanInput *input) G_GNUC_WARN_UNUSED_RESULT;
  * are as many as are wanted without it.
  */
 bool dn_plan_lacks(const DnPlanInput *input, const char *digest, DnRole role);
-
-/* Back-off before the next start after @exits in a row: 0, 1, 2, 4 … 60 s. */
-uint64_t dn_plan_backoff_ns(uint32_t exits);

@@ -72,8 +72,7 @@ struct Service {
 	GPtrArray *held;         /* of char *: incidents whose node was not replaced */
 	GPtrArray *held_standby; /* the same of standbys */
 	GPtrArray *owed; /* of char *: incidents whose node is still to be replaced by a new one */
-	uint32_t exits;  /* in a row */
-	uint64_t not_before_ns;
+	DnBackoffs *backoffs;    /* owned */
 	uint32_t image_failures; /* in a row: back-off of builds */
 	uint64_t expiry_told_ns; /* CLOCK_MONOTONIC: people heard that its manifest has expired */
 };
@@ -83,8 +82,8 @@ typedef struct {
 	uint64_t first_ns; /* of those that are counted */
 	uint64_t told_ns;  /* the last event */
 	uint32_t times, untold;
-	uint32_t pid; /* the process that it was seen of last, and since when */
-	uint64_t since_ns;
+	uint32_t pid;               /* the process that it was seen of last */
+	uint64_t since_ns, last_ns; /* looks found it, in one after the other */
 } DnSeenOften;
 
 /* One node. A slot holds at most one, also while it is being taken apart. */
@@ -170,7 +169,9 @@ struct Agent {
 	GPtrArray *checks; /* of DnCheck: what this host can do, as found at the start */
 	unsigned cgroup_level;
 	DnSensor *sensor;
-	bool watching, watch_again; /* a round is out; another is wanted right after it */
+	bool watching, watch_again; /* a round is out; another is wanted soon after it */
+	uint64_t watch_rest_ns;     /* CLOCK_MONOTONIC: until then none is begun for who asks */
+	bool watch_waits;           /* and one will be then */
 	unsigned watch_rounds;
 	uint64_t hooks_told_ns; /* CLOCK_MONOTONIC: of what could not be put right */
 	void *strangers;        /* owned; DnInspectLook: how far the host was looked at for them */

@@ -108,8 +108,8 @@ static void end_broken(Node *node, const DnAuditItem *item)
 			"node %s lacks what every node must have, %s (%s): %s; it is ended and "
 			"replaced",
 			node->id, item->id, item->title, item->seen);
-	service->exits++;
-	service->not_before_ns = dn_clock_monotonic_ns() + dn_plan_backoff_ns(service->exits + 1);
+	dn_backoffs_failed(service->backoffs, node->manifest->digest, true,
+			   dn_clock_monotonic_ns());
 	dn_source_clear(&node->timer);
 	dn_node_become(node, DN_NODE_FAILED);
 	dn_balance_apply(node->agent);
@@ -174,6 +174,7 @@ static Look *look_at(Node *node)
 		.start_time = node->container.start_time,
 		.uid_base = node->agent->instance->uid_base + node->slot * DN_UIDS_PER_NODE,
 		.manifest = look->manifest,
+		.is_evidence = node->state == DN_NODE_QUARANTINED,
 		.started = node->started_ns != 0,
 		.memfd_noexec = node->container.memfd_noexec,
 		.guarded = node->in_force,

@@ -109,11 +109,9 @@ static void on_failed(Node *node, Build *build, const char *why)
 
 	if (node->replaces != NULL)
 		g_ptr_array_add(service->owed, g_steal_pointer(&node->replaces));
-	if (!build->image_changed) {
-		service->exits++;
-		service->not_before_ns =
-			dn_clock_monotonic_ns() + dn_plan_backoff_ns(service->exits + 1);
-	}
+	if (!build->image_changed)
+		dn_backoffs_failed(service->backoffs, node->manifest->digest, true,
+				   dn_clock_monotonic_ns());
 	dn_report_event(agent, image_refused ? "critical" : "warning",
 			image_refused ? "image.refused" : "node.failed", service->name, node->id,
 			"node %s could not be made: %s", node->id, why);
@@ -225,7 +223,7 @@ static gboolean on_remove_again(gpointer data)
  */
 static void remove_later(Node *node, const GError *why)
 {
-	uint64_t wait_ns = dn_plan_backoff_ns(++node->removals + 1);
+	uint64_t wait_ns = dn_backoff_ns(++node->removals + 1);
 
 	if (node->removals == 1)
 		dn_report_event(node->agent, "warning", "node.remains", node->manifest->service,

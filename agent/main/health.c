@@ -53,7 +53,7 @@ static void count(Node *self, bool answered)
 	uint64_t now = dn_clock_monotonic_ns();
 
 	if (now - self->started_monotonic_ns > SETTLED_S * DN_NS_PER_S)
-		dn_node_service(self)->exits = 0;
+		dn_backoffs_settled(dn_node_service(self)->backoffs, self->manifest->digest);
 	if (!dn_health_count(&self->health, &self->manifest->health, answered, now))
 		return;
 	dn_report_event(self->agent, self->health.healthy ? "info" : "warning",

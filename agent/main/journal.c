@@ -62,7 +62,7 @@ static bool open_journal(Agent *agent, GError **error)
 static void try_again_later(Agent *agent)
 {
 	agent->journal_retry_ns =
-		dn_clock_monotonic_ns() + dn_plan_backoff_ns(++agent->journal_failures + 1);
+		dn_clock_monotonic_ns() + dn_backoff_ns(++agent->journal_failures + 1);
 }
 
 /* Without a journal the host still protects: a broken one must not be a way to switch that off. */

@@ -74,7 +74,7 @@ static DnManifest *check_manifest(Agent *agent, const DnOrder *order, GError **e
 	if (!dn_epochs_may_accept(agent->epochs, manifest, minimum_epoch(agent, service),
 				  dn_floor_judge(agent), error))
 		return NULL;
-	if (!g_hash_table_contains(agent->manifests, manifest->digest) &&
+	if (!manifest->removed && !g_hash_table_contains(agent->manifests, manifest->digest) &&
 	    !check_published(manifest, error))
 		return NULL;
 	dn_floor_raise(agent, dn_clock_realtime_ns());

@@ -225,9 +225,8 @@ static gboolean on_exited(int fd, GIOCondition condition, gpointer data)
 		return G_SOURCE_REMOVE;
 	dn_source_clear(&self->timer);
 	if (next == DN_NODE_FAILED) {
-		service->exits++;
-		service->not_before_ns =
-			dn_clock_monotonic_ns() + dn_plan_backoff_ns(service->exits);
+		dn_backoffs_failed(service->backoffs, self->manifest->digest, false,
+				   dn_clock_monotonic_ns());
 		tell_exit(self);
 	}
 	dn_node_become(self, next);

@@ -26,6 +26,7 @@ Service *dn_service_get(Agent *agent, const char *name)
 	self->number = ++agent->next_service;
 	self->held = g_ptr_array_new_with_free_func(g_free);
 	self->held_standby = g_ptr_array_new_with_free_func(g_free);
+	self->backoffs = dn_backoffs_new();
 	self->owed = g_ptr_array_new_with_free_func(g_free);
 	dn_budget_init(&self->budget);
 	dn_budget_init(&self->drills);
@@ -41,6 +42,7 @@ void dn_service_free(Service *self)
 	dn_assign_free(self->assign);
 	g_ptr_array_unref(self->held);
 	g_ptr_array_unref(self->held_standby);
+	dn_backoffs_free(self->backoffs);
 	g_ptr_array_unref(self->owed);
 	dn_budget_clear(&self->budget);
 	dn_budget_clear(&self->drills);
@@ -180,9 +182,8 @@ static void carry_out(Agent *agent, Service *service, const DnAct *act)
 	if (act->kind == DN_ACT_STOP && is_hopeless(node, dn_clock_monotonic_ns())) {
 		bool starting = node->state == DN_NODE_STARTING;
 
-		service->exits++;
-		service->not_before_ns =
-			dn_clock_monotonic_ns() + dn_plan_backoff_ns(service->exits);
+		dn_backoffs_failed(service->backoffs, node->manifest->digest, false,
+				   dn_clock_monotonic_ns());
 		dn_report_event(agent, "warning", "node.replaced", service->name, node->id,
 				"node %s %s; its log is kept", node->id,
 				starting ? "did not answer within run.start_deadline"
@@ -268,21 +269,23 @@ static void settle_service(Agent *agent, Service *service)
 		.assign = service->assign,
 		.held = service->held->len,
 		.held_standby = service->held_standby->len,
-		.not_before_ns = service->not_before_ns,
+		.backoffs = service->backoffs,
 		.now_ns = now_ns,
 	};
 
 	if (service->assign == NULL)
 		return;
 	take_over_nodes(agent, service);
+	dn_backoffs_keep(service->backoffs, service->assign);
 	g_autoptr(GArray) nodes = plan_nodes(agent, service, now_ns, &input.free_slots);
 	input.nodes = (const DnPlanNode *)(const void *)nodes->data;
 	input.n_nodes = nodes->len;
 	g_autoptr(GArray) acts = dn_plan(&input);
 	for (guint i = 0; i < acts->len; i++)
 		carry_out(agent, service, &g_array_index(acts, DnAct, i));
-	if (service->not_before_ns > now_ns)
-		retry_at(agent, service->not_before_ns, now_ns);
+	uint64_t next_ns = dn_backoffs_next_ns(service->backoffs, now_ns);
+	if (next_ns > 0)
+		retry_at(agent, next_ns, now_ns);
 }
 
 static gboolean on_settle(gpointer data)

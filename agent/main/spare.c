@@ -76,7 +76,7 @@ static void on_made(GObject *source, GAsyncResult *result, gpointer data)
 		g_clear_pointer(&agent->spares[slot], spare_free);
 		agent->spare_failures++;
 		agent->spare_not_before_ns =
-			dn_clock_monotonic_ns() + dn_plan_backoff_ns(agent->spare_failures + 1);
+			dn_clock_monotonic_ns() + dn_backoff_ns(agent->spare_failures + 1);
 	}
 	dn_agent_settle(agent);
 }

@@ -76,6 +76,16 @@ static void note_epoch(DnHost *host, const DnManifest *manifest)
 				    g_memdup2(&manifest->epoch, sizeof(manifest->epoch)));
 }
 
+/*
+ * The host's own trouble, which may pass, and no judgement of what it was asked for: a full disk, a
+ * file that cannot be written.
+ */
+static bool may_pass(const DnAnswerTo *answer)
+{
+	return answer->code == 0 || answer->code == DN_ERROR_UNAVAILABLE ||
+	       answer->code == DN_ERROR_EXHAUSTED;
+}
+
 static void manifest_answered(DnFleetCore *core, DnHost *host, const char *digest,
 			      const DnAnswerTo *answer, DnNow now, DnActs *acts)
 {
@@ -86,7 +96,9 @@ static void manifest_answered(DnFleetCore *core, DnHost *host, const char *diges
 		return;
 	DnRelease *release = dn_service_release(service, digest);
 	service->touched = true;
-	if (!answer->done && answer->code == DN_ERROR_UNAVAILABLE) {
+	if (!answer->done && may_pass(answer)) {
+		if (answer->code != DN_ERROR_UNAVAILABLE)
+			complain(host, "manifest.failed", digest, service->name, answer, now, acts);
 		dn_host_told(host, service->name)->retry_ns =
 			now.monotonic_ns + RETRY_S * DN_NS_PER_S;
 		g_hash_table_remove(host->manifests, digest);

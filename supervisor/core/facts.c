@@ -380,7 +380,7 @@ static void take_event(const DnFleetCore *core, DnHost *host, const DnEvent *eve
 	name_subject(core, host, event, copy);
 }
 
-static void hear(DnHost *host, DnNow now, DnActs *acts)
+void dn_fact_heard(DnHost *host, DnNow now, DnActs *acts)
 {
 	if (host->lost)
 		dn_acts_event(acts, now.realtime_ns, "host.up", "info", "%s answers again",
@@ -429,7 +429,7 @@ void dn_fleet_core_fact(DnFleetCore *self, const char *name, const DnFact *fact,
 	dn_reconcile_begin(self, now);
 	if (host->lost)
 		dn_reconcile_touch_all(self);
-	hear(host, now, acts);
+	dn_fact_heard(host, now, acts);
 	if (fact->spool != NULL && !take_number(host, fact, now, acts))
 		return;
 	switch (fact->kind) {

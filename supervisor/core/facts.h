@@ -19,3 +19,6 @@ void dn_fact_refuse(DnHost *host, DnNow now, DnActs *acts, const GError *why);
 
 /* Something about @service, if there is one, has changed. */
 void dn_fact_touch(DnFleetCore *core, const char *service);
+
+/* @host has told of itself just now: if it was lost, people hear that it is back. */
+void dn_fact_heard(DnHost *host, DnNow now, DnActs *acts);

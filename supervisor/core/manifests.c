@@ -120,7 +120,7 @@ static bool check(const DnFleetCore *core, const DnManifest *manifest, DnNow now
 	}
 	if (!check_published(core, manifest, error))
 		return false;
-	if (service != NULL && service->releases->len >= RELEASES_LIMIT) {
+	if (service != NULL && !manifest->removed && service->releases->len >= RELEASES_LIMIT) {
 		g_set_error(
 			error, DN_ERROR, DN_ERROR_EXHAUSTED,
 			"%s: nodes of %d epochs are running; wait for the roll, or bring back the "

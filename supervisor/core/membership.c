@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "core/facts.h"
 #include "core/incidents.h"
 #include "core/reconcile.h"
 #include "core/response.h"
@@ -249,8 +250,6 @@ void dn_fleet_core_connected(DnFleetCore *self, const char *name, const char *ad
 	dn_response_reconnected(self, name);
 	host->connected = true;
 	host->reported = false;
-	host->seen_ns = now.monotonic_ns;
-	host->last_seen_ns = now.realtime_ns;
 	if (address != NULL && dn_address_parse(address, &number) &&
 	    g_strcmp0(host->address, address) != 0) {
 		g_free(host->address);
@@ -260,7 +259,7 @@ void dn_fleet_core_connected(DnFleetCore *self, const char *name, const char *ad
 	}
 	dn_acts_event(acts, now.realtime_ns, "host.connected", "info", "%s has connected", name)
 		->host = g_strdup(name);
-	host->lost = false;
+	dn_fact_heard(host, now, acts);
 	dn_reconcile(self, now, acts);
 }
 

@@ -242,6 +242,10 @@ static bool forget(DnFleetCore *core, DnService *service, DnHost *host, DnTold *
 {
 	const DnManifest *manifest = dn_service_current(service)->declaration->manifest;
 
+	/* A host that has not taken the removal has nothing to forget it by. */
+	if (GPOINTER_TO_INT(g_hash_table_lookup(host->manifests, manifest->digest)) !=
+	    DN_HELD_ACCEPTED)
+		return false;
 	/* First an assignment without endpoints: the last nodes of others wait for its answer. */
 	if (!manifest->removed || has_nodes(host, service->name) || told->sent == NULL ||
 	    told->sent->endpoints->len > 0 || told->acked < told->revision)

@@ -5,6 +5,7 @@
 #include "core/lifecycle.h"
 #include "core/placement.h"
 #include "core/seats.h"
+#include "core/shortage.h"
 
 typedef struct {
 	uint32_t want, surge;
@@ -104,10 +105,12 @@ static void consider(const DnService *service, DnRelease *release, const DnHost 
 /*
  * Take one node from a host, of the epochs that stay or of the others, rather one that is not
  * ready, rather from the host that carries most. Hosts that do not answer keep theirs: nobody knows
- * what still serves there.
+ * what still serves there. @for_room: only where a new one may come in its place.
  */
-static bool lower_one(const DnFleetCore *core, DnService *service, bool staying, bool only_unready)
+static bool lower_one(const DnFleetCore *core, DnService *service, bool staying, bool only_unready,
+		      bool for_room)
 {
+	const DnRelease *current = dn_service_current(service);
 	g_autoptr(GList) names = dn_state_sorted(core->hosts);
 	Victim best = {0};
 
@@ -115,7 +118,7 @@ static bool lower_one(const DnFleetCore *core, DnService *service, bool staying,
 		const DnHost *host = dn_state_host(core, at->data);
 		uint32_t load = 0;
 
-		if (!dn_host_is_up(host))
+		if (!dn_host_is_up(host) || (for_room && !dn_host_takes(host, current)))
 			continue;
 		for (guint i = 0; i < service->releases->len; i++)
 			load += dn_release_running_on(g_ptr_array_index(service->releases, i),
@@ -146,14 +149,18 @@ static bool move(const DnFleetCore *core, DnService *service, DnNow now)
 	bool enough = tally.ready_new + tally.ready_old > tally.want;
 	/* Fewer are wanted than there were. */
 	if (tally.given_new > tally.want)
-		return lower_one(core, service, true, !enough);
+		return lower_one(core, service, true, !enough, false);
 	if (tally.given_old == 0)
 		return false;
 	if (enough)
-		return lower_one(core, service, false, false);
-	/* Old nodes that will never be ready again may hold the room that the new ones need. */
-	if (tally.ready_new == tally.given_new && given >= limit && !is_expired(service, now))
-		return lower_one(core, service, false, true);
+		return lower_one(core, service, false, false, false);
+	/*
+	 * No more can be added, and those that were are ready: old nodes that will never be ready
+	 * again may hold the room that the new ones need, or be all that is left to be done.
+	 */
+	if (tally.ready_new == tally.given_new && !is_expired(service, now))
+		return lower_one(core, service, false, true,
+				 tally.given_new < tally.want && given < limit);
 	return false;
 }
 
@@ -290,14 +297,41 @@ static void halt(const DnFleetCore *core, DnService *service, const Tally *tally
 		->service = g_strdup(service->name);
 }
 
+static bool is_served(const DnFleetCore *core, const DnService *service)
+{
+	Tally tally = tally_up(core, service);
+
+	return tally.ready_new >= tally.want;
+}
+
+/* Are there old nodes on a host that does not answer? */
+static bool has_old_elsewhere(const DnFleetCore *core, const DnService *service)
+{
+	for (guint i = 0; i < service->releases->len; i++) {
+		const DnRelease *release = g_ptr_array_index(service->releases, i);
+		g_autoptr(GPtrArray) shares = dn_release_shares(release);
+
+		for (guint j = 0; j < shares->len && !dn_service_keeps(service, release); j++) {
+			const DnShare *share = g_ptr_array_index(shares, j);
+			const DnHost *host = dn_state_host(core, share->host);
+
+			if (share->running > 0 && host != NULL && !dn_host_is_up(host))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* True when the roll's own record changed: it has ended one way or the other. */
 static bool judge(const DnFleetCore *core, DnService *service, DnNow now, DnActs *acts)
 {
 	const DnManifest *manifest = dn_service_current(service)->declaration->manifest;
 	Tally tally = tally_up(core, service);
 
-	/* What nobody has told of since the start is no standstill. */
-	if (tally.ready_new > service->roll_best || !dn_state_knows_hosts(core, service, now)) {
+	/* What nobody has told of since the start, or a host that is away holds up, is none. */
+	if (tally.ready_new > service->roll_best || !dn_state_knows_hosts(core, service, now) ||
+	    (tally.ready_new == tally.given_new && tally.given_new > 0 &&
+	     has_old_elsewhere(core, service))) {
 		service->roll_best = MAX(tally.ready_new, service->roll_best);
 		service->roll_progress_ns = now.monotonic_ns;
 	}
@@ -391,44 +425,6 @@ static bool drop_unused(DnService *service)
 	return changed;
 }
 
-static void tell_expired(DnService *service, const Tally *tally, DnNow now, DnActs *acts)
-{
-	const DnManifest *manifest = dn_service_current(service)->declaration->manifest;
-	g_autofree char *until = dn_clock_format(manifest->valid_until_ns);
-
-	dn_acts_event(acts, now.realtime_ns, "service.expired", "warning",
-		      "%s: %u of %u nodes are asked for and no more: epoch %" G_GUINT64_FORMAT
-		      " was valid until %s; apply a new epoch",
-		      service->name, tally->given_new, tally->want, manifest->epoch, until)
-		->service = g_strdup(service->name);
-}
-
-/* Once, until there are enough of them, or for the other reason. */
-static void tell_missing(const DnFleetCore *core, DnService *service, DnNow now, DnActs *acts)
-{
-	Tally tally = tally_up(core, service);
-	bool expired = is_expired(service, now);
-	bool *told = expired ? &service->told_expired : &service->told_no_room;
-
-	if (service->rolling || service->roll_error != NULL || tally.given_new >= tally.want) {
-		service->told_no_room = service->told_expired = false;
-		return;
-	}
-	if (*told)
-		return;
-	*told = true;
-	if (expired) {
-		tell_expired(service, &tally, now, acts);
-		return;
-	}
-	dn_acts_event(
-		acts, now.realtime_ns, "service.no-room", "warning",
-		"%s: only %u of %u nodes found a host with a free slot; enrol a host or lower "
-		"replicas",
-		service->name, tally.given_new, tally.want)
-		->service = g_strdup(service->name);
-}
-
 /*
  * What the current manifest would make alike stays: a host that has accepted it has those nodes
  * under it from here on. One that has not, or never will, keeps them under the earlier one.
@@ -472,7 +468,8 @@ bool dn_rollout_step(DnFleetCore *core, DnService *service, DnNow now, DnActs *a
 	}
 	changed = bring_over(core, service);
 	changed |= shed(core, service, now);
-	if (service->roll_error == NULL)
+	/* One that has stopped goes on when its nodes are ready after all. */
+	if (service->roll_error == NULL || is_served(core, service))
 		while (move(core, service, now))
 			changed = true;
 	if (changed)
@@ -480,6 +477,7 @@ bool dn_rollout_step(DnFleetCore *core, DnService *service, DnNow now, DnActs *a
 	changed |= judge(core, service, now, acts);
 	changed |= share_standbys(core, service, now);
 	changed |= drop_unused(service);
-	tell_missing(core, service, now, acts);
+	Tally tally = tally_up(core, service);
+	dn_shortage_tell(core, service, tally.given_new, now, acts);
 	return changed;
 }

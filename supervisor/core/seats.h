@@ -13,6 +13,9 @@ bool dn_host_takes(const DnHost *host, const DnRelease *release);
 
 /*
  * Hosts that may get new nodes of @release, as DnSeat; free with g_array_unref(). @service: whose
- * nodes they carry already, or NULL.
+ * nodes they carry already, and whose standbys make room for more, or NULL.
  */
 GArray *dn_seats_new(const DnFleetCore *core, const DnService *service, const DnRelease *release);
+
+/* Which hosts take none though they are up, and why, as "; 2 hosts are cordoned", or "". */
+char *dn_seats_shut(const DnFleetCore *core, const DnRelease *release) G_GNUC_WARN_UNUSED_RESULT;

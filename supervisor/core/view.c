@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/response.h"
+#include "core/seats.h"
 #include "core/state.h"
 
 enum { WHY_LONGEST = 300 }; /* bytes; after that no further host is named */
@@ -158,12 +159,16 @@ static Count count_nodes(const DnFleetCore *core, const DnService *service)
 	return count;
 }
 
-static DnServiceState state_of(const DnService *service, const Count *count)
+static DnServiceState state_of(const DnFleetCore *core, const DnService *service,
+			       const Count *count)
 {
 	const DnManifest *manifest = dn_service_current(service)->declaration->manifest;
 
+	/* Nodes outlive a supervisor: what a host has not told of yet may well be there. */
 	if (manifest->removed)
-		return count->left > 0 ? DN_SERVICE_REMOVING : DN_SERVICE_REMOVED;
+		return count->left > 0 || dn_fleet_core_silent_host(core) != NULL
+			       ? DN_SERVICE_REMOVING
+			       : DN_SERVICE_REMOVED;
 	if (service->rolling)
 		return DN_SERVICE_ROLLING;
 	if (service->roll_error != NULL || count->ready < manifest->replicas)
@@ -233,12 +238,15 @@ static char *explain(const DnFleetCore *core, const DnService *service)
 
 	for (guint i = 0; i < service->releases->len; i++)
 		placed += dn_release_running(g_ptr_array_index(service->releases, i));
-	if (placed < manifest->replicas)
+	if (placed < manifest->replicas) {
+		g_autofree char *shut = dn_seats_shut(core, dn_service_current(service));
+
 		g_string_append_printf(
 			text,
-			"%u of %u nodes found no host with a free slot; enrol a host, destroy "
+			"%u of %u nodes found no host with a free slot%s; enrol a host, destroy "
 			"incidents that are closed, or lower replicas",
-			manifest->replicas - placed, manifest->replicas);
+			manifest->replicas - placed, manifest->replicas, shut);
+	}
 	for (GList *at = names; at != NULL && text->len < WHY_LONGEST; at = at->next)
 		explain_host(dn_state_host(core, at->data), service, text);
 	return g_string_free(text, text->len == 0);
@@ -255,7 +263,12 @@ static char *explain_removal(const DnFleetCore *core, const DnService *service)
 		Count here = {0};
 
 		count_host(core, service, host, &here);
-		if (host->lost && here.left > 0)
+		if (!host->known)
+			g_string_append_printf(text,
+					       "%s%s has not told of its nodes since this "
+					       "supervisor started",
+					       text->len > 0 ? "; " : "", host->name);
+		else if (host->lost && here.left > 0)
 			g_string_append_printf(text, "%s%s does not answer and may still run %u",
 					       text->len > 0 ? "; " : "", host->name, here.left);
 	}
@@ -275,7 +288,7 @@ DnServiceView *dn_fleet_core_service(const DnFleetCore *self, const char *name)
 	view->current = dn_declaration_copy(dn_service_current(service)->declaration);
 	view->ready = count.ready;
 	view->standby = count.standby;
-	view->state = state_of(service, &count);
+	view->state = state_of(self, service, &count);
 	view->rolling = service->rolling || service->roll_error != NULL;
 	view->roll_ready = count.ready_current;
 	view->roll_started_ns = service->roll_started_ns;

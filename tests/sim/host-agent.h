@@ -24,8 +24,7 @@ typedef struct {
 	DnBudget budget, drills;
 	GPtrArray *held, *held_standby; /* of char * */
 	GPtrArray *owed;                /* of char *; memory only */
-	uint32_t exits;
-	uint64_t not_before_ns;
+	DnBackoffs *backoffs;           /* memory only */
 } Service;
 
 /* What the kernel and the run directory have in one slot; lost when the host boots. */

@@ -21,6 +21,7 @@ Service *service_new(const char *name)
 	self->name = g_strdup(name);
 	self->held = g_ptr_array_new_with_free_func(g_free);
 	self->held_standby = g_ptr_array_new_with_free_func(g_free);
+	self->backoffs = dn_backoffs_new();
 	self->owed = g_ptr_array_new_with_free_func(g_free);
 	dn_budget_init(&self->budget);
 	dn_budget_init(&self->drills);
@@ -37,6 +38,7 @@ void service_free(Service *self)
 	dn_budget_clear(&self->drills);
 	g_ptr_array_unref(self->held);
 	g_ptr_array_unref(self->held_standby);
+	dn_backoffs_free(self->backoffs);
 	g_ptr_array_unref(self->owed);
 	g_free(self);
 }

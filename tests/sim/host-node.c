@@ -188,8 +188,7 @@ static void on_failed(Sim *sim, SimHost *self, Node *node)
 
 	if (node->replaces != NULL)
 		g_ptr_array_add(service->owed, g_steal_pointer(&node->replaces));
-	service->exits++;
-	service->not_before_ns = sim->now_ns + dn_plan_backoff_ns(service->exits + 1);
+	dn_backoffs_failed(service->backoffs, node->manifest->digest, true, sim->now_ns);
 	node_become(sim, self, node, DN_NODE_FAILED);
 	DnFact *fact = dn_fact_new(DN_FACT_NODE_GONE);
 	fact->id = g_strdup(node->id);
@@ -287,8 +286,7 @@ static void exited(Sim *sim, SimHost *self, unsigned slot)
 	if (next == DN_NODE_FAILED) {
 		Service *service = service_get(self, node->manifest->service);
 
-		service->exits++;
-		service->not_before_ns = sim->now_ns + dn_plan_backoff_ns(service->exits);
+		dn_backoffs_failed(service->backoffs, node->manifest->digest, false, sim->now_ns);
 	}
 	node_become(sim, self, node, next);
 	host_balance(sim, self);

@@ -66,10 +66,8 @@ static void carry_out(Sim *sim, SimHost *self, Service *service, const DnAct *ac
 		node_create(sim, self, service, act);
 	if (node == NULL)
 		return;
-	if (act->kind == DN_ACT_STOP && is_hopeless(sim, node)) {
-		service->exits++;
-		service->not_before_ns = sim->now_ns + dn_plan_backoff_ns(service->exits);
-	}
+	if (act->kind == DN_ACT_STOP && is_hopeless(sim, node))
+		dn_backoffs_failed(service->backoffs, node->manifest->digest, false, sim->now_ns);
 	if (act->kind == DN_ACT_PROMOTE)
 		node_promote(sim, self, node);
 	else if (act->kind == DN_ACT_DRAIN)
@@ -115,13 +113,14 @@ void host_settle_service(Sim *sim, SimHost *self, Service *service)
 		.nodes = seen,
 		.held = service->held->len,
 		.held_standby = service->held_standby->len,
-		.not_before_ns = service->not_before_ns,
+		.backoffs = service->backoffs,
 		.now_ns = sim->now_ns,
 	};
 
 	if (service->assign == NULL)
 		return;
 	take_over_nodes(sim, self, service);
+	dn_backoffs_keep(service->backoffs, service->assign);
 	for (unsigned i = 0; i < SIM_SLOTS; i++) {
 		const Node *node = self->slots[i];
 
@@ -145,8 +144,9 @@ void host_settle_service(Sim *sim, SimHost *self, Service *service)
 	g_autoptr(GArray) acts = dn_plan(&input);
 	for (guint i = 0; i < acts->len; i++)
 		carry_out(sim, self, service, &g_array_index(acts, DnAct, i));
-	if (service->not_before_ns > sim->now_ns)
-		sim_later(sim, service->not_before_ns - sim->now_ns + SIM_MS,
+	uint64_t next_ns = dn_backoffs_next_ns(service->backoffs, sim->now_ns);
+	if (next_ns > 0)
+		sim_later(sim, next_ns - sim->now_ns + SIM_MS,
 			  (Event){.call = on_settle, .who = self->number, .life = self->life});
 }
 

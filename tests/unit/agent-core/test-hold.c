@@ -27,28 +27,36 @@ TestSuite(hold, .init = setup, .fini = teardown);
 
 Test(hold, a_node_that_is_seen_to_its_end_is_never_frozen)
 {
-	cr_assert(not(dn_hold_is_due(&hold, 0, 1, NOW)));
-	cr_assert(not(dn_hold_is_due(&hold, 49, 1, NOW)));
+	cr_assert(not(dn_hold_is_due(&hold, 0, 0, 1, NOW)));
+	cr_assert(not(dn_hold_is_due(&hold, 49, 0, 1, NOW)));
 }
 
 Test(hold, one_that_has_no_end_is_frozen_after_a_second_of_looks)
 {
-	cr_assert(dn_hold_is_due(&hold, 50, 1, NOW));
+	cr_assert(dn_hold_is_due(&hold, 50, 0, 1, NOW));
 	cr_assert(eq(u64, dn_hold_limit_ns(&hold), 500 * MS));
 }
 
 Test(hold, many_ordinary_processes_have_the_time_that_they_take)
 {
 	/* A millisecond each: three seconds more, which are 150 looks. */
-	cr_assert(not(dn_hold_is_due(&hold, 199, 3000, NOW)));
-	cr_assert(dn_hold_is_due(&hold, 200, 3000, NOW));
+	cr_assert(not(dn_hold_is_due(&hold, 199, 0, 3000, NOW)));
+	cr_assert(dn_hold_is_due(&hold, 200, 0, 3000, NOW));
+}
+
+Test(hold, one_whose_newest_processes_escape_look_after_look_is_frozen)
+{
+	cr_assert(not(dn_hold_is_due(&hold, 0, 7, 1, NOW)));
+	cr_assert(dn_hold_is_due(&hold, 0, 8, 1, NOW));
+	dn_hold_ended(&hold, true, NOW, NOW + 2 * MS);
+	cr_assert(not(dn_hold_is_due(&hold, 0, 8, 1, NOW + 41 * MS)));
 }
 
 Test(hold, it_is_frozen_for_a_twentieth_of_the_time_at_most)
 {
 	dn_hold_ended(&hold, true, NOW, NOW + 100 * MS);
-	cr_assert(not(dn_hold_is_due(&hold, 1000, 1, NOW + 2099 * MS)));
-	cr_assert(dn_hold_is_due(&hold, 1000, 1, NOW + 2100 * MS));
+	cr_assert(not(dn_hold_is_due(&hold, 1000, 0, 1, NOW + 2099 * MS)));
+	cr_assert(dn_hold_is_due(&hold, 1000, 0, 1, NOW + 2100 * MS));
 }
 
 Test(hold, what_was_not_seen_to_the_end_is_held_longer_the_next_time_within_bounds)

@@ -126,6 +126,15 @@ Test(orders, an_epoch_known_by_number_alone_takes_its_manifest)
 	cr_assert(not(takes(4, "d4", 0, 0)));
 }
 
+Test(orders, what_was_accepted_is_accepted_again_though_its_time_has_passed)
+{
+	dn_epochs_set(epochs, "web", 5, "d5", false);
+	cr_assert(takes(5, "d5", 0, 999));
+	cr_assert(not(takes(6, "d6", 0, 999)));
+	dn_epochs_set(epochs, "db", 5, NULL, false);
+	cr_assert(not(takes(5, "d5", 6, 999)));
+}
+
 Test(orders, an_expired_manifest_and_one_below_the_minimum_are_refused)
 {
 	cr_assert(not(takes(1, "d", 0, 999)));

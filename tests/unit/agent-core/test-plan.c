@@ -186,8 +186,22 @@ Test(plan, nothing_is_built_before_the_back_off_is_over_but_a_standby_may_step_i
 {
 	share("a", 1, 2, 0);
 	node("1", "a", DN_NODE_STANDBY, DN_ROLE_STANDBY);
-	input.not_before_ns = 2;
+	g_autoptr(DnBackoffs) backoffs = dn_backoffs_new();
+	dn_backoffs_failed(backoffs, "a", true, input.now_ns);
+	input.backoffs = backoffs;
 	expect("promote 1");
+	input.backoffs = NULL;
+}
+
+Test(plan, a_new_manifest_does_not_wait_for_the_crashes_of_the_old_one)
+{
+	share("b", 2, 1, 0);
+	share("a", 1, 1, 0);
+	g_autoptr(DnBackoffs) backoffs = dn_backoffs_new();
+	dn_backoffs_failed(backoffs, "a", true, input.now_ns);
+	input.backoffs = backoffs;
+	expect("create b");
+	input.backoffs = NULL;
 }
 
 Test(plan, a_full_host_builds_no_more_than_it_has_room_for)
@@ -195,13 +209,4 @@ Test(plan, a_full_host_builds_no_more_than_it_has_room_for)
 	share("a", 1, 3, 3);
 	input.free_slots = 2;
 	expect("create a,create a");
-}
-
-Test(plan, the_back_off_grows_to_a_minute_and_no_further)
-{
-	cr_assert(eq(u64, dn_plan_backoff_ns(1), 0));
-	cr_assert(eq(u64, dn_plan_backoff_ns(2), DN_NS_PER_S));
-	cr_assert(eq(u64, dn_plan_backoff_ns(7), 32 * DN_NS_PER_S));
-	cr_assert(eq(u64, dn_plan_backoff_ns(8), 60 * DN_NS_PER_S));
-	cr_assert(eq(u64, dn_plan_backoff_ns(4000000000u), 60 * DN_NS_PER_S));
 }

@@ -85,6 +85,8 @@ static int take_manifest(FakeHost *host, GBytes *bytes)
 
 	if (host->refuses)
 		return DN_ERROR_UNTRUSTED;
+	if (host->fails != 0)
+		return host->fails;
 	*dash = '\0';
 	cr_assert(epoch >= GPOINTER_TO_UINT(g_hash_table_lookup(host->epochs, service)),
 		  "%s was sent an epoch that it must refuse", host->name);
@@ -292,7 +294,7 @@ void fake_host_get_ready(FakeHost *host, World *world)
 	for (guint i = 0; i < host->nodes->len && !host->broken; i++) {
 		DnNodeRecord *node = g_ptr_array_index(host->nodes, i);
 
-		if (node->state != DN_NODE_STARTING)
+		if (node->state != DN_NODE_STARTING || node->epoch == host->broken_epoch)
 			continue;
 		node->state = DN_NODE_READY;
 		node->healthy = true;

@@ -2,6 +2,8 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include <string.h>
+
 #include "support/suite.h"
 #include "world.h"
 
@@ -425,4 +427,42 @@ Test(core, routes_that_later_ones_made_void_are_not_missed)
 	cr_assert(eq(u64, move_host("192.168.0.102"), 0));
 	routes_fail(second);
 	cr_assert(eq(uint, world_count(world, "routes.failed"), 1));
+}
+
+Test(core, a_host_that_could_not_write_a_manifest_is_asked_again)
+{
+	world_fail(world, "a", DN_ERROR_EXHAUSTED);
+	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 3, 0)), 0));
+	for (unsigned i = 0; i < 10; i++)
+		world_step(world, 1000);
+	cr_assert(eq(uint, world_count(world, "manifest.failed"), 1));
+	cr_assert(eq(uint, world_ready_on(world, "a", "web", 1), 0));
+	world_fail(world, "a", 0);
+	for (unsigned i = 0; i < 10; i++)
+		world_step(world, 1000);
+	cr_assert(eq(uint, world_ready_on(world, "a", "web", 1), 1));
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+}
+
+Test(core, a_host_that_refuses_a_removal_is_not_told_to_forget)
+{
+	world_deploy(world, 1, 3, 0);
+	world_refuse(world, "b");
+	cr_assert(eq(int, world_apply(world, removal(2)), 0));
+	for (unsigned i = 0; i < 10; i++)
+		world_step(world, 1000);
+	cr_assert(eq(uint, world_orders(world, "a", DN_ORDER_FORGET), 1));
+	cr_assert(eq(uint, world_orders(world, "b", DN_ORDER_FORGET), 0));
+}
+
+Test(core, who_lacks_room_hears_of_the_hosts_that_take_nothing)
+{
+	world_refuse(world, "a");
+	cordon("b", true);
+	cordon("c", true);
+	world_deploy(world, 1, 3, 0);
+	g_autofree char *text = why();
+	cr_assert(strstr(text, "no host with a free slot; 2 hosts are cordoned; 1 has refused the "
+			       "manifest; enrol") != NULL,
+		  "%s", text);
 }

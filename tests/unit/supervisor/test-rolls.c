@@ -276,3 +276,106 @@ Test(rolls, hosts_that_do_not_answer_keep_their_old_nodes_in_a_roll)
 	cr_assert(eq(uint, old->shares->len, 3));
 	cr_assert(eq(uint, world_ready_on(world, "a", "web", 2), 1));
 }
+
+/* Apply a next epoch to which hosts roll by so many at once. */
+static void roll_by(uint64_t epoch, uint32_t replicas, uint32_t standby, uint32_t surge)
+{
+	DnDeclaration *next = world_declare("web", epoch, replicas, standby);
+
+	next->manifest->roll_surge = surge;
+	cr_assert(eq(int, world_apply(world, next), 0));
+	world_settle(world);
+}
+
+Test(rolls, a_roll_away_from_broken_nodes_comes_to_its_end_whatever_the_surge)
+{
+	for (uint32_t surge = 1; surge <= 4; surge++) {
+		teardown();
+		setup();
+		world_deploy(world, 1, 3, 0);
+		world_break_epoch(world, 1);
+		roll_by(2, 3, 0, surge);
+		cr_assert(eq(uint, world_ready(world, "web"), 3), "surge %u", surge);
+		cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING), "surge %u", surge);
+		cr_assert(world_heard(world, "roll.done"));
+	}
+}
+
+Test(rolls, broken_nodes_make_room_on_hosts_that_are_full_of_them)
+{
+	world_deploy(world, 1, 30, 0);
+	world_break_epoch(world, 1);
+	roll_by(2, 30, 0, 1);
+	cr_assert(eq(uint, world_ready(world, "web"), 30));
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+}
+
+Test(rolls, unready_nodes_stay_where_nothing_may_come_in_their_place)
+{
+	world_deploy(world, 1, 3, 0);
+	world_break_epoch(world, 1);
+	for (const char *host = "abc"; *host != '\0'; host++) {
+		g_autoptr(DnActs) acts = dn_acts_new();
+
+		cr_assert(dn_fleet_core_cordon(world_core(world), (char[]){*host, '\0'}, true,
+					       world_now(world), acts, NULL));
+		world_carry_out(world, acts);
+	}
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
+	world_settle(world);
+	g_autoptr(DnServiceRecord) record = dn_fleet_core_service_record(world_core(world), "web");
+	const DnReleaseRecord *old = g_ptr_array_index(record->releases, 1);
+	cr_assert(eq(uint, old->shares->len, 3));
+}
+
+Test(rolls, standbys_make_room_for_the_surge_and_are_there_again_afterwards)
+{
+	world_deploy(world, 1, 27, 1);
+	cr_assert(eq(uint, world_ready(world, "web"), 27));
+	world_fewest_ready(world, "web");
+	roll_by(2, 27, 1, 1);
+	cr_assert(eq(uint, world_ready(world, "web"), 27));
+	cr_assert(eq(uint, world_fewest_ready(world, "web"), 27));
+	cr_assert(world_heard(world, "roll.done"));
+	for (const char *host = "abc"; *host != '\0'; host++) {
+		const DnAssign *assign = world_assign(world, (char[]){*host, '\0'}, "web");
+		const DnPart *part = g_ptr_array_index(assign->parts, 0);
+
+		cr_assert(eq(uint, part->standby, 1));
+	}
+}
+
+Test(rolls, a_roll_waits_for_a_host_that_is_away_and_ends_when_it_is_back)
+{
+	world_deploy(world, 1, 3, 0);
+	world_disconnect(world, "c");
+	for (unsigned i = 0; i < 12; i++)
+		world_step(world, 1000);
+	cr_assert(eq(int, world_apply(world, world_declare("web", 2, 3, 0)), 0));
+	for (unsigned i = 0; i < 200; i++)
+		world_step(world, 1000);
+	cr_assert(not(world_heard(world, "roll.stopped")));
+	world_connect(world, "c");
+	world_settle(world);
+	cr_assert(world_heard(world, "roll.done"));
+	cr_assert(world_heard(world, "host.up"));
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
+	cr_assert(eq(uint, world_ready_on(world, "c", "web", 1), 0));
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+}
+
+Test(rolls, a_service_is_not_said_to_be_removed_before_every_host_has_told_of_its_nodes)
+{
+	world_deploy(world, 1, 3, 0);
+	DnDeclaration *removal = world_declare("web", 2, 0, 0);
+	removal->manifest->removed = true;
+	cr_assert(eq(int, world_apply(world, removal), 0));
+	world_settle(world);
+	cr_assert(eq(int, state_of("web"), DN_SERVICE_REMOVED));
+	g_autoptr(DnFleetCore) again = restart_core();
+	g_autoptr(DnServiceView) view = dn_fleet_core_service(again, "web");
+	cr_assert(eq(int, view->state, DN_SERVICE_REMOVING));
+	cr_assert(g_str_has_prefix(view->why, "a has not told of its nodes since this supervisor "
+					      "started; b has"),
+		  "%s", view->why);
+}

@@ -151,6 +151,33 @@ void world_break(World *self, const char *host, bool broken)
 	host_of(self, host)->broken = broken;
 }
 
+void world_break_epoch(World *self, uint64_t epoch)
+{
+	GHashTableIter iter;
+	gpointer value;
+
+	g_hash_table_iter_init(&iter, self->hosts);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		FakeHost *host = value;
+
+		host->broken_epoch = epoch;
+		for (guint i = 0; i < host->nodes->len; i++) {
+			DnNodeRecord *node = g_ptr_array_index(host->nodes, i);
+
+			if (node->epoch != epoch || node->state != DN_NODE_READY)
+				continue;
+			node->state = DN_NODE_STARTING;
+			node->healthy = false;
+			fake_host_say_node(host, self, node);
+		}
+	}
+}
+
+void world_fail(World *self, const char *host, int code)
+{
+	host_of(self, host)->fails = code;
+}
+
 void world_refuse(World *self, const char *host)
 {
 	host_of(self, host)->refuses = true;
