@@ -46,6 +46,7 @@ typedef struct {
 	uint64_t start_time; /* of that process: field 22 of /proc/PID/stat */
 	uint32_t uid_base;
 	const DnManifest *manifest;
+	bool is_evidence; /* quarantined: to be kept */
 	bool started;     /* false: the runtime still waits in it, most of it cannot be judged */
 	int memfd_noexec; /* of its pid namespace when it was made, or one of those below */
 	bool guarded;     /* its rules are in the firewall that is in force */

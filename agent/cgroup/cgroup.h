@@ -61,5 +61,12 @@ bool dn_cgroup_is_frozen(const DnCgroup *self);
 bool dn_cgroup_kill(const DnInstance *instance, const char *node,
 		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/*
+ * Evidence is not what the host is to give up first when its memory runs out, as it is of nodes
+ * that serve and can be made anew: no weight of its own any more (oom_score_adj, proc(5)). For a
+ * frozen cgroup, whose processes stay who they are. Blocks, some 10 us a process.
+ */
+void dn_cgroup_spare_now(const DnInstance *instance, const char *node);
+
 /* True when no process is in the node's cgroup, or it is gone. */
 bool dn_cgroup_is_empty(const DnInstance *instance, const char *node);

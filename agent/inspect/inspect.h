@@ -39,11 +39,14 @@
  *
  * Who the processes are (all of the above but what is mapped) is judged of all of them before the
  * mappings of any, in a part of the look of its own. A look ends after @budget_ns of its thread's
- * CPU and says so (@incomplete): the next one goes on at the numbers from there on, so a node with
- * a great many processes or mappings delays what is found. To hide something it has to make more of
- * them all the time than can be looked at; that shows in @n_looks, and a node that is frozen cannot
- * (core/hold.h). Of each process DN_INSPECT_THREADS threads are looked at, others the next time; of
- * the cgroups below, which only the host can make, at most 64 and 8 levels.
+ * CPU, or ten times that by the clock where it has to wait, and says so (@incomplete): the next one
+ * goes on at the numbers from there on, so a node with a great many processes or mappings delays
+ * what is found. Where a process had ended before its turn came, those that have come since are
+ * looked at, as soon as they are listed. To hide something a node has to make more all the time
+ * than can be looked at, or to hand it on from process to process faster than these can be; that
+ * shows in @n_looks and @n_fled, and a node that is frozen can neither (core/hold.h). Of each
+ * process DN_INSPECT_THREADS threads are looked at, others the next time; of the cgroups below,
+ * which only the host can make, at most 64 and 8 levels.
  *
  * Wants root, CAP_SYS_PTRACE and CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE in the first user
  * namespace. Uses PROCMAP_QUERY (Linux 6.11) and PAGEMAP_SCAN (6.7). Where they are not there it
@@ -132,6 +135,7 @@ typedef struct {
 	DnInspectPlace who, cursor;
 	bool has_who, has_code; /* to the end, since everything was looked at last */
 	uint32_t n_looks;       /* since then; 0: this one was the end of it */
+	uint32_t n_fled;        /* looks in a row in which newcomers were always gone again */
 	uint32_t turn;          /* how often it was looked */
 
 	/* out */

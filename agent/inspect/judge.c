@@ -126,29 +126,40 @@ static DnSight judge_thread(DnProcess *process, int dir_fd)
 	return judge_namespaces(process, dir_fd);
 }
 
-/* The threads but the first, DN_INSPECT_THREADS of them, others each turn. */
+static void judge_entry(DnProcess *process, int tasks_fd, const char *name)
+{
+	dn_autofd int fd = openat(tasks_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 && dn_process_settle(fd, judge_thread(process, fd)) == DN_SIGHT_UNREAD) {
+		process->judge->look->n_unread++;
+		process->judge->look->unread_errno = errno;
+	}
+}
+
+/*
+ * The threads but the first, DN_INSPECT_THREADS of them, others each turn. The list costs something
+ * for each that is passed over, and is not read from its beginning: where it goes on, 2 is the
+ * first thread after "." and ".." (proc_task_readdir() of the kernel).
+ */
 static void judge_threads(DnProcess *process, uint32_t n_threads)
 {
-	uint32_t begin = n_threads > DN_INSPECT_THREADS
-				 ? process->judge->look->turn * DN_INSPECT_THREADS % n_threads
-				 : 0;
+	uint32_t windows = (n_threads + DN_INSPECT_THREADS - 1) / DN_INSPECT_THREADS;
+	uint32_t begin = process->judge->look->turn % windows * DN_INSPECT_THREADS;
 	int tasks_fd = openat(process->dir_fd, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *tasks = tasks_fd >= 0 ? fdopendir(tasks_fd) : NULL;
 	const struct dirent *entry = NULL;
 
-	for (uint32_t i = 0; tasks != NULL && (entry = readdir(tasks)) != NULL;) {
-		if (entry->d_name[0] == '.' || strtoul(entry->d_name, NULL, 10) == process->pid)
+	if (tasks != NULL && begin > 0)
+		seekdir(tasks, begin + 2);
+	for (uint32_t i = 0; tasks != NULL && i < DN_INSPECT_THREADS;) {
+		entry = readdir(tasks);
+		if (entry == NULL)
+			break;
+		if (entry->d_name[0] == '.')
 			continue;
-		uint32_t place = (i++ + n_threads - begin) % n_threads;
-		if (place >= DN_INSPECT_THREADS)
-			continue;
-		dn_autofd int fd =
-			openat(tasks_fd, entry->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (fd >= 0 &&
-		    dn_process_settle(fd, judge_thread(process, fd)) == DN_SIGHT_UNREAD) {
-			process->judge->look->n_unread++;
-			process->judge->look->unread_errno = errno;
-		}
+		i++;
+		if (strtoul(entry->d_name, NULL, 10) != process->pid)
+			judge_entry(process, tasks_fd, entry->d_name);
 	}
 	if (tasks != NULL)
 		(void)closedir(tasks);
@@ -200,11 +211,7 @@ static bool is_runtime(const DnProcess *process)
 	       process->program_ino == node->runtime_ino;
 }
 
-/*
- * Find who has the memory: the process itself, or one of its threads, whose directory *@living_fd
- * then is. GONE: nobody.
- */
-static DnSight find_memory(DnProcess *process, int *living_fd)
+DnSight dn_process_find_memory(DnProcess *process, int *living_fd)
 {
 	DnSight sight = dn_process_settle(process->dir_fd, take_memory(process, process->dir_fd));
 
@@ -221,7 +228,7 @@ DnSight dn_process_judge_who(DnProcess *process)
 	if (sight != DN_SIGHT_SEEN)
 		return sight;
 	g_strlcpy(process->comm, status.name, sizeof(process->comm));
-	sight = find_memory(process, &living_fd);
+	sight = dn_process_find_memory(process, &living_fd);
 	if (sight != DN_SIGHT_SEEN || is_runtime(process))
 		return sight;
 	sight = judge_home(process, &is_foreign);
@@ -243,7 +250,7 @@ DnSight dn_process_judge_code(DnProcess *process)
 {
 	dn_autofd int living_fd = -1;
 	bool is_foreign = false;
-	DnSight sight = find_memory(process, &living_fd);
+	DnSight sight = dn_process_find_memory(process, &living_fd);
 
 	if (sight != DN_SIGHT_SEEN || is_runtime(process))
 		return sight;

@@ -69,11 +69,13 @@ static DnSight judge_mapping(DnProcess *process, DnMemory *memory, DnMapping *ma
 static DnSight resume(DnProcess *process, DnMemory *memory, uint64_t address, DnMapping *mapping)
 {
 	const DnInspectLook *look = process->judge->look;
-	uint64_t begin_ns = dn_judge_clock_ns(look);
+	uint64_t begin_ns = dn_judge_clock_ns(look), since_ns = dn_clock_monotonic_ns();
 	DnSight sight = dn_memory_next(memory, address, mapping);
 
-	if (!look->by_the_clock)
-		process->judge->deadline_ns += dn_judge_clock_ns(look) - begin_ns;
+	if (look->by_the_clock)
+		return sight;
+	process->judge->deadline_ns += dn_judge_clock_ns(look) - begin_ns;
+	process->judge->until_ns += dn_clock_monotonic_ns() - since_ns;
 	return sight;
 }
 

@@ -1,140 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * A look at one node: its cgroup, the cgroups below, each process of them, and the mount table. Who
+ * A look at one node: each process of its cgroup and of those below, and the mount table. Who
  * the processes are is cheap and is judged of all of them before the code of any, which may be
  * long.
  */
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/fd.h"
 #include "inspect/private.h"
 
 /* Who they are may take one part in WHO_SHARE of a look, as long as there is code to be judged. */
-enum { CGROUPS_MAX = 64, LEVELS_MAX = 8, PROCESSES_MAX = 65536, WHO_SHARE = 4 };
-
-/* The processes of a node. */
-typedef struct {
-	GArray *pids; /* of uint32_t; sorted, so that a walk can go on at a number that is gone */
-	uint32_t n_cgroups;
-	bool is_cut; /* at a limit: there are more */
-} Members;
-
-static void add(Members *members, uint32_t pid)
-{
-	if (members->pids->len < PROCESSES_MAX)
-		g_array_append_val(members->pids, pid);
-	else
-		members->is_cut = true;
-}
-
-/* The numbers in @text, of which the last may go on in the next: *@pid keeps its beginning. */
-static void add_all(Members *members, const char *text, size_t length, uint32_t *pid)
-{
-	for (size_t i = 0; i < length; i++) {
-		if (g_ascii_isdigit(text[i])) {
-			*pid = *pid * 10 + (uint32_t)(text[i] - '0');
-			continue;
-		}
-		if (*pid != 0)
-			add(members, *pid);
-		*pid = 0;
-	}
-}
-
-/* False with errno: there is no such cgroup any more, or it cannot be read. */
-static bool add_processes(Members *members, int cgroup_fd)
-{
-	dn_autofd int fd = openat(cgroup_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
-	char text[4096];
-	uint32_t pid = 0;
-	ssize_t length = 1;
-
-	if (fd < 0)
-		return false;
-	while (length != 0) {
-		length = read(fd, text, sizeof(text));
-		/* A threaded cgroup's processes are told by the one above it. */
-		if (length < 0 && errno == EOPNOTSUPP)
-			break;
-		if (length < 0 && errno != EINTR)
-			return false;
-		add_all(members, text, length > 0 ? (size_t)length : 0, &pid);
-	}
-	return true;
-}
-
-static bool add_cgroup(Members *members, int cgroup_fd, unsigned level);
-
-static void add_children(Members *members, int cgroup_fd, unsigned level)
-{
-	int fd = openat(cgroup_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
-	const struct dirent *entry = NULL;
-
-	if (directory == NULL) {
-		dn_fd_clear(&fd);
-		return;
-	}
-	while ((entry = readdir(directory)) != NULL) {
-		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
-			continue;
-		dn_autofd int child_fd =
-			openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (child_fd >= 0)
-			(void)add_cgroup(members, child_fd, level + 1);
-	}
-	(void)closedir(directory);
-}
-
-static bool add_cgroup(Members *members, int cgroup_fd, unsigned level)
-{
-	struct stat info;
-
-	if (level > LEVELS_MAX || members->n_cgroups == CGROUPS_MAX) {
-		members->is_cut = true;
-		return true;
-	}
-	members->n_cgroups++;
-	if (!add_processes(members, cgroup_fd))
-		return false;
-	/* A directory of cgroupfs has two links and one for each below: most have none. */
-	if (fstat(cgroup_fd, &info) == 0 && info.st_nlink > 2)
-		add_children(members, cgroup_fd, level);
-	return true;
-}
-
-static int by_number(const void *a, const void *b)
-{
-	uint32_t one = *(const uint32_t *)a, other = *(const uint32_t *)b;
-
-	return one < other ? -1 : one > other;
-}
-
-/* NULL with error: the cgroup is gone, or cannot be read. */
-static GArray *list(const DnInspectBaseline *node, bool *is_cut, GError **error)
-{
-	g_autoptr(GArray) pids = g_array_new(FALSE, FALSE, sizeof(uint32_t));
-	Members members = {.pids = pids};
-
-	if (add_cgroup(&members, node->cgroup_fd, 0)) {
-		g_array_sort(pids, by_number);
-		*is_cut = members.is_cut;
-		return g_steal_pointer(&pids);
-	}
-	if (errno != ENOENT && errno != ENODEV)
-		dn_throw_errno(error, errno, "read cgroup.procs of %s", node->cgroup_path);
-	else
-		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE,
-			    "read cgroup.procs of %s: the cgroup is gone, and the node with it",
-			    node->cgroup_path);
-	return NULL;
-}
+enum { WHO_SHARE = 4, CHASES = 8 };
 
 /* One walk, from a place on, which becomes the one to go on at, or 0 at the end. */
 typedef struct {
@@ -143,6 +21,7 @@ typedef struct {
 	void *data; /* for @visit */
 	DnInspectPlace *place;
 	bool counts;
+	uint32_t n_gone; /* out */
 } Walk;
 
 static DnSight look_at(const Walk *walk, uint32_t pid)
@@ -162,7 +41,7 @@ static DnSight look_at(const Walk *walk, uint32_t pid)
 	return sight;
 }
 
-static void count(const Walk *walk, DnSight sight)
+static void count(Walk *walk, DnSight sight)
 {
 	DnInspectLook *look = walk->judge->look;
 
@@ -170,6 +49,8 @@ static void count(const Walk *walk, DnSight sight)
 		look->n_processes++;
 	if (walk->counts && sight == DN_SIGHT_GONE)
 		look->n_gone++;
+	if (sight == DN_SIGHT_GONE)
+		walk->n_gone++;
 	if (sight == DN_SIGHT_UNREAD) {
 		look->n_unread++;
 		look->unread_errno = errno;
@@ -177,7 +58,7 @@ static void count(const Walk *walk, DnSight sight)
 }
 
 /* False: a limit ended it, and the next one goes on at *walk->place. */
-static bool walk_on(const Walk *walk, const GArray *pids)
+static bool walk_on(Walk *walk, const GArray *pids)
 {
 	DnInspectLook *look = walk->judge->look;
 	uint32_t from = walk->place->pid, last = 0;
@@ -207,22 +88,29 @@ static bool walk_on(const Walk *walk, const GArray *pids)
 	return true;
 }
 
+/*
+ * The mounts that a process with memory sees: one that is ending has left its mount namespace, and
+ * so has a first thread that ended before the others.
+ */
 static void judge_mounts(DnJudge *judge)
 {
 	const DnInspectBaseline *node = judge->node;
 	DnProcess process = {.judge = judge, .pid = node->pid1, .dir_fd = node->pid1_fd};
+	dn_autofd int living_fd = -1;
 	g_autofree char *digest = NULL;
-	DnStatus status;
-	DnSight sight = dn_process_mounts(node->pid1_fd, &digest);
+	DnSight sight = dn_process_find_memory(&process, &living_fd);
 
-	/* A first process that is ending has left its mount namespace: that is EINVAL. */
+	if (sight == DN_SIGHT_SEEN)
+		sight = dn_process_mounts(process.memory_fd, &digest);
+	/* It has ended since: that is EINVAL. */
 	if (sight == DN_SIGHT_UNREAD && errno != EINVAL) {
 		judge->look->n_unread++;
 		judge->look->unread_errno = errno;
 	}
 	if (sight != DN_SIGHT_SEEN || g_str_equal(digest, node->mounts))
 		return;
-	if (dn_process_status(node->pid1_fd, &status) != DN_SIGHT_SEEN || status.state == 'Z' ||
+	DnStatus status;
+	if (dn_process_status(process.memory_fd, &status) != DN_SIGHT_SEEN || status.state == 'Z' ||
 	    status.state == 'X')
 		return;
 	g_strlcpy(process.comm, status.name, sizeof(process.comm));
@@ -240,26 +128,79 @@ static DnSight judge_code(DnProcess *process, void *data)
 	return dn_process_judge_code(process);
 }
 
+static DnSight judge_both(DnProcess *process, void *data)
+{
+	DnSight sight = dn_process_judge_who(process);
+
+	return sight == DN_SIGHT_SEEN ? dn_process_judge_code(process) : sight;
+}
+
+/* False: one had ended, or a limit ended it. */
+static bool meet(DnJudge *judge, const GArray *pids)
+{
+	DnInspectPlace place = {0};
+	Walk walk = {.judge = judge, .visit = judge_both, .place = &place, .counts = true};
+
+	return walk_on(&walk, pids) && walk.n_gone == 0;
+}
+
+/*
+ * Whoever has ended before the walk came there may have left a child, which was in no list and does
+ * the same. What is new since the last list is few, and is looked at as soon as it is listed.
+ * False: whatever was new was gone each time.
+ */
+static bool chase(DnJudge *judge, const GArray *pids)
+{
+	g_autoptr(GArray) known = g_array_copy((GArray *)pids);
+
+	for (unsigned i = 0; i < CHASES && !dn_judge_is_spent(judge); i++) {
+		bool is_cut = false;
+		g_autoptr(GArray) now = dn_members_list(judge->node, &is_cut, NULL);
+
+		if (now == NULL)
+			return true; /* gone as a whole */
+		g_autoptr(GArray) newer = dn_members_newer(now, known);
+		if (newer->len == 0 || meet(judge, newer))
+			return true;
+		g_array_unref(known);
+		known = g_steal_pointer(&now);
+	}
+	return false;
+}
+
+/* Who they are, in a part of the look as long as there is code to be judged; then their code. */
+static uint32_t judge_all(DnJudge *judge, const GArray *pids)
+{
+	DnInspectLook *look = judge->look;
+	Walk who = {.judge = judge, .visit = judge_who, .place = &look->who, .counts = true};
+	Walk code = {.judge = judge, .visit = judge_code, .place = &look->cursor};
+	uint64_t end_ns = judge->deadline_ns;
+
+	if (!look->has_code)
+		judge->deadline_ns -= judge->budget_ns - judge->budget_ns / WHO_SHARE;
+	look->has_who = walk_on(&who, pids) || look->has_who;
+	judge->deadline_ns = end_ns;
+	if (!look->has_code && !dn_look_is_full(look))
+		look->has_code = walk_on(&code, pids);
+	return who.n_gone + code.n_gone;
+}
+
 bool dn_inspect_node_now(const DnInspectBaseline *self, DnInspectLook *look, GError **error)
 {
 	DnJudge eye = dn_judge_begin(self, look);
-	Walk who = {&eye, judge_who, NULL, &look->who, true};
-	Walk code = {&eye, judge_code, NULL, &look->cursor, false};
-	uint64_t end_ns = eye.deadline_ns;
 	bool is_cut = false;
-	g_autoptr(GArray) pids = list(self, &is_cut, error);
+	g_autoptr(GArray) pids = dn_members_list(self, &is_cut, error);
 
 	if (pids == NULL)
 		return false;
 	look->n_members = pids->len;
 	if (!look->without_mounts)
 		judge_mounts(&eye);
-	if (!look->has_code)
-		eye.deadline_ns -= eye.budget_ns - eye.budget_ns / WHO_SHARE;
-	look->has_who = walk_on(&who, pids) || look->has_who;
-	eye.deadline_ns = end_ns;
-	if (!look->has_code && !dn_look_is_full(look))
-		look->has_code = walk_on(&code, pids);
+	uint32_t n_gone = judge_all(&eye, pids);
+	if (!dn_look_is_full(look)) {
+		eye.deadline_ns += eye.budget_ns / WHO_SHARE;
+		look->n_fled = n_gone == 0 || chase(&eye, pids) ? 0 : look->n_fled + 1;
+	}
 	bool is_whole = look->has_who && look->has_code;
 	if (is_whole)
 		look->has_who = look->has_code = false;

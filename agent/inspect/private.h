@@ -43,6 +43,7 @@ typedef struct {
 	const DnInspectBaseline *node;
 	DnInspectLook *look;
 	uint64_t budget_ns, deadline_ns; /* by dn_judge_clock_ns() */
+	uint64_t until_ns;               /* CLOCK_MONOTONIC: what waits spends no CPU */
 } DnJudge;
 
 uint64_t dn_judge_clock_ns(const DnInspectLook *look);
@@ -88,6 +89,17 @@ DnSight dn_process_mounts(int dir_fd, char **digest);
 /* The program as a file, and what it is called. */
 DnSight dn_process_program(int dir_fd, uint64_t *dev, uint64_t *ino, bool *deleted);
 void dn_process_program_path(int dir_fd, char *path, size_t size);
+
+/*
+ * Find who has the memory, process->memory_fd: the process itself or, where its first thread has
+ * ended, one of the others, whose directory *@living_fd then is; owned, -1 before. GONE: nobody.
+ */
+DnSight dn_process_find_memory(DnProcess *process, int *living_fd);
+
+/* The node's processes, as sorted uint32_t; NULL with error: the cgroup is gone, or unreadable. */
+GArray *dn_members_list(const DnInspectBaseline *node, bool *is_cut, GError **error);
+/* Those of @members that are not in @known. */
+GArray *dn_members_newer(const GArray *members, const GArray *known);
 
 /* Called for each process of the node that is still in its cgroup. */
 typedef DnSight (*DnProcessVisit)(DnProcess *process, void *data);

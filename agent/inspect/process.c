@@ -15,6 +15,8 @@
 #include "base/text.h"
 #include "inspect/private.h"
 
+enum { WAITS = 10 }; /* times its budget a look may last */
+
 const char *const dn_namespace_kinds[DN_N_NAMESPACES] = {"pid", "mnt", "net",   "user",
 							 "ipc", "uts", "cgroup"};
 
@@ -41,7 +43,8 @@ DnJudge dn_judge_begin(const DnInspectBaseline *node, DnInspectLook *look)
 	look->unread_errno = 0;
 	look->incomplete = false;
 	look->turn++;
-	return (DnJudge){node, look, budget_ns, dn_judge_clock_ns(look) + budget_ns};
+	return (DnJudge){node, look, budget_ns, dn_judge_clock_ns(look) + budget_ns,
+			 dn_clock_monotonic_ns() + WAITS * budget_ns};
 }
 
 uint64_t dn_judge_clock_ns(const DnInspectLook *look)
@@ -56,7 +59,8 @@ bool dn_node_may(const DnInspectBaseline *node, uint64_t dev, uint64_t ino, bool
 
 bool dn_judge_is_spent(const DnJudge *judge)
 {
-	return dn_judge_clock_ns(judge->look) >= judge->deadline_ns;
+	return dn_judge_clock_ns(judge->look) >= judge->deadline_ns ||
+	       dn_clock_monotonic_ns() >= judge->until_ns;
 }
 
 /* Printable text, cut to @size between two characters. */

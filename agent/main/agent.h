@@ -170,6 +170,7 @@ struct Agent {
 	unsigned cgroup_level;
 	DnSensor *sensor;
 	bool watching, watch_again; /* a round is out; another is wanted soon after it */
+	bool watch_all;             /* and has to be of all nodes */
 	uint64_t watch_rest_ns;     /* CLOCK_MONOTONIC: until then none is begun for who asks */
 	bool watch_waits;           /* and one will be then */
 	unsigned watch_rounds;

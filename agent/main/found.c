@@ -9,7 +9,7 @@
  * lets go on, because it is only observed, is a state that is meant to last, and is told once.
  */
 
-enum { LASTS_MS = 500 };
+enum { LASTS_MS = 500, APART_MS = 3000 };
 
 void dn_found_free(DnFound *self)
 {
@@ -39,20 +39,29 @@ static bool is_killed_for(enum dn_drift_class drift)
 }
 
 /*
- * Is there anything to be done about it? Not where it was told already, nor about a process that
- * is just being killed for it: what has been so for half a second is not.
+ * Has it been so for half a second? A process that is just being killed for it has not. Which
+ * process it is does not matter: it may be handed on from one to the next.
  */
+static bool has_lasted(DnSeenOften *seen)
+{
+	uint64_t now = dn_clock_monotonic_ns();
+
+	if (now - seen->last_ns > APART_MS * DN_NS_PER_MS)
+		seen->since_ns = now;
+	seen->last_ns = now;
+	return now - seen->since_ns >= LASTS_MS * DN_NS_PER_MS;
+}
+
+/* Is there anything to be done about it? Not where it was told already. */
 static bool is_due(Node *node, const DnFound *found, DnAnswer answer)
 {
 	DnSeenOften *seen = &node->seen[found->drift];
-	bool is_new = found->pid == 0 || dn_seen_is_new(seen, found->pid);
 
 	switch (answer) {
 	case DN_ANSWER_OBSERVE:
-		return is_new;
+		return found->pid == 0 || dn_seen_is_new(seen, found->pid);
 	case DN_ANSWER_DENY:
-		return !is_killed_for(found->drift) ||
-		       dn_clock_monotonic_ns() - seen->since_ns >= LASTS_MS * DN_NS_PER_MS;
+		return !is_killed_for(found->drift) || has_lasted(seen);
 	case DN_ANSWER_QUARANTINE:
 		break;
 	}

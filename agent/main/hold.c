@@ -9,7 +9,7 @@
  * reflex comes after the mark: so in whatever order, a node that is cut ends up frozen.
  */
 
-enum { FROZEN_MS = 50, TOLD_EVERY_S = 300 };
+enum { FROZEN_MS = 50, TOLD_EVERY_S = 300, UNNOTICED_MS = 20 };
 
 static bool is_cut(DnSensor *sensor, uint32_t slot)
 {
@@ -65,7 +65,8 @@ void dn_held_tell(DnHeld *self, Agent *agent, const char *id)
 	unsigned held_ms = self->news_ms;
 
 	self->news_ms = 0;
-	if (node == NULL || held_ms == 0 ||
+	/* Whoever forks a lot is held for moments: nobody needs to hear of that. */
+	if (node == NULL || held_ms == 0 || (self->is_whole && held_ms <= UNNOTICED_MS) ||
 	    (self->told_ns != 0 && now - self->told_ns < TOLD_EVERY_S * DN_NS_PER_S))
 		return;
 	self->told_ns = now;

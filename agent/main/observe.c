@@ -56,7 +56,6 @@ bool dn_seen_is_new(DnSeenOften *self, uint32_t pid)
 	if (self->pid == pid)
 		return false;
 	self->pid = pid;
-	self->since_ns = dn_clock_monotonic_ns();
 	return true;
 }
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "cgroup/cgroup.h"
 #include "core/custody.h"
 #include "core/isolation.h"
 #include "network/verify.h"
@@ -80,6 +81,8 @@ static void verify_in_thread(GTask *task, gpointer source, gpointer data, GCance
 
 	bool verified = verify_now(job, &error);
 
+	if (!job->isolated)
+		dn_cgroup_spare_now(job->agent->instance, job->node);
 	job->verified_ns = dn_clock_monotonic_ns();
 	if (verified) {
 		sweep_flows(job);

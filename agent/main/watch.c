@@ -17,6 +17,8 @@
  */
 enum {
 	PAUSE_MS = 500,
+	REST_MS =
+		10, /* at least, and as long as the last round took, where somebody asks for one */
 	SETTLE_MS = 500,      /* after a start the runtime is still on its way out */
 	STRANGERS_EVERY = 20, /* looks */
 	TELL_AGAIN_S = 300
@@ -135,10 +137,12 @@ typedef struct {
 	GPtrArray *subjects; /* of DnSubject, referenced */
 	GArray *marked;      /* of bool, one a subject: it is cut and has to stay so */
 	GArray *exempt;      /* of uint32_t: a drill's helper, or 0 */
+	bool is_of_all;      /* else of those that were not looked at to their end */
 	bool strangers;
 	GPtrArray *found; /* of DnFound */
-	bool incomplete;  /* a look ended at its budget: the next goes on there */
-	char *hooks;      /* what was wrong with the sensor as a whole, or NULL */
+	uint64_t begin_ns;
+	bool incomplete; /* a look ended at its budget: the next goes on there */
+	char *hooks;     /* what was wrong with the sensor as a whole, or NULL */
 	bool hooks_repaired;
 } Round;
 
@@ -192,8 +196,8 @@ static bool look(const Agent *agent, DnSubject *subject)
 	DnHeld *held = &subject->held;
 	uint32_t slot = subject->watched.node.slot;
 
-	look->by_the_clock = dn_hold_is_due(&held->plan, look->n_looks, look->n_members,
-					    dn_clock_monotonic_ns()) &&
+	look->by_the_clock = dn_hold_is_due(&held->plan, look->n_looks, look->n_fled,
+					    look->n_members, dn_clock_monotonic_ns()) &&
 			     dn_held_begin(held, agent, subject->node, slot);
 	look->budget_ns = look->by_the_clock ? dn_hold_limit_ns(&held->plan) : 0;
 	bool looked = dn_inspect_node_now(subject->baseline, look, NULL);
@@ -277,9 +281,11 @@ static void round_in_thread(GTask *task, gpointer source, gpointer data, GCancel
 
 		if (!marked)
 			look_at(round, subject, g_array_index(round->exempt, uint32_t, i));
-		check_sensor_of(round, subject, marked);
+		if (round->is_of_all)
+			check_sensor_of(round, subject, marked);
 	}
-	check_host(round);
+	if (round->is_of_all)
+		check_host(round);
 	if (round->strangers)
 		look_for_strangers(round);
 	g_task_return_boolean(task, TRUE);
@@ -308,16 +314,48 @@ static void tell_hooks(Agent *agent, const Round *round)
 		dn_report_suspect(agent, "its sensor was changed and could not be put right");
 }
 
-static gboolean begin_round(gpointer data);
+static void begin_round(Agent *agent);
+
+static gboolean on_rested(gpointer data)
+{
+	Agent *agent = data;
+
+	agent->watch_waits = false;
+	begin_round(agent);
+	return G_SOURCE_REMOVE;
+}
+
+/*
+ * A node can ask without end, or be without end: that may not take more than half of a CPU. @all:
+ * not only of what was not looked at to its end.
+ */
+static void begin_rested(Agent *agent, bool all)
+{
+	uint64_t now = dn_clock_monotonic_ns();
+
+	agent->watch_all = agent->watch_all || all;
+	agent->watch_again = agent->watching;
+	if (agent->watching || agent->watch_waits)
+		return;
+	if (now >= agent->watch_rest_ns) {
+		begin_round(agent);
+		return;
+	}
+	agent->watch_waits = true;
+	g_timeout_add((guint)((agent->watch_rest_ns - now) / DN_NS_PER_MS) + 1, on_rested, agent);
+}
 
 static void on_round(GObject *source, GAsyncResult *result, gpointer data)
 {
 	const Round *round = g_task_get_task_data(G_TASK(result));
 	Agent *agent = round->agent;
 
+	uint64_t now = dn_clock_monotonic_ns();
+
 	agent->watching = false;
-	agent->watch_again = agent->watch_again || round->incomplete;
-	tell_hooks(agent, round);
+	agent->watch_rest_ns = now + MAX(now - round->begin_ns, REST_MS * DN_NS_PER_MS);
+	if (round->is_of_all)
+		tell_hooks(agent, round);
 	for (guint i = 0; i < round->found->len; i++)
 		dn_found_answer(agent, g_ptr_array_index(round->found, i));
 	for (guint i = 0; i < round->subjects->len; i++) {
@@ -326,8 +364,8 @@ static void on_round(GObject *source, GAsyncResult *result, gpointer data)
 		dn_held_end(&subject->held, agent, subject->watched.node.slot);
 		dn_held_tell(&subject->held, agent, subject->node);
 	}
-	if (agent->watch_again)
-		(void)begin_round(agent);
+	if (agent->watch_again || round->incomplete)
+		begin_rested(agent, agent->watch_again);
 }
 
 /* From its start until nothing of it runs any more. */
@@ -355,7 +393,8 @@ static void add_subject(Round *round, const Node *node)
 	bool cut = node->state == DN_NODE_QUARANTINED;
 	uint32_t exempt = node->drill > 0 ? (uint32_t)node->drill : 0;
 
-	if (node->subject == NULL || !node->built || !(cut || is_started(node)))
+	if (node->subject == NULL || !node->built || !(cut || is_started(node)) ||
+	    (!round->is_of_all && (cut || node->subject->look.n_looks == 0)))
 		return;
 	/* Between the verdict and quarantine it is the reflex's, unless it is left to serve. */
 	if (node->cut_taken && !cut && !dn_node_is_isolated(node))
@@ -365,23 +404,23 @@ static void add_subject(Round *round, const Node *node)
 	g_array_append_val(round->exempt, exempt);
 }
 
-static gboolean begin_round(gpointer data)
+static void begin_round(Agent *agent)
 {
-	Agent *agent = data;
+	bool all = agent->watch_all;
 
-	agent->watch_again = agent->watching;
-	if (agent->watching)
-		return G_SOURCE_CONTINUE;
+	agent->watch_again = agent->watch_all = false;
 	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_round, NULL);
 	Round *round = g_new0(Round, 1);
 
 	round->agent = agent;
+	round->is_of_all = all;
+	round->begin_ns = dn_clock_monotonic_ns();
 	round->subjects = g_ptr_array_new_with_free_func((GDestroyNotify)dn_subject_unref);
 	round->marked = g_array_new(FALSE, FALSE, sizeof(bool));
 	round->exempt = g_array_new(FALSE, FALSE, sizeof(uint32_t));
 	round->found = g_ptr_array_new_with_free_func((GDestroyNotify)dn_found_free);
 	/* Looks may be asked for before the first of those that come in turn. */
-	round->strangers = agent->strangers != NULL &&
+	round->strangers = all && agent->strangers != NULL &&
 			   agent->watch_rounds++ % STRANGERS_EVERY == 0 && !is_building(agent);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
 		if (agent->slots[i] != NULL)
@@ -389,18 +428,23 @@ static gboolean begin_round(gpointer data)
 	agent->watching = true;
 	g_task_set_task_data(task, round, round_free);
 	dn_work_begin(agent, task, round_in_thread);
+}
+
+static gboolean on_turn(gpointer data)
+{
+	begin_rested(data, true);
 	return G_SOURCE_CONTINUE;
 }
 
 void dn_watch_soon(Agent *agent, const Node *node)
 {
 	if (node->subject != NULL)
-		(void)begin_round(agent);
+		begin_rested(agent, true);
 }
 
 void dn_watch_all(Agent *agent)
 {
-	(void)begin_round(agent);
+	begin_rested(agent, true);
 }
 
 static gboolean on_mounts_changed(int fd, GIOCondition condition, gpointer data)
@@ -426,5 +470,5 @@ void dn_watch_mounts(Node *node)
 void dn_watch_start(Agent *agent)
 {
 	agent->strangers = g_new0(DnInspectLook, 1);
-	g_timeout_add(PAUSE_MS, begin_round, agent);
+	g_timeout_add(PAUSE_MS, on_turn, agent);
 }

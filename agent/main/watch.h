@@ -66,7 +66,10 @@ void dn_node_thaw(DnSensor *sensor, const DnCgroup *cgroup, uint32_t slot);
 /* Begin with the first node; stop is main's end. */
 void dn_watch_start(Agent *agent);
 
-/* Look at this node at once, or as soon as the round that is out has come back. */
+/*
+ * Look at this node at once or, where a round is out or has just come back, as long after it as it
+ * took.
+ */
 void dn_watch_soon(Agent *agent, const Node *node);
 
 void dn_watch_all(Agent *agent);

@@ -137,8 +137,10 @@ enum {
 
 /* mman.h, shm.h, sched.h, personality.h, memfd.h, fcntl.h of the kernel's user-space headers. */
 enum {
+	PROT_READ = 1,
 	PROT_WRITE = 2,
 	PROT_EXEC = 4,
+	PROT_BTI = 0x10, /* of arm64 */
 	MAP_ANONYMOUS = 0x20,
 	SHM_EXEC = 0100000,
 	READ_IMPLIES_EXEC = 0x0400000,
@@ -150,6 +152,8 @@ enum {
 };
 /* CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET */
 #define NEW_NAMESPACES 0x7e020000UL
+#define NEW_TIME 0x80UL /* CLONE_NEWTIME, which is a signal's number where clone() has its flags   \
+			 */
 
 /* Memory that would become executable: what the mapping is of decides the class. */
 static __always_inline __u32 class_of_mapping(long nr, struct pt_regs *regs)
@@ -160,6 +164,11 @@ static __always_inline __u32 class_of_mapping(long nr, struct pt_regs *regs)
 		return prot & SHM_EXEC ? DN_DRIFT_EXEC_MEMORY : DN_DRIFT_NONE;
 	if (!(prot & PROT_EXEC))
 		return DN_DRIFT_NONE;
+#ifdef __TARGET_ARCH_arm64
+	/* The C library asks so of code that is executable already, and goes on without it. */
+	if (nr == NR_MPROTECT && prot == (PROT_READ | PROT_EXEC | PROT_BTI))
+		return DN_DRIFT_NONE;
+#endif
 	if (nr == NR_MMAP && !(prot & PROT_WRITE) && !(CALL_ARG4(regs) & MAP_ANONYMOUS))
 		return DN_DRIFT_LIBRARY;
 	return DN_DRIFT_EXEC_MEMORY;
@@ -184,7 +193,6 @@ static __always_inline __u32 class_of_plain(long nr)
 	case NR_FSPICK:
 	case NR_MOUNT_SETATTR:
 		return DN_DRIFT_MOUNT;
-	case NR_UNSHARE:
 	case NR_SETNS:
 		return DN_DRIFT_NAMESPACE;
 	case NR_PTRACE:
@@ -222,6 +230,9 @@ static __always_inline __u32 class_of_refused(long nr, struct pt_regs *regs)
 		return class_of_mapping(nr, regs);
 	case NR_CLONE:
 		return CALL_ARG1(regs) & NEW_NAMESPACES ? DN_DRIFT_NAMESPACE : DN_DRIFT_NONE;
+	case NR_UNSHARE: /* of its files or its working directory is nobody's business */
+		return CALL_ARG1(regs) & (NEW_NAMESPACES | NEW_TIME) ? DN_DRIFT_NAMESPACE
+								     : DN_DRIFT_NONE;
 	case NR_PERSONALITY:
 		return CALL_ARG1(regs) & READ_IMPLIES_EXEC ? DN_DRIFT_EXEC_MEMORY : DN_DRIFT_NONE;
 	case NR_MEMFD_CREATE:

@@ -13,6 +13,7 @@
  */
 
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -27,14 +28,38 @@
 #include "sensor/private.h"
 #include "sensor/resolve.h"
 
-enum { PROC_PATH = 64, ANY_EXEC = S_IXUSR | S_IXGRP | S_IXOTH };
+enum { PROC_PATH = 64, ANY_EXEC = S_IXUSR | S_IXGRP | S_IXOTH, THREADS_MAX = 256 };
+
+/* A process whose first thread has ended shows nothing; the others still have what they share. */
+static int open_of_threads(uint32_t pid, const char *what)
+{
+	char path[PROC_PATH];
+	const struct dirent *entry = NULL;
+	int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "/proc/%u/task", pid);
+	DIR *tasks = opendir(path);
+	for (unsigned i = 0; tasks != NULL && fd < 0 && i < THREADS_MAX; i++) {
+		entry = readdir(tasks);
+		if (entry == NULL)
+			break;
+		if (entry->d_name[0] == '.')
+			continue;
+		(void)snprintf(path, sizeof(path), "%.16s/%s", entry->d_name, what);
+		fd = openat(dirfd(tasks), path, O_PATH | O_CLOEXEC);
+	}
+	if (tasks != NULL)
+		(void)closedir(tasks);
+	return fd;
+}
 
 static int open_proc(uint32_t pid, const char *what)
 {
 	char path[PROC_PATH];
 
 	(void)snprintf(path, sizeof(path), "/proc/%u/%s", pid, what);
-	return open(path, O_PATH | O_CLOEXEC);
+	int fd = open(path, O_PATH | O_CLOEXEC);
+	return fd >= 0 ? fd : open_of_threads(pid, what);
 }
 
 static bool same_mount_namespace(uint32_t a, uint32_t b)
@@ -187,7 +212,7 @@ bool dn_sensor_runs_foreign(DnSensor *self, uint32_t image, uint32_t pid, char *
 
 	if (file_fd < 0 || fstat(file_fd, &info) < 0 || is_program(self, image, file_fd))
 		return false;
-	(void)snprintf(link, sizeof(link), "/proc/%u/exe", pid);
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", file_fd);
 	ssize_t length = readlink(link, text, sizeof(text));
 	*file = g_strndup(text, length > 0 ? (gsize)length : 0);
 	return true;

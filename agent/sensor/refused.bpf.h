@@ -5,27 +5,42 @@
 
 #include "sensor/text.bpf.h"
 
-enum tried { TRIED_NEVER, TRIED_AGAIN, TRIED_IN_VAIN };
+enum tried { TRIED_NEVER, TRIED_ANYBODYS, TRIED_AGAIN, TRIED_IN_VAIN };
+
+/* What a path in /proc or /dev leads to depends on who asks: it is as new each time. */
+static __always_inline int is_anybodys(const char *path)
+{
+	if (path[0] != '/')
+		return 0;
+	return path[1] == '/' || path[1] == '.' ||
+	       (path[1] == 'p' && path[2] == 'r' && path[3] == 'o' && path[4] == 'c' &&
+		path[5] == '/') ||
+	       (path[1] == 'd' && path[2] == 'e' && path[3] == 'v' && path[4] == '/');
+}
 
 /*
  * Was a refused exec of this path told a moment ago? What is there may be something else by now,
- * unless user space said that it cannot be. What a path in /proc or /dev leads to depends on who
- * asks, and a relative one on where; those are as new each time.
+ * unless user space said that it cannot be. NEVER: *@key is to be remembered once it is told.
  */
-static __always_inline enum tried was_tried(__u32 pid1, unsigned long path)
+static __always_inline enum tried was_tried(unsigned long path, struct dn_sensor_tried *key)
 {
-	struct dn_sensor_tried key = {.pid1 = pid1};
 	__u64 now = bpf_ktime_get_ns() & ~(__u64)DN_TRIED_IN_VAIN;
 
-	if (bpf_probe_read_user_str(key.path, sizeof(key.path), (const void *)path) < 2 ||
-	    key.path[0] != '/' || (key.path[1] == 'p' && key.path[2] == 'r') ||
-	    (key.path[1] == 'd' && key.path[2] == 'e') || key.path[1] == '/' || key.path[1] == '.')
-		return TRIED_NEVER;
-	__u64 *last = bpf_map_lookup_elem(&tried, &key);
+	if (bpf_probe_read_user_str(key->path, sizeof(key->path), (const void *)path) < 2 ||
+	    is_anybodys((const char *)key->path))
+		return TRIED_ANYBODYS;
+	__u64 *last = bpf_map_lookup_elem(&tried, key);
 	if (last && now - *last < DN_SENSOR_PACE_NS)
 		return *last & DN_TRIED_IN_VAIN ? TRIED_IN_VAIN : TRIED_AGAIN;
-	bpf_map_update_elem(&tried, &key, &now, BPF_ANY);
 	return TRIED_NEVER;
+}
+
+/* Only what was told, so that no node's attempts displace those of others past its pace. */
+static __always_inline void remember(const struct dn_sensor_tried *key)
+{
+	__u64 now = bpf_ktime_get_ns() & ~(__u64)DN_TRIED_IN_VAIN;
+
+	bpf_map_update_elem(&tried, key, &now, BPF_ANY);
 }
 
 /*
@@ -96,12 +111,16 @@ static __always_inline int may_tell_refused(const struct dn_sensor_node *self, l
 					    unsigned long path, long result)
 {
 	__u32 slot = self->slot;
-	enum tried tried = was_tried(self->pid1, path);
+	struct dn_sensor_tried key = {.pid1 = self->pid1};
+	enum tried tried = was_tried(path, &key);
 
-	if (tried != TRIED_NEVER)
+	if (tried >= TRIED_AGAIN)
 		return tried == TRIED_AGAIN && may_say(slot, DN_PACE_REPEATABLE);
-	if (may_say(slot, DN_PACE_EXEC))
+	if (may_say(slot, DN_PACE_EXEC)) {
+		if (tried == TRIED_NEVER)
+			remember(&key);
 		return 1;
+	}
 	struct drift d = {.class = DN_DRIFT_EXEC, .nr = nr, .result = (__s32)result};
 	if (self->answer[DN_DRIFT_EXEC] == ANSWER_QUARANTINE) {
 		struct dn_sensor_mark *m = bpf_map_lookup_elem(&mark, &slot);

@@ -171,6 +171,21 @@ static void leave_the_first_thread(const char *changes)
 	syscall(SYS_exit, 0);
 }
 
+static void hear(int number)
+{
+}
+
+static void leave_when_told(const char *argument)
+{
+	pthread_t thread;
+
+	(void)signal(SIGUSR1, hear);
+	if (pthread_create(&thread, NULL, hold_code, NULL) != 0)
+		_exit(90);
+	(void)pause();
+	syscall(SYS_exit, 0);
+}
+
 static void run_memory_file(const char *argument)
 {
 	char bytes[65536], name[] = "x", what[] = "rest";
@@ -285,6 +300,23 @@ static void hide_among_others(const char *argument)
 		end_child(last);
 		if (i == OTHERS)
 			ready();
+	}
+}
+
+/* Foreign code that each process hands on to its child after so many us, and is gone. */
+static void hand_on(const char *microseconds)
+{
+	const useconds_t pause_us = (useconds_t)strtoul(microseconds, NULL, 10);
+
+	map_foreign_code();
+	ready();
+	for (;;) {
+		pid_t child = fork();
+
+		if (child > 0)
+			_exit(0);
+		if (pause_us > 0)
+			(void)usleep(pause_us);
 	}
 }
 
@@ -434,10 +466,6 @@ static void run(const char *argument)
 	execl(argument, "run", "rest", (char *)NULL);
 }
 
-static void hear(int number)
-{
-}
-
 static void run_when_told(const char *argument)
 {
 	(void)signal(SIGUSR1, hear);
@@ -470,11 +498,13 @@ static const struct {
 	{"guard-code", guard_code},
 	{"rewrite-code", rewrite_code},
 	{"leave-the-first-thread", leave_the_first_thread},
+	{"leave-when-told", leave_when_told},
 	{"run-memory-file", run_memory_file},
 	{"be-traced", be_traced},
 	{"make-a-namespace", make_a_namespace},
 	{"hide-behind-mappings", hide_behind_mappings},
 	{"hide-among-others", hide_among_others},
+	{"hand-on", hand_on},
 	{"have-threads", have_threads},
 	{"be-called", be_called},
 };

@@ -230,6 +230,24 @@ Test(identity, a_mount_within_the_node_is_found_and_rings)
 	assert_clean(&look);
 }
 
+Test(identity, a_mount_is_found_though_the_first_thread_has_left)
+{
+	Node left = {0};
+	DnInspectPlace nowhere = {0};
+
+	node_start(&left, &host, "n1", 0, "leave-when-told", NULL);
+	pid_t other = node_add(&left, NULL, 0, "rest", NULL);
+	run("until grep -q '^State:.Z' /proc/%u/status; do kill -USR1 %u; sleep 0.01; done",
+	    left.pid1, left.pid1);
+	node_look(&left, false, &look);
+	cr_assert(find(&look, DN_DRIFT_MOUNT, (pid_t)left.pid1) == NULL);
+	mount_in(other, "/usr", "/opt", MS_BIND);
+	look.who = look.cursor = nowhere;
+	node_look(&left, false, &look);
+	cr_assert(find(&look, DN_DRIFT_MOUNT, (pid_t)left.pid1) != NULL);
+	node_clear(&left);
+}
+
 Test(identity, other_options_of_a_mount_are_found)
 {
 	mount_in((pid_t)node.pid1, NULL, host.directory, MS_REMOUNT | MS_BIND | MS_NOEXEC);

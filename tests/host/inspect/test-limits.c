@@ -101,6 +101,30 @@ Test(limits, a_frozen_node_is_looked_at_to_its_end_whatever_came_and_went)
 	cr_assert(eq(int, look.findings[0].class, DN_DRIFT_EXEC_MEMORY));
 }
 
+Test(limits, what_is_handed_on_from_process_to_process_is_found_or_known_to_have_fled)
+{
+	(void)node_add(&node, NULL, 0, "hand-on", "0");
+	for (int i = 0; i < 200 && look.n_findings == 0 && look.n_fled < 8; i++)
+		node_look(&node, false, &look);
+	cr_assert(look.n_findings > 0 || look.n_fled == 8);
+	run("echo 1 > %s/cgroup.freeze", node.cgroup);
+	run("until grep -q 'frozen 1' %s/cgroup.events; do sleep 0.01; done", node.cgroup);
+	node_look(&node, false, &look);
+	cr_assert(eq(u32, look.n_fled, 0));
+	cr_assert(ge(u32, look.n_findings, 1));
+	cr_assert(eq(int, look.findings[0].class, DN_DRIFT_EXEC_MEMORY));
+}
+
+Test(limits, a_node_whose_processes_end_but_leave_none_has_not_fled)
+{
+	node_add(&node, NULL, 0, "come-and-go", NULL);
+	for (int i = 0; i < 20; i++) {
+		node_look(&node, false, &look);
+		assert_clean(&look);
+		cr_assert(lt(u32, look.n_fled, 8));
+	}
+}
+
 Test(limits, a_look_goes_on_behind_a_process_that_has_ended)
 {
 	pid_t pid = node_add(&node, NULL, WITH_HOST_UID, "rest", NULL);

@@ -419,6 +419,31 @@ Test(exec, a_storm_of_searches_of_the_path_is_told_once_and_is_no_drift)
 	cr_assert(lt(u32, seen.count, tries.times / 10), "%u of %u", seen.count, tries.times);
 }
 
+/* From its own directory, as a script does that names what is no program. */
+static void try_beside(const Host *self, void *data)
+{
+	const unsigned *times = data;
+	char *argv[] = {NULL};
+
+	if (chdir(self->directory) < 0)
+		_exit(2);
+	for (unsigned i = 0; i < *times; i++)
+		if (execv("./plain", argv) == 0 || errno != EACCES)
+			_exit(1);
+	_exit(0);
+}
+
+Test(exec, a_relative_path_that_is_tried_again_and_again_is_no_drift)
+{
+	unsigned times = 5000;
+
+	make_plain_file();
+	host_add_node(&host, "n0", 0, DN_ANSWER_QUARANTINE);
+	cr_assert(zero(int, host_run_in(&host, "n0", try_beside, &times).status));
+	cr_assert(zero(u64, mark_of(0)->event_ns));
+	cr_assert(ge(u32, host_drain(&host).count, 1));
+}
+
 Test(exec, more_different_refused_execs_than_anybody_searches_for_are_drift)
 {
 	Tries tries = {.times = 5000, .names = 150};
