@@ -306,8 +306,9 @@ void dn_report_suspect(Agent *agent, const char *reason)
 	agent->suspected = g_strdup(reason);
 	dn_report_event(agent, "critical", DN_EVENT_HOST_SUSPECT, NULL, NULL,
 			"host %s may be tampered with: %s; nothing new is placed here until "
-			"'dnode host uncordon %s'; to keep it so: dnode host cordon %s",
-			agent->instance->name, reason, agent->instance->name,
+			"'dnode host uncordon %s'; to keep it so: dnode host cordon %s; to shut it "
+			"out: dnode host fence %s",
+			agent->instance->name, reason, agent->instance->name, agent->instance->name,
 			agent->instance->name);
 }
 

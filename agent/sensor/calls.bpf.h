@@ -152,8 +152,8 @@ enum {
 };
 /* CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET */
 #define NEW_NAMESPACES 0x7e020000UL
-#define NEW_TIME 0x80UL /* CLONE_NEWTIME, which is a signal's number where clone() has its flags   \
-			 */
+/* CLONE_NEWTIME, which is a signal's number where clone() has its flags. */
+#define NEW_TIME 0x80UL
 
 /* Memory that would become executable: what the mapping is of decides the class. */
 static __always_inline __u32 class_of_mapping(long nr, struct pt_regs *regs)

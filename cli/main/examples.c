@@ -21,6 +21,7 @@ const DnExample dn_examples[] = {
 	{"host", "hosts", "Every host and its state."},
 	{"host", "host token edge-1", "Let the host edge-1 enrol within 15 minutes."},
 	{"host", "host cordon edge-1", "Place nothing new on edge-1."},
+	{"host", "host fence edge-1 --reason tampered", "Shut edge-1 out of the fleet."},
 	{"audit", "audit web-01234567", "Every point of a node, from outside."},
 	{"audit", "audit edge-1", "The host itself."},
 	{"logs", "logs 0123456789abcdef -n 20 -f", "The last 20 lines, then what follows."},

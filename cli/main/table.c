@@ -24,6 +24,7 @@ const DnVerb *const dn_verb_table[] = {
 	&dn_verb_host_token,
 	&dn_verb_host_cordon,
 	&dn_verb_host_uncordon,
+	&dn_verb_host_fence,
 	&dn_verb_audit,
 	&dn_verb_logs,
 	&dn_verb_events,

@@ -25,6 +25,7 @@ extern const DnVerb dn_verb_host_ls;
 extern const DnVerb dn_verb_host_token;
 extern const DnVerb dn_verb_host_cordon;
 extern const DnVerb dn_verb_host_uncordon;
+extern const DnVerb dn_verb_host_fence;
 extern const DnVerb dn_verb_audit;
 extern const DnVerb dn_verb_logs;
 extern const DnVerb dn_verb_events;

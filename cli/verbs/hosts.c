@@ -63,6 +63,8 @@ static void show_one(DnOutput *output, JsonObject *host)
 
 	dn_output_line(output, "host %s is %s, seen %s ago", dn_answer_word(host, "name"),
 		       dn_answer_word(host, "state"), seen);
+	if (dn_answer_text(host, "fenced") != NULL)
+		dn_output_line(output, "fenced: %s", dn_answer_text(host, "fenced"));
 	if (dn_answer_text(host, "suspect") != NULL)
 		dn_output_line(output, "suspect: %s", dn_answer_text(host, "suspect"));
 	dn_output_line(output, "address %s, nodes in %s, dnode %s, Linux %s",
@@ -211,4 +213,48 @@ const DnVerb dn_verb_host_uncordon = {
 		"this\n"
 		"says that a person has looked at it and trusts it.",
 	.run = run_uncordon,
+};
+
+static bool run_fence(DnCall *call, GError **error)
+{
+	g_autofree char *name = dn_http_escape(dn_call_operand(call, 0));
+	g_autofree char *path = g_strdup_printf("/v1/hosts/%s/fence", name);
+	const char *reason = dn_call_need(call, "reason", error);
+
+	if (reason == NULL)
+		return false;
+	g_autoptr(JsonObject) body = json_object_new();
+	json_object_set_string_member(body, "reason", reason);
+	g_autoptr(DnHttp) http = dn_call_connect(call, error);
+	g_autoptr(JsonObject) answer = http != NULL ? dn_http_post(http, path, body, error) : NULL;
+	if (answer == NULL)
+		return false;
+	if (call->json)
+		dn_output_json(call->output, answer);
+	else
+		dn_output_line(call->output,
+			       dn_answer_bool(answer, "changed")
+				       ? "%s is fenced: no other host sends it requests, and its "
+					 "nodes are placed elsewhere; take the machine off the "
+					 "network"
+				       : "%s was already fenced",
+			       dn_answer_word(answer, "host"));
+	return true;
+}
+
+const DnVerb dn_verb_host_fence = {
+	.noun = "host",
+	.verb = "fence",
+	.operands = "NAME",
+	.least = 1,
+	.most = 1,
+	.help = "shut a host out that is not to be trusted any more",
+	.more = "Its link is ended and refused, other hosts take its nodes out of their\n"
+		"balancers and routes at once, and the nodes are placed on others. What runs on\n"
+		"the machine stays as it is, for people to look at; clients that ask that\n"
+		"machine itself are still answered by it, so take it off the network. There is\n"
+		"no way back for the host: installed anew, it enrols with a new token for the\n"
+		"name.",
+	.options = {{"reason", "TEXT", "why; it is told to everybody who looks at the host"}},
+	.run = run_fence,
 };

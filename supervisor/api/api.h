@@ -42,6 +42,7 @@ typedef struct {
 		      void *data);
 	void (*token)(const char *host, DnApiReply *reply, void *data);
 	void (*cordon)(const char *host, bool cordon, DnApiReply *reply, void *data);
+	void (*fence)(const char *host, const char *reason, DnApiReply *reply, void *data);
 	void (*quarantine)(const char *node, const char *reason, DnApiReply *reply, void *data);
 	void (*drill)(const char *class, const char *service, DnApiReply *reply, void *data);
 	void (*destroy)(const char *incident, GBytes *statement, GPtrArray *signatures,

@@ -85,6 +85,7 @@ JsonObject *dn_json_of_host(const DnHostView *view)
 	dn_json_set_string(object, "state", dn_host_state_name(view->state));
 	json_object_set_boolean_member(object, "cordoned", view->cordoned);
 	dn_json_set_string(object, "suspect", view->suspect);
+	dn_json_set_string(object, "fenced", view->fenced);
 	dn_json_set_string(object, "version", view->version);
 	dn_json_set_string(object, "kernel", view->kernel);
 	json_object_set_object_member(object, "capabilities", capabilities);

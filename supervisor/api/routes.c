@@ -237,6 +237,24 @@ static void post_uncordon(DnApiRequest *request)
 	answer_cordon(request, false);
 }
 
+static void post_fence(DnApiRequest *request)
+{
+	GError *failed = NULL;
+	g_autofree char *reason = dn_json_string(request->body, "reason", REASON_LIMIT, &failed);
+	g_autoptr(GError) error = failed;
+
+	if (error == NULL && reason[0] == '\0')
+		g_set_error(&error, DN_ERROR, DN_ERROR_INVALID,
+			    "reason: say why, for those who look at the host");
+	if (dn_fleet_core_host_cidr(dn_api_of(request)->core, request->argument) == NULL)
+		dn_http_not_found(request, "host", request->argument, "dnode hosts");
+	else if (error != NULL)
+		dn_http_answer_error(request, error);
+	else
+		dn_api_of(request)->ops.fence(request->argument, reason, dn_http_defer(request),
+					      dn_api_of(request)->data);
+}
+
 /* ---- drills and incidents ---- */
 
 static void list_drills(DnApiRequest *request)
@@ -418,6 +436,7 @@ const DnHttpRoute dn_api_routes[] = {
 	{"POST", "/v1/hosts/tokens", DN_BODY_JSON, post_token},
 	{"POST", "/v1/hosts/*/cordon", DN_BODY_JSON, post_cordon},
 	{"POST", "/v1/hosts/*/uncordon", DN_BODY_JSON, post_uncordon},
+	{"POST", "/v1/hosts/*/fence", DN_BODY_JSON, post_fence},
 	{"GET", "/v1/drills", DN_BODY_NONE, list_drills},
 	{"POST", "/v1/drills", DN_BODY_JSON, post_drill},
 	{"GET", "/v1/incidents", DN_BODY_NONE, list_incidents},

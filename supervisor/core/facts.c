@@ -427,6 +427,8 @@ void dn_fleet_core_fact(DnFleetCore *self, const char *name, const DnFact *fact,
 
 	g_return_if_fail(host != NULL);
 	dn_reconcile_begin(self, now);
+	if (host->fenced != NULL)
+		return;
 	if (host->lost)
 		dn_reconcile_touch_all(self);
 	dn_fact_heard(host, now, acts);

@@ -107,6 +107,17 @@ bool dn_fleet_core_cordon(DnFleetCore *self, const char *host, bool cordon, DnNo
 			  GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
+ * Shut @host out for @reason: it gets no link, its nodes leave the balancers and routes of all
+ * others and are placed anew; only its evidence stays listed. The caller closes its link. Who
+ * enrols under its name by a new token ends it, with whichever key. What is so already changes
+ * nothing. DN_ERROR_INVALID: no such host.
+ */
+bool dn_fleet_core_fence(DnFleetCore *self, const char *host, const char *reason, DnNow now,
+			 DnActs *acts, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* Why @host is shut out, or NULL; borrowed. */
+const char *dn_fleet_core_fenced(const DnFleetCore *self, const char *host);
+
+/*
  * Judge a verified manifest and, unless @plan, make it current. *@changed is false when it was
  * current already. DN_ERROR_CONFLICT: its epoch is not the next; UNTRUSTED: valid_until has
  * passed; EXHAUSTED: no VIP left. @placement (may be NULL) gets DnShare of where nodes would be.

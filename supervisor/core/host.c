@@ -26,6 +26,8 @@ DnHost *dn_host_new(const DnHostRecord *record, DnRange range)
 	host->address = g_strdup(record->address);
 	host->cordoned = record->cordoned;
 	host->suspect = g_strdup(record->suspect);
+	host->fenced = g_strdup(record->fenced);
+	host->lost = host->fenced != NULL;
 	host->spool = g_strdup(record->spool);
 	host->stored = record->stored;
 	host->range = range;
@@ -49,6 +51,7 @@ void dn_host_free(DnHost *host)
 	g_free(host->kernel);
 	g_free(host->routes_sent);
 	g_free(host->suspect);
+	g_free(host->fenced);
 	g_free(host->spool);
 	g_hash_table_unref(host->capabilities);
 	g_hash_table_unref(host->epochs);
@@ -94,7 +97,7 @@ bool dn_host_is_outside(const DnHost *host, const DnService *service)
 
 bool dn_host_takes_new(const DnHost *host)
 {
-	return !host->cordoned && host->suspect == NULL;
+	return !host->cordoned && host->suspect == NULL && host->fenced == NULL;
 }
 
 uint32_t dn_host_ready(const DnService *service, const DnRelease *release, const DnHost *host)

@@ -33,6 +33,7 @@ typedef struct {
 	bool known;            /* it has enrolled or reported since this supervisor started */
 	bool cordoned;         /* by a person: no new node is placed here */
 	char *suspect;         /* why it is not trusted with new nodes, until a person says so */
+	char *fenced;          /* why it is shut out, or NULL; then it is lost, too */
 	char *spool;           /* name of its spool of facts, or NULL */
 	uint64_t stored;       /* number of the last fact of it that was taken */
 	uint64_t seen_ns;      /* CLOCK_MONOTONIC */
@@ -60,6 +61,9 @@ typedef struct {
 
 DnHost *dn_host_new(const DnHostRecord *record, DnRange range) G_GNUC_WARN_UNUSED_RESULT;
 void dn_host_free(DnHost *host);
+
+/* fence.c: a person trusts whoever has its name now. */
+void dn_host_unfence(DnHost *host);
 
 /* Everything said to @host is unknown again. */
 void dn_host_forget_told(DnHost *host);

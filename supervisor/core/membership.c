@@ -107,11 +107,15 @@ static bool redeem(DnFleetCore *core, const DnEnrolment *enrolment, DnNow now, D
 	return good;
 }
 
-/* A name belongs to the key that took it, and a key to the name: neither changes hands. */
+/*
+ * A name belongs to the key that took it, and a key to the name: neither changes hands, unless the
+ * host was fenced, and a person has made a token for its name since.
+ */
 static bool may_have_name(const DnEnrolment *enrolment, const DnHost *known, const char *owner,
 			  GError **error)
 {
-	if (known != NULL && memcmp(known->key, enrolment->key, DN_PUBLIC_KEY_BYTES) != 0) {
+	if (known != NULL && known->fenced == NULL &&
+	    memcmp(known->key, enrolment->key, DN_PUBLIC_KEY_BYTES) != 0) {
 		g_set_error(
 			error, DN_ERROR, DN_ERROR_CONFLICT,
 			"%s has enrolled before, with another key than this machine's; if it is "
@@ -132,15 +136,33 @@ static bool may_have_name(const DnEnrolment *enrolment, const DnHost *known, con
 	return true;
 }
 
+static void readmit(DnFleetCore *core, DnHost *host, const DnEnrolment *enrolment, DnNow now,
+		    DnActs *acts)
+{
+	memcpy(host->key, enrolment->key, sizeof(host->key));
+	dn_host_unfence(host);
+	host->seen_ns = now.monotonic_ns;
+	core->routes_changes++;
+	dn_acts_record(acts, DN_RECORD_HOST, host->name);
+	dn_acts_event(acts, now.realtime_ns, "host.enrolled", "info",
+		      "%s, which was fenced, has enrolled anew", host->name)
+		->host = g_strdup(host->name);
+	dn_reconcile_touch_all(core);
+}
+
 static bool join(DnFleetCore *core, const DnEnrolment *enrolment, DnNow now, DnActs *acts,
 		 GError **error)
 {
-	const DnHost *known = dn_state_host(core, enrolment->host);
+	DnHost *known = dn_state_host(core, enrolment->host);
 	const char *owner = dn_fleet_core_host_of_key(core, enrolment->key);
 	DnRange range;
 
 	if (!may_have_name(enrolment, known, owner, error))
 		return false;
+	if (known != NULL && known->fenced != NULL) {
+		readmit(core, known, enrolment, now, acts);
+		return true;
+	}
 	if (known != NULL)
 		return true;
 	if (g_hash_table_size(core->hosts) >= DN_FLEET_HOSTS) {
@@ -360,6 +382,7 @@ DnHostRecord *dn_fleet_core_host_record(const DnFleetCore *self, const char *nam
 	DnHostRecord *record = dn_host_record_new(host->name, host->key, host->cidr, host->address);
 	record->cordoned = host->cordoned;
 	record->suspect = g_strdup(host->suspect);
+	record->fenced = g_strdup(host->fenced);
 	record->spool = g_strdup(host->spool);
 	record->stored = host->stored;
 	return record;

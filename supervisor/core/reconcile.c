@@ -297,7 +297,7 @@ static void tell_routes(DnFleetCore *core, DnHost *host, DnNow now, DnActs *acts
 	for (GList *at = names; at != NULL; at = at->next) {
 		const DnHost *other = dn_state_host(core, at->data);
 
-		if (other == host || other->address == NULL)
+		if (other == host || other->address == NULL || other->fenced != NULL)
 			continue;
 		g_ptr_array_add(order->routes, dn_route_new(other->cidr, other->address));
 		g_string_append_printf(said, "%s %s\n", other->cidr, other->address);

@@ -110,6 +110,7 @@ void dn_host_record_free(DnHostRecord *self)
 	g_free(self->cidr);
 	g_free(self->address);
 	g_free(self->suspect);
+	g_free(self->fenced);
 	g_free(self->spool);
 	g_free(self);
 }

@@ -65,6 +65,7 @@ typedef struct {
 	char *address;   /* last seen on the shared layer 2, or NULL */
 	bool cordoned;   /* nothing new is placed there */
 	char *suspect;   /* nor there, and why; or NULL */
+	char *fenced;    /* it is shut out, and why; or NULL */
 	char *spool;     /* name of its spool of facts, or NULL */
 	uint64_t stored; /* number of the last fact of it that was taken */
 } DnHostRecord;

@@ -17,10 +17,8 @@ static const char *const service_names[] = {
 _Static_assert(G_N_ELEMENTS(service_names) == DN_SERVICE_N_STATES, "every state needs a name");
 
 static const char *const host_names[] = {
-	[DN_HOST_NEW] = "new",
-	[DN_HOST_UP] = "up",
-	[DN_HOST_LOST] = "lost",
-	[DN_HOST_SUSPECT] = "suspect",
+	[DN_HOST_NEW] = "new",         [DN_HOST_UP] = "up",         [DN_HOST_LOST] = "lost",
+	[DN_HOST_SUSPECT] = "suspect", [DN_HOST_FENCED] = "fenced",
 };
 _Static_assert(G_N_ELEMENTS(host_names) == DN_HOST_N_STATES, "every state needs a name");
 
@@ -56,6 +54,7 @@ void dn_host_view_free(DnHostView *self)
 	g_free(self->cidr);
 	g_free(self->address);
 	g_free(self->suspect);
+	g_free(self->fenced);
 	g_free(self->version);
 	g_free(self->kernel);
 	g_clear_pointer(&self->capabilities, g_hash_table_unref);
@@ -263,7 +262,7 @@ static char *explain_removal(const DnFleetCore *core, const DnService *service)
 		Count here = {0};
 
 		count_host(core, service, host, &here);
-		if (!host->known)
+		if (!host->known && host->fenced == NULL)
 			g_string_append_printf(text,
 					       "%s%s has not told of its nodes since this "
 					       "supervisor started",
@@ -312,6 +311,8 @@ GPtrArray *dn_fleet_core_services(const DnFleetCore *self)
 
 static DnHostState host_state(const DnHost *host)
 {
+	if (host->fenced != NULL)
+		return DN_HOST_FENCED;
 	if (host->lost)
 		return DN_HOST_LOST;
 	if (host->suspect != NULL)
@@ -331,6 +332,7 @@ static DnHostView *view_host(const DnFleetCore *core, const DnHost *host)
 	view->state = host_state(host);
 	view->cordoned = host->cordoned;
 	view->suspect = g_strdup(host->suspect);
+	view->fenced = g_strdup(host->fenced);
 	view->version = g_strdup(host->version);
 	view->kernel = g_strdup(host->kernel);
 	view->capabilities = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
@@ -459,7 +461,7 @@ const char *dn_fleet_core_silent_host(const DnFleetCore *self)
 		const DnHost *host = dn_state_host(self, at->data);
 
 		/* One that has just enrolled, or connects again, is not the question. */
-		if (!host->known)
+		if (!host->known && host->fenced == NULL)
 			return host->name;
 	}
 	return NULL;

@@ -38,6 +38,7 @@ typedef enum {
 	DN_HOST_UP,
 	DN_HOST_LOST,
 	DN_HOST_SUSPECT, /* up, and not trusted with new nodes: it reported tampering */
+	DN_HOST_FENCED,  /* shut out by a person */
 	DN_HOST_N_STATES
 } DnHostState;
 
@@ -49,6 +50,7 @@ typedef struct {
 	DnHostState state;
 	bool cordoned;            /* nothing new is placed there */
 	char *suspect;            /* nor there, and why; or NULL */
+	char *fenced;             /* why it is shut out; or NULL */
 	char *version, *kernel;   /* or NULL */
 	GHashTable *capabilities; /* char * → char * */
 	uint32_t nodes, incidents;

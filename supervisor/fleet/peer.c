@@ -111,6 +111,14 @@ static void close_peer(DnPeer *peer, const char *why)
 		dn_link_connection_close(peer->connection);
 }
 
+void dn_sessions_shut_out(DnSessions *self, const char *host, const char *why)
+{
+	DnPeer *peer = g_hash_table_lookup(self->hosts, host);
+
+	if (peer != NULL)
+		close_peer(peer, why);
+}
+
 static void send_refusal(DnPeer *peer, int code, const char *why)
 {
 	g_autoptr(DnFrame) frame = dn_frame_new(DN_FRAME_REFUSED);
@@ -220,6 +228,14 @@ static bool is_welcome(const DnPeer *peer, const DnHello *hello, const char *hos
 			    "this key belongs to host %s; correct the host's name in its "
 			    "configuration",
 			    host);
+		return false;
+	}
+	const char *fenced = peer->sessions->ops.fenced(host, peer->sessions->data);
+	if (fenced != NULL) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "host %s is fenced: %s; install the machine anew, and enrol it with a "
+			    "new token for that name",
+			    host, fenced);
 		return false;
 	}
 	if (strlen(hello->session) < SESSION_DIGITS_MIN) {

@@ -35,6 +35,8 @@ typedef struct {
 	/* The host that owns this key, or NULL; and its /24. */
 	const char *(*host_of_key)(const uint8_t *key, void *data);
 	const char *(*host_cidr)(const char *host, void *data);
+	/* Why @host may have no link whatever it says, or NULL. */
+	const char *(*fenced)(const char *host, void *data);
 	/* Answer with dn_sessions_enrolled() or dn_sessions_refused(), now or later. */
 	void (*enrol)(DnEnrolWait *wait, const DnEnrolment *enrolment, void *data);
 	/* @address is the peer's, without its port; @term the highest that agent has seen. */
@@ -77,6 +79,9 @@ uint16_t dn_sessions_port(const DnSessions *self);
  */
 bool dn_sessions_send(DnSessions *self, const char *host, DnOrder *order,
 		      uint64_t tag) G_GNUC_WARN_UNUSED_RESULT;
+
+/* End the link of @host, if there is one. */
+void dn_sessions_shut_out(DnSessions *self, const char *host, const char *why);
 
 /* The facts of @host's @spool up to @number are stored: it need not keep them any longer. */
 void dn_sessions_acknowledge(DnSessions *self, const char *host, const char *spool,

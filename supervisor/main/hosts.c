@@ -13,6 +13,13 @@ static const char *host_of_key(const uint8_t *key, void *data)
 	return dn_fleet_core_host_of_key(self->core, key);
 }
 
+static const char *fenced(const char *host, void *data)
+{
+	const DnSupervisor *self = data;
+
+	return dn_fleet_core_fenced(self->core, host);
+}
+
 static const char *host_cidr(const char *host, void *data)
 {
 	const DnSupervisor *self = data;
@@ -134,6 +141,7 @@ void dn_supervisor_crowded(const char *where, unsigned count, void *data)
 
 const DnSessionsOps dn_supervisor_sessions_ops = {
 	.host_of_key = host_of_key,
+	.fenced = fenced,
 	.host_cidr = host_cidr,
 	.enrol = enrol,
 	.connected = connected,

@@ -118,6 +118,13 @@ extern const DnSessionsOps dn_supervisor_sessions_ops;
 extern const DnApiOps dn_supervisor_api_ops;
 
 /* A host has answered an order under @tag: tell who waits for it, if anybody. */
+/* False: what changes the store cannot be asked for now, and @reply has said so. */
+bool dn_people_may_change(DnSupervisor *self, DnApiReply *reply) G_GNUC_WARN_UNUSED_RESULT;
+/* people-hosts.c: functions of DnApiOps. */
+void dn_people_token(const char *host, DnApiReply *reply, void *data);
+void dn_people_cordon(const char *host, bool wanted, DnApiReply *reply, void *data);
+void dn_people_fence(const char *host, const char *reason, DnApiReply *reply, void *data);
+
 void dn_people_answered(DnSupervisor *self, uint64_t tag, const DnAnswerTo *answer);
 /* Whoever still waits is told that nobody has answered. */
 void dn_person_wait_free(DnPersonWait *self);

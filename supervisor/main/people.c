@@ -71,7 +71,7 @@ void dn_supervisor_reply_after(DnSupervisor *self, DnApiReply *reply, JsonObject
 }
 
 /* Answers for itself when nothing can be changed now. */
-static bool may_change(DnSupervisor *self, DnApiReply *reply)
+bool dn_people_may_change(DnSupervisor *self, DnApiReply *reply)
 {
 	g_autoptr(GError) error = NULL;
 
@@ -171,7 +171,7 @@ static void apply(GBytes *bytes, GPtrArray *signatures, bool plan, DnApiReply *r
 	g_autoptr(DnServiceView) before = NULL;
 	bool changed = false;
 
-	if (!plan && !may_change(self, reply))
+	if (!plan && !dn_people_may_change(self, reply))
 		return;
 	g_autoptr(DnDeclaration) declaration = judge(self, bytes, signatures, &error);
 	if (declaration != NULL)
@@ -194,71 +194,6 @@ static void apply(GBytes *bytes, GPtrArray *signatures, bool plan, DnApiReply *r
 		dn_api_reply(reply, document);
 	else
 		dn_supervisor_reply_after(self, reply, document);
-}
-
-/* ---- host tokens ---- */
-
-static char *make_token(DnSupervisor *self, const char *host, DnNow now, char **hash,
-			GError **error)
-{
-	g_autoptr(DnHostToken) token = dn_host_token_new();
-	uint8_t bytes[DN_TOKEN_HASH_BYTES];
-
-	token->address = g_strdup(self->cluster->advertise);
-	token->cluster = g_strdup(self->cluster->id);
-	token->host = g_strdup(host);
-	token->expires_s = now.realtime_ns / DN_NS_PER_S + DN_FLEET_TOKEN_LIFE_S;
-	dn_digest_of(self->key, sizeof(self->key), token->supervisor_fingerprint);
-	dn_digest_of(g_bytes_get_data(self->trust_bytes, NULL), g_bytes_get_size(self->trust_bytes),
-		     token->trust_digest);
-	dn_token_secret_hash(token->secret, bytes);
-	*hash = dn_digest_text(bytes);
-	return dn_host_token_encode(token, error);
-}
-
-static void token(const char *host, DnApiReply *reply, void *data)
-{
-	DnSupervisor *self = data;
-	DnNow now = dn_supervisor_now();
-	g_autoptr(DnActs) acts = dn_acts_new();
-	g_autoptr(GError) error = NULL;
-	g_autofree char *hash = NULL;
-
-	if (!may_change(self, reply))
-		return;
-	g_autofree char *text = make_token(self, host, now, &hash, &error);
-	if (text == NULL || !dn_fleet_core_add_token(self->core, host, hash, now, acts, &error)) {
-		dn_supervisor_carry_out(self, acts);
-		dn_api_reply_error(reply, error);
-		return;
-	}
-	JsonObject *document = json_object_new();
-	dn_json_set_string(document, "token", text);
-	dn_json_set_time(document, "expires",
-			 now.realtime_ns + DN_FLEET_TOKEN_LIFE_S * DN_NS_PER_S);
-	dn_json_set_string(document, "host", host);
-	dn_supervisor_carry_out(self, acts);
-	dn_supervisor_reply_after(self, reply, document);
-}
-
-static void cordon(const char *host, bool wanted, DnApiReply *reply, void *data)
-{
-	DnSupervisor *self = data;
-	g_autoptr(DnActs) acts = dn_acts_new();
-	g_autoptr(GError) error = NULL;
-
-	if (!may_change(self, reply))
-		return;
-	if (!dn_fleet_core_cordon(self->core, host, wanted, dn_supervisor_now(), acts, &error)) {
-		dn_api_reply_error(reply, error);
-		return;
-	}
-	JsonObject *document = json_object_new();
-	dn_json_set_string(document, "host", host);
-	json_object_set_boolean_member(document, "cordoned", wanted);
-	json_object_set_boolean_member(document, "changed", acts->records->len > 0);
-	dn_supervisor_carry_out(self, acts);
-	dn_supervisor_reply_after(self, reply, document);
 }
 
 /* ---- orders that people wait for ---- */
@@ -300,7 +235,7 @@ static void drill(const char *class, const char *service, DnApiReply *reply, voi
 	g_autofree char *node = NULL;
 	uint64_t tag = 0;
 
-	if (!may_change(self, reply))
+	if (!dn_people_may_change(self, reply))
 		return;
 	if (dn_fleet_core_drill(self->core, class, service, dn_supervisor_now(), acts, &tag, &node,
 				&error))
@@ -317,7 +252,7 @@ static void destroy(const char *incident, GBytes *statement, GPtrArray *signatur
 	g_autoptr(GError) error = NULL;
 	uint64_t tag = 0;
 
-	if (!may_change(self, reply))
+	if (!dn_people_may_change(self, reply))
 		return;
 	if (dn_fleet_core_destroy(self->core, incident, statement, signatures, acts, &tag, &error))
 		await(self, acts, tag, DN_ORDER_DESTROY, incident, NULL, reply);
@@ -460,8 +395,9 @@ const DnApiOps dn_supervisor_api_ops = {
 	.cluster = cluster,
 	.events = events,
 	.apply = apply,
-	.token = token,
-	.cordon = cordon,
+	.token = dn_people_token,
+	.cordon = dn_people_cordon,
+	.fence = dn_people_fence,
 	.quarantine = quarantine,
 	.drill = drill,
 	.destroy = destroy,

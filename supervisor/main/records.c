@@ -238,6 +238,7 @@ static JsonObject *write_host(const DnHostRecord *record)
 	dn_json_set_string(object, "address", record->address);
 	json_object_set_boolean_member(object, "cordoned", record->cordoned);
 	dn_json_set_string(object, "suspect", record->suspect);
+	dn_json_set_string(object, "fenced", record->fenced);
 	dn_json_set_string(object, "spool", record->spool);
 	json_object_set_int_member(object, "stored", (gint64)record->stored);
 	return object;
@@ -252,6 +253,7 @@ static bool restore_host(DnFleetCore *core, JsonObject *object, GError **error)
 	g_autofree char *address = dn_json_string_or_null(object, "address", NAME_LIMIT, &failed);
 	bool cordoned = dn_json_bool_or(object, "cordoned", false, &failed);
 	g_autofree char *suspect = dn_json_string_or_null(object, "suspect", ERROR_LIMIT, &failed);
+	g_autofree char *fenced = dn_json_string_or_null(object, "fenced", ERROR_LIMIT, &failed);
 	g_autofree char *spool = dn_json_string_or_null(object, "spool", NAME_LIMIT, &failed);
 	int64_t stored = dn_json_i64_or(object, "stored", 0, &failed);
 
@@ -266,6 +268,7 @@ static bool restore_host(DnFleetCore *core, JsonObject *object, GError **error)
 		dn_host_record_new(name, g_bytes_get_data(key, NULL), cidr, address);
 	record->cordoned = cordoned;
 	record->suspect = g_steal_pointer(&suspect);
+	record->fenced = g_steal_pointer(&fenced);
 	record->spool = g_steal_pointer(&spool);
 	record->stored = (uint64_t)MAX(stored, 0);
 	return dn_fleet_core_restore_host(core, record, error);

@@ -50,6 +50,11 @@ def frozen(fleet, node):
     return "frozen 1" in (cgroup(fleet, node) / "cgroup.events").read_text()
 
 
+def oom_scores(fleet, node):
+    pids = (cgroup(fleet, node) / "cgroup.procs").read_text().split()
+    return {pathlib.Path(f"/proc/{pid}/oom_score_adj").read_text().strip() for pid in pids}
+
+
 def a_declared_service_serves_through_its_address(fleet):
     fleet.apply()
     service = fleet.wait_ready(ready=3)
@@ -80,6 +85,8 @@ def a_drill_is_cut_frozen_replaced_and_on_record(fleet):
     node = next(n for n in fleet.nodes("web") if n["id"] == incident["node"])
     assert node["state"] == "quarantined" and node["incident"] == incident["id"], node
     assert frozen(fleet, node)
+    assert oom_scores(fleet, node) == {"0"}, "evidence is given up as soon as memory runs out"
+    assert oom_scores(fleet, fleet.nodes("web", state="ready")[0]) == {"500"}
     fleet.wait_ready(ready=3)
     assert incident["node"] not in {whoami(fleet)["node"] for _ in range(40)}
     fleet.last = incident

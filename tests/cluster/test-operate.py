@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator does to a running fleet: more and fewer nodes, hosts that take nothing new."""
 import signal
+import subprocess
 import time
 
 from fleet import wait_for
@@ -120,6 +121,37 @@ def an_agent_that_is_told_to_end_while_it_makes_nodes_leaves_a_whole_fleet(fleet
         assert service["state"] == "running", service
 
 
+def routes_of(fleet, name):
+    net = next(h["netns"] for h in fleet.status["hosts"] if h["name"] == name)
+    return subprocess.run(["ip", "-n", net, "route"], check=True, capture_output=True, text=True,
+                          timeout=30).stdout
+
+
+def a_fenced_host_is_shut_out_and_stays_so(fleet):
+    done = fleet.run("host", "fence", "h2", check=False)
+    assert done.returncode == BAD_INPUT and "--reason" in done.stderr, done
+    cidr = host(fleet, "h2")["cidr"]
+    assert cidr in routes_of(fleet, "h1"), routes_of(fleet, "h1")
+    assert "take the machine off the network" in fleet.run(
+        "host", "fence", "h2", "--reason", "its kernel lies").stdout
+    assert host(fleet, "h2")["state"] == "fenced" and "its kernel lies" in fleet.run(
+        "hosts", "h2").stdout
+    wait_for("its nodes elsewhere", lambda: len(ready(fleet)) == fleet.service()["replicas"] and
+             {n["host"] for n in fleet.nodes("web")} == {"h1"})
+    wait_for("its routes to go", lambda: cidr not in routes_of(fleet, "h1"))
+    # Neither its agent nor the supervisor begins anew with it.
+    fleet.restart_agent("h2", linked=False)
+    wait_for("it to be refused", lambda: any(
+        e["kind"] == "host.refused" and "is fenced" in e["text"]
+        for e in fleet.ask("events", "-n", "1000")["events"]))
+    fleet.restart_supervisor()
+    assert host(fleet, "h2")["state"] == "fenced"
+    fleet.run("scale", "web", "3", "--key", "deploy", "--wait", timeout=120)
+    assert {n["host"] for n in fleet.nodes("web")} == {"h1"}
+    assert "already" in fleet.run("host", "fence", "h2", "--reason", "again").stdout
+    fleet.run("remove", "web", "--key", "deploy", "--wait", timeout=120)
+
+
 def prepare(fleet):
     fleet.apply(standby=0)
     fleet.wait_ready(ready=3, standby=0, epoch=1)
@@ -137,4 +169,5 @@ if __name__ == "__main__":
         a_cordon_survives_the_supervisor_and_ends_when_it_is_lifted,
         a_host_that_is_not_there_cannot_be_cordoned,
         an_agent_that_is_told_to_end_while_it_makes_nodes_leaves_a_whole_fleet,
+        a_fenced_host_is_shut_out_and_stays_so,
     ], hosts=2, prepare=prepare)

@@ -31,6 +31,13 @@ static const char *host_of_key(const uint8_t *key, void *data)
 	return memcmp(key, known_key, 32) == 0 ? "a" : NULL;
 }
 
+static const char *why_fenced;
+
+static const char *fenced(const char *host, void *data)
+{
+	return why_fenced;
+}
+
 static const char *host_cidr(const char *host, void *data)
 {
 	return "10.77.0.0/24";
@@ -97,6 +104,7 @@ static DnJournalHead on_head(uint64_t *news, void *data)
 static const DnSessionsOps ops = {
 	.host_of_key = host_of_key,
 	.host_cidr = host_cidr,
+	.fenced = fenced,
 	.enrol = on_enrol,
 	.connected = on_connected,
 	.disconnected = on_disconnected,
