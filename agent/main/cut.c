@@ -55,7 +55,8 @@ static gboolean on_observed(int fd, GIOCondition condition, gpointer data)
 {
 	Agent *agent = data;
 
-	dn_sensor_drain_observations(agent->sensor, observed, agent);
+	/* What is left has another turn, after whatever else is due. */
+	(void)dn_sensor_drain_observations(agent->sensor, observed, agent);
 	return G_SOURCE_CONTINUE;
 }
 

@@ -22,8 +22,10 @@ struct DnSensor {
 	GHashTable *guests; /* owned: cgroup id → process that is let in for now */
 	struct ring_buffer *verdicts;     /* owned; used by the reflex thread only */
 	struct ring_buffer *observations; /* owned */
-	DnSensorObserved observed;        /* while draining */
+	DnSensorObserved observed;        /* while draining, like the next three */
 	void *observed_data;
+	unsigned received;
+	uint64_t turn_end_ns;
 };
 
 /* The keys of @image in the allow map, but for those lent to drills; a set of those that @programs

@@ -14,7 +14,12 @@
 #include "sensor/load.h"
 #include "sensor/private.h"
 
-enum { MARKS_BYTES = DN_SENSOR_SLOTS * sizeof(struct dn_sensor_mark) };
+enum {
+	MARKS_BYTES = DN_SENSOR_SLOTS * sizeof(struct dn_sensor_mark),
+	/* Of one turn, so that nodes that keep the ring full do not keep its reader. */
+	TURN_RECORDS = 64,
+	TURN_MS = 2,
+};
 _Static_assert(MARKS_BYTES % 4096 == 0, "the kernel maps whole pages");
 
 /*
@@ -63,7 +68,10 @@ static int receive_observation(void *data, void *record, size_t size)
 
 	if (size >= sizeof(struct dn_sensor_observation) && self->observed != NULL)
 		self->observed(record, self->observed_data);
-	return 0;
+	/* What was received here is consumed in any case; a refusal only ends the turn. */
+	bool goes_on =
+		++self->received < TURN_RECORDS && dn_clock_monotonic_ns() < self->turn_end_ns;
+	return goes_on ? 0 : -EAGAIN;
 }
 
 static bool open_pins(DnSensor *self, const char *dir, GError **error)
@@ -312,13 +320,16 @@ void dn_sensor_drain_verdicts(DnSensor *self)
 	(void)ring_buffer__consume(self->verdicts);
 }
 
-void dn_sensor_drain_observations(DnSensor *self, DnSensorObserved observed, void *data)
+bool dn_sensor_drain_observations(DnSensor *self, DnSensorObserved observed, void *data)
 {
 	self->observed = observed;
 	self->observed_data = data;
-	(void)ring_buffer__consume(self->observations);
+	self->received = 0;
+	self->turn_end_ns = dn_clock_monotonic_ns() + TURN_MS * DN_NS_PER_MS;
+	bool is_empty = ring_buffer__consume(self->observations) >= 0;
 	self->observed = NULL;
 	self->observed_data = NULL;
+	return is_empty;
 }
 
 static uint64_t read_loss(DnSensor *self, uint32_t which)

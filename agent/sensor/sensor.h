@@ -53,7 +53,10 @@ typedef struct {
 bool dn_sensor_allow(DnSensor *self, uint32_t image, const DnSensorProgram *files, size_t n_files,
 		     GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* What nodes of @image may do with the file: enum dn_sensor_file_flag, 0 for a foreign one. */
+/*
+ * What nodes of @image may do with the file: enum dn_sensor_file_flag, 0 for a foreign one. Any
+ * thread: the kernel's map is asked.
+ */
 uint32_t dn_sensor_flags_of(DnSensor *self, uint32_t image, uint64_t dev, uint64_t ino);
 bool dn_sensor_forget_image(DnSensor *self, uint32_t image,
 			    GError **error) G_GNUC_WARN_UNUSED_RESULT;
@@ -143,13 +146,22 @@ bool dn_sensor_pass_no_more(DnSensor *self, uint32_t image, const struct stat *i
 /* Observations of the node now in @slot that found no room, because it caused too many. */
 uint64_t dn_sensor_swallowed(DnSensor *self, uint32_t slot);
 
-/* Poll these; then drain. Draining calls @observed for each observation; allocation is its caller's
- * matter. */
+/*
+ * Poll these; then drain. Draining calls @observed for each observation, but for no more than 64 of
+ * them and 2 ms at a time: false when it ended at that, and the descriptor stays readable.
+ * Allocation is its caller's matter.
+ */
 int dn_sensor_verdict_fd(const DnSensor *self);
 int dn_sensor_observation_fd(const DnSensor *self);
 void dn_sensor_drain_verdicts(DnSensor *self);
 typedef void (*DnSensorObserved)(const struct dn_sensor_observation *observation, void *data);
-void dn_sensor_drain_observations(DnSensor *self, DnSensorObserved observed, void *data);
+bool dn_sensor_drain_observations(DnSensor *self, DnSensorObserved observed, void *data);
+
+/*
+ * What is judged here is looked up where the node can keep whoever looks waiting: these are for a
+ * worker. Any thread may call them, several at a time: they use the maps alone, which are the
+ * kernel's, and what they are given.
+ */
 
 /*
  * Judge a refused exec: true when the path, seen from the process that tried (its root and

@@ -268,7 +268,8 @@ Seen host_drain(const Host *host)
 {
 	Seen seen = {0};
 
-	dn_sensor_drain_observations(host->sensor, remember, &seen);
+	while (!dn_sensor_drain_observations(host->sensor, remember, &seen))
+		;
 	return seen;
 }
 

@@ -223,7 +223,8 @@ static void count_seen(const struct dn_sensor_observation *observation, void *da
 static unsigned count_told(const Attempt *attempt)
 {
 	seen_of_class = 0;
-	dn_sensor_drain_observations(host.sensor, count_seen, (void *)attempt);
+	while (!dn_sensor_drain_observations(host.sensor, count_seen, (void *)attempt))
+		;
 	return seen_of_class;
 }
 

@@ -281,7 +281,8 @@ static Written written_by(Act act, void *data)
 	Result result = host_run_in(&host, "n0", act, data);
 
 	cr_assert(zero(int, result.status), "status %x", (unsigned)result.status);
-	dn_sensor_drain_observations(host.sensor, count_written, &written);
+	while (!dn_sensor_drain_observations(host.sensor, count_written, &written))
+		;
 	return written;
 }
 
