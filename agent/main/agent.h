@@ -17,7 +17,8 @@
  *   response   what people ask for            disk       writes nobody waits for
  *   flows      clients of UDP move on         gap        what the sensor could not tell
  *   watched    how the sensor knows a node         observe    what it tells but does not answer
- *   finding    what was seen, as a line            watch      looking at nodes from outside
+ *   finding    what was seen, as a line            judge      and what workers have to judge first
+ *   watch      looking at nodes from outside
  *   found      what is done about what a look has found
  *   hold       keeping a node still while it is looked at
  *   guard      what this agent relies on itself    damage     images that were changed
@@ -130,6 +131,9 @@ struct Node {
 	DnSeenOften seen[DN_DRIFT_LIMIT]; /* by class */
 	uint64_t swallowed;               /* observations that found no room, as people know */
 	uint64_t flood_told_ns;           /* CLOCK_MONOTONIC */
+	GQueue doubts;                    /* of struct dn_sensor_observation; judge.c */
+	bool judging;                     /* a worker has one of them */
+	uint64_t unjudged;                /* that found no room among them */
 	struct DnSubject *subject;        /* ref; watch.c */
 	int mounts_fd;                    /* tells of changes of its mounts; -1 */
 	GSource *mounts;                  /* owned */
@@ -341,9 +345,17 @@ char *dn_finding_of_observation(const Node *node, const struct dn_sensor_observa
 
 /* observe.c */
 void dn_observed(Agent *agent, const struct dn_sensor_observation *observation);
+/* It is drift: the kernel has said so, or judge.c. */
+void dn_observed_drift(Node *node, const struct dn_sensor_observation *observation);
 bool dn_seen_is_new(DnSeenOften *self, uint32_t pid); /* another process than the last time */
 /* What to put behind an event that may be told now; NULL: too soon, it is counted. */
 char *dn_seen_tell(DnSeenOften *self, bool always);
+
+/*
+ * judge.c: let a worker judge what was refused or written, when those before it are; what is drift
+ * goes to observe.c. Past a bound it is counted, and gap.c has the node looked at instead.
+ */
+void dn_node_judge(Node *self, const struct dn_sensor_observation *observation);
 
 /* gap.c */
 void dn_gap_open(Agent *agent);

@@ -21,7 +21,8 @@
  * Drift that the kernel marks itself is never among that, so a flood hides nothing; but the node is
  * looked at, and people hear of it. It is no ground to cut a node: what is refused and no accident
  * when repeated is answered at the fifth time (observe.c), long before anything is swallowed, and
- * what remains is what ordinary programs repeat or the manifest wants only to be observed.
+ * what remains is what ordinary programs repeat or the manifest wants only to be observed. What a
+ * node said faster than it could be judged (judge.c) counts as swallowed.
  */
 
 enum { FLOOD_TOLD_S = 60, LINE_LIMIT = 64 };
@@ -53,7 +54,7 @@ static void keep(Agent *agent)
 /* After a restart of the agent people hear of it again: what they know is not kept. */
 static void look_at_flood(Agent *agent, Node *node)
 {
-	uint64_t swallowed = dn_sensor_swallowed(agent->sensor, node->slot);
+	uint64_t swallowed = dn_sensor_swallowed(agent->sensor, node->slot) + node->unjudged;
 	uint64_t now = dn_clock_monotonic_ns();
 
 	if (swallowed == node->swallowed)

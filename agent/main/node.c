@@ -72,6 +72,7 @@ void dn_node_free(Node *self)
 	dn_fd_clear(&self->mounts_fd);
 	dn_subject_unref(self->subject);
 	dn_kept_free(self->kept);
+	g_queue_clear_full(&self->doubts, g_free);
 	dn_run_clear(&self->run);
 	dn_manifest_unref(self->manifest);
 	g_free(self->id);

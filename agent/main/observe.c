@@ -24,18 +24,6 @@ static bool may_repeat(const struct dn_sensor_observation *seen)
 	       (seen->class == DN_DRIFT_UID && seen->result < 0);
 }
 
-/* Is it drift? The kernel has said so, but where a path has to be resolved. */
-static bool is_drift(Agent *agent, const Node *node, const struct dn_sensor_observation *seen)
-{
-	uint32_t pid1 = (uint32_t)node->container.pid;
-
-	if (seen->kind == DN_SEEN_REFUSED)
-		return dn_sensor_refused_is_foreign(agent->sensor, node->image, seen, pid1);
-	if (seen->kind == DN_SEEN_WRITTEN)
-		return dn_sensor_written_is_file(seen, pid1);
-	return true;
-}
-
 /* By repetition: only what was denied; what is observed stays observed. */
 static bool is_repeated(Node *node, const struct dn_sensor_observation *seen, DnAnswer answer)
 {
@@ -101,12 +89,16 @@ void dn_observed(Agent *agent, const struct dn_sensor_observation *seen)
 		dn_watch_soon(agent, node);
 		return;
 	}
-	if (!is_drift(agent, node, seen)) {
-		if (seen->kind == DN_SEEN_REFUSED)
-			dn_sensor_refused_in_vain(agent->sensor, seen,
-						  (uint32_t)node->container.pid);
-		return;
-	}
+	/* The kernel has said that it is drift, but where a path has to be resolved. */
+	if (seen->kind == DN_SEEN_REFUSED || seen->kind == DN_SEEN_WRITTEN)
+		dn_node_judge(node, seen);
+	else
+		dn_observed_drift(node, seen);
+}
+
+void dn_observed_drift(Node *node, const struct dn_sensor_observation *seen)
+{
+	Agent *agent = node->agent;
 	DnAnswer answer = node->manifest->drift[seen->class];
 	bool drill = dn_drill_is(node, (enum dn_drift_class)seen->class, seen->pid);
 	tell(agent, node, seen, drill);
