@@ -2,11 +2,9 @@
 #include "health/probe.h"
 
 #include <errno.h>
-#include <poll.h>
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "health/exchange.h"
 
 typedef struct {
 	DnExchange exchange;
@@ -136,33 +134,58 @@ bool dn_probe_finish(GAsyncResult *result, GError **error)
 	return g_task_propagate_boolean(G_TASK(result), error);
 }
 
-/* Wait for the socket, at most until @deadline_ns; false when that has passed. */
-static bool wait_for(const DnExchange *exchange, DnExchangeState state, uint64_t deadline_ns)
+void dn_probe_clear(DnProbing *self)
 {
-	struct pollfd wanted = {exchange->fd, state == DN_EXCHANGE_READ ? POLLIN : POLLOUT, 0};
+	if (self->deadline_ns != 0)
+		dn_exchange_clear(&self->exchange);
+	self->deadline_ns = 0;
+}
+
+bool dn_probe_step(DnProbing *self, const DnHealthPolicy *policy, const char *address,
+		   uint16_t port, struct pollfd *wanted)
+{
+	uint64_t now = dn_clock_monotonic_ns();
+	DnExchangeState state = DN_EXCHANGE_FAILED;
+
+	*wanted = (struct pollfd){.fd = -1};
+	if (policy->kind == DN_PROBE_NONE)
+		return true;
+	bool begun =
+		self->deadline_ns != 0 || dn_exchange_begin(&self->exchange, policy, address, port);
+	if (self->deadline_ns == 0)
+		self->deadline_ns = now + policy->timeout_ms * DN_NS_PER_MS;
+	if (begun)
+		state = dn_exchange_step(&self->exchange);
+	if ((state == DN_EXCHANGE_READ || state == DN_EXCHANGE_WRITE) && now < self->deadline_ns) {
+		wanted->fd = self->exchange.fd;
+		wanted->events = state == DN_EXCHANGE_READ ? POLLIN : POLLOUT;
+		return false;
+	}
+	dn_probe_clear(self);
+	return state == DN_EXCHANGE_ANSWERED;
+}
+
+/* At most until @deadline_ns. */
+static void wait_for(struct pollfd *wanted, uint64_t deadline_ns)
+{
 	uint64_t now = dn_clock_monotonic_ns();
 
 	if (now >= deadline_ns)
-		return false;
+		return;
 	struct timespec left = {(time_t)((deadline_ns - now) / DN_NS_PER_S),
 				(long)((deadline_ns - now) % DN_NS_PER_S)};
-	int ready = ppoll(&wanted, 1, &left, NULL);
-	return ready > 0 || (ready < 0 && errno == EINTR);
+	(void)ppoll(wanted, 1, &left, NULL);
 }
 
 bool dn_probe_now(const DnHealthPolicy *policy, const char *address, uint16_t port)
 {
-	uint64_t deadline_ns = dn_clock_monotonic_ns() + policy->timeout_ms * DN_NS_PER_MS;
-	DnExchange exchange;
-	DnExchangeState state = DN_EXCHANGE_FAILED;
+	DnProbing probe = {0};
+	struct pollfd wanted;
+	bool answered = dn_probe_step(&probe, policy, address, port, &wanted);
 
-	if (policy->kind == DN_PROBE_NONE)
-		return true;
-	if (dn_exchange_begin(&exchange, policy, address, port))
-		do
-			state = dn_exchange_step(&exchange);
-		while ((state == DN_EXCHANGE_READ || state == DN_EXCHANGE_WRITE) &&
-		       wait_for(&exchange, state, deadline_ns));
-	dn_exchange_clear(&exchange);
-	return state == DN_EXCHANGE_ANSWERED;
+	while (!answered && wanted.fd >= 0) {
+		wait_for(&wanted, probe.deadline_ns);
+		answered = dn_probe_step(&probe, policy, address, port, &wanted);
+	}
+	return answered;
 }

@@ -8,9 +8,11 @@
  */
 
 #include <gio/gio.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "health/exchange.h"
 #include "model/manifest.h"
 
 /*
@@ -20,6 +22,21 @@
 void dn_probe_async(const DnHealthPolicy *policy, const char *address, uint16_t port,
 		    GCancellable *cancellable, GAsyncReadyCallback done, gpointer user_data);
 bool dn_probe_finish(GAsyncResult *result, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* A probe whose state its owner keeps, for threads that may not wait. Zeros: none is under way. */
+typedef struct {
+	DnExchange exchange;
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none is under way */
+} DnProbing;
+
+/*
+ * Begin one, unless one is under way, and go on as far as possible without waiting: true when the
+ * node answered. Otherwise @wanted is what it waits for, to be asked again then, and within
+ * @policy's timeout; or its descriptor is -1, and it has failed or is late. Nothing is allocated.
+ */
+bool dn_probe_step(DnProbing *self, const DnHealthPolicy *policy, const char *address,
+		   uint16_t port, struct pollfd *wanted);
+void dn_probe_clear(DnProbing *self); /* give up the one that is under way, if any */
 
 /* The same, blocking, for threads without a main context; true when the node answered. */
 bool dn_probe_now(const DnHealthPolicy *policy, const char *address, uint16_t port);

@@ -74,8 +74,12 @@ static GSource *watch(int fd, GSourceFunc call, Agent *agent)
 	return source;
 }
 
-static void clear_slot(Side *slot)
+static void clear_slot(struct ReflexSide *side, uint32_t number)
 {
+	g_autoptr(GMutexLocker) locked G_GNUC_UNUSED = g_mutex_locker_new(&side->probes);
+	Side *slot = &side->slots[number];
+
+	dn_probe_clear(&slot->probe);
 	g_clear_pointer(&slot->open_window, g_bytes_unref);
 	g_clear_pointer(&slot->close_window, g_bytes_unref);
 	g_free(slot->health.path);
@@ -90,8 +94,9 @@ bool dn_cut_open(Agent *agent, GError **error)
 
 	agent->side = side;
 	g_mutex_init(&side->lock);
+	g_mutex_init(&side->probes);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
-		clear_slot(&side->slots[i]);
+		clear_slot(side, i);
 	for (unsigned i = 0; i < DUMPS; i++) {
 		side->dumps[i] = dn_diag_new(error);
 		if (side->dumps[i] == NULL)
@@ -155,13 +160,14 @@ void dn_cut_close(Agent *agent)
 		return;
 	forget_start(side);
 	for (unsigned i = 0; i < DN_SLOTS; i++)
-		clear_slot(&side->slots[i]);
+		clear_slot(side, i);
 	for (unsigned i = 0; i < DUMPS; i++)
 		dn_diag_free(side->dumps[i]);
 	dn_fd_clear(&side->replay_fd);
 	dn_fd_clear(&side->verdict_fd);
 	dn_firewall_state_free(side->state);
 	g_mutex_clear(&side->lock);
+	g_mutex_clear(&side->probes);
 	g_clear_pointer(&agent->side, g_free);
 }
 
@@ -176,11 +182,14 @@ static void prepare_windows(Agent *agent, Side *slot)
 							  slot->ports, slot->n_ports, false, NULL);
 }
 
-void dn_cut_add_node(Agent *agent, const Node *node)
-{
-	Side *slot = &agent->side->slots[node->slot];
+/* A probe that is not answered soon is begun again: the node may have missed its first packet. */
+enum { PROBE_MS = 50 };
 
-	clear_slot(slot);
+static void fill_slot(struct ReflexSide *side, const Node *node)
+{
+	g_autoptr(GMutexLocker) locked G_GNUC_UNUSED = g_mutex_locker_new(&side->probes);
+	Side *slot = &side->slots[node->slot];
+
 	slot->cgroup = node->cgroup;
 	slot->group = dn_node_service(node)->number;
 	slot->diag_fd = node->network.diag_fd;
@@ -189,18 +198,31 @@ void dn_cut_add_node(Agent *agent, const Node *node)
 	slot->n_ports = dn_node_ports(node->manifest, slot->ports);
 	slot->health = node->manifest->health;
 	slot->health.path = g_strdup(node->manifest->health.path);
-	slot->health.timeout_ms = MIN(slot->health.timeout_ms, 50);
+	slot->health.timeout_ms = MIN(slot->health.timeout_ms, PROBE_MS);
 	slot->health_port = slot->health.port != 0 ? slot->health.port
 			    : slot->n_ports > 0    ? slot->ports[0]
 						   : 0;
+}
+
+void dn_cut_add_node(Agent *agent, const Node *node)
+{
+	Side *slot = &agent->side->slots[node->slot];
+
+	clear_slot(agent->side, node->slot);
+	fill_slot(agent->side, node);
 	if (agent->firewall != NULL)
 		prepare_windows(agent, slot);
 }
 
 void dn_cut_let_go(Agent *agent, Node *standby)
 {
-	g_atomic_int_set(&agent->side->slots[standby->slot].fifo_fd, -1);
+	struct ReflexSide *side = agent->side;
+
+	g_atomic_int_set(&side->slots[standby->slot].fifo_fd, -1);
 	dn_fd_clear(&standby->fifo_fd);
+	g_mutex_lock(&side->probes);
+	dn_probe_clear(&side->slots[standby->slot].probe);
+	g_mutex_unlock(&side->probes);
 }
 
 void dn_cut_firewall_opened(Agent *agent)
@@ -214,7 +236,7 @@ void dn_cut_remove_node(Agent *agent, uint32_t slot)
 {
 	if (agent->reflex != NULL)
 		dn_reflex_disarm(agent->reflex, slot);
-	clear_slot(&agent->side->slots[slot]);
+	clear_slot(agent->side, slot);
 }
 
 /* The standby of this host that should take over from @node, were it marked now. */

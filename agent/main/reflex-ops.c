@@ -131,13 +131,25 @@ static bool op_release(void *data, uint32_t slot)
 	       dn_container_release_fifo(fifo_fd);
 }
 
-static bool op_answers(void *data, uint32_t slot)
+/* Without an address the standby has gone meanwhile. */
+static bool op_answers(void *data, uint32_t slot, struct pollfd *wanted)
 {
 	Agent *agent = data;
-	const Side *side = &agent->side->slots[slot];
+	Side *side = &agent->side->slots[slot];
 
-	return dn_failpoint("reflex.probe.before", NULL) &&
-	       dn_probe_now(&side->health, side->address, side->health_port);
+	if (!dn_failpoint("reflex.probe.before", NULL))
+		return false;
+	g_autoptr(GMutexLocker) locked G_GNUC_UNUSED = g_mutex_locker_new(&agent->side->probes);
+	return side->address[0] != '\0' &&
+	       dn_probe_step(&side->probe, &side->health, side->address, side->health_port, wanted);
+}
+
+static void op_give_up(void *data, uint32_t slot)
+{
+	Agent *agent = data;
+	g_autoptr(GMutexLocker) locked G_GNUC_UNUSED = g_mutex_locker_new(&agent->side->probes);
+
+	dn_probe_clear(&agent->side->slots[slot].probe);
 }
 
 static int op_dump(void *data, uint32_t slot)
@@ -205,6 +217,7 @@ DnReflexOps dn_reflex_ops(void)
 		.rebuild = op_rebuild,
 		.release = op_release,
 		.answers = op_answers,
+		.give_up = op_give_up,
 		.dump = op_dump,
 		.reset = op_reset,
 		.window = op_window,

@@ -4,7 +4,8 @@
 /*
  * The reflex's side of main: what its functions need, laid out by slot before a node can be
  * marked. Main (cut.c) writes a slot only while no plan is armed for it; the reflex thread
- * (reflex-ops.c) only reads, but for the dump it borrows.
+ * (reflex-ops.c) only reads, but for the dump it borrows and the probe it keeps. A standby may go
+ * while another slot's plan has it probed, so what a probe needs has a lock.
  */
 
 #include "main/agent.h"
@@ -18,6 +19,8 @@ typedef struct {
 	char address[40];
 	DnHealthPolicy health; /* path owned: the node may go on under another manifest */
 	uint16_t health_port;
+	DnProbing
+		probe; /* of a created standby; like all that it needs, under the lock of probes */
 	uint16_t ports[DN_SENSOR_PORTS];
 	size_t n_ports;
 	GBytes *open_window, *close_window; /* nft batches; owned */
@@ -35,6 +38,7 @@ struct ReflexSide {
 	int verdict_fd;    /* eventfd: reflex → main */
 	GSource *verdict;  /* owned */
 	GSource *observed; /* owned */
+	GMutex probes;     /* held for moments */
 
 	/* For the slow way: libnftables on the reflex thread, from the state last applied. */
 	GMutex lock;

@@ -45,6 +45,7 @@ typedef struct {
 	bool waits_for_dump; /* frozen, but no dump was free */
 	bool can_replay;
 	uint64_t deadline_ns, next_ns;
+	struct pollfd wanted; /* while probing: of a probe that is under way; -1: none is */
 	DnReflexOutcome outcome;
 } DnReflexSlot;
 
@@ -55,6 +56,8 @@ struct DnReflex {
 	void *data;
 	DnReflexSlot *slots; /* owned: source.n_slots of them */
 	uint32_t *scratch;   /* owned: slot numbers, the thread's */
+	struct pollfd *wait; /* owned: the thread's; its own two, then of probes under way */
+	nfds_t n_wait;
 
 	pthread_mutex_t lock; /* inherits priority; never held during an operation */
 	pthread_cond_t idle;  /* running became DN_REFLEX_NOBODY */
@@ -82,7 +85,10 @@ void dn_steps_release(DnReflex *self, uint32_t slot);
 /* Take the slot as far as it goes without waiting. True when something was done. */
 bool dn_steps_advance(DnReflex *self, uint32_t slot);
 
-/* Nothing but time is waited for, milliseconds of it. */
+/* A probe is under way: slot->wanted is what it waits for. */
+bool dn_steps_awaits_answer(const DnReflex *self, uint32_t slot);
+
+/* Nothing but time, milliseconds of it, or what a probe waits for. */
 bool dn_steps_is_patient(const DnReflex *self, uint32_t slot);
 
 /* In reflex.c: hand the slot's outcome to main. */

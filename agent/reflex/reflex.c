@@ -135,12 +135,16 @@ static uint32_t list_in_hand(DnReflex *self)
 	return n;
 }
 
+/* What the thread waits for in any case, before what probes do. */
+enum { WAIT_WAKE, WAIT_BELL, WAIT_OWN };
+
 /* One step for every slot in hand; tells how long the thread may rest afterwards. */
 static Rest advance_all(DnReflex *self)
 {
 	uint32_t n = list_in_hand(self);
 	Rest rest = REST_IDLE;
 
+	self->n_wait = WAIT_OWN;
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t number = self->scratch[i];
 
@@ -148,6 +152,8 @@ static Rest advance_all(DnReflex *self)
 			continue;
 		bool moved = dn_steps_advance(self, number);
 		bool patient = dn_steps_is_patient(self, number);
+		if (dn_steps_awaits_answer(self, number))
+			self->wait[self->n_wait++] = self->slots[number].wanted;
 		end_run(self);
 		if (moved)
 			rest = REST_NONE;
@@ -159,15 +165,16 @@ static Rest advance_all(DnReflex *self)
 
 static void rest_until_bell(DnReflex *self, Rest rest)
 {
-	struct pollfd fds[] = {{.fd = self->wake_fd, .events = POLLIN},
-			       {.fd = self->source.bell_fd, .events = POLLIN}};
+	struct pollfd *fds = self->wait;
 	const struct timespec *limit = NULL;
 
+	fds[WAIT_WAKE] = (struct pollfd){.fd = self->wake_fd, .events = POLLIN};
+	fds[WAIT_BELL] = (struct pollfd){.fd = self->source.bell_fd, .events = POLLIN};
 	if (rest == REST_NAP)
 		limit = &nap;
 	else if (rest == REST_PATIENT)
 		limit = &patience;
-	if (ppoll(fds, G_N_ELEMENTS(fds), limit, NULL) > 0 && fds[0].revents != 0)
+	if (ppoll(fds, self->n_wait, limit, NULL) > 0 && fds[WAIT_WAKE].revents != 0)
 		count_down(self->wake_fd);
 }
 
@@ -255,6 +262,7 @@ DnReflex *dn_reflex_start(const DnReflexSource *source, const DnReflexOps *ops, 
 	self->data = data;
 	self->slots = g_new0(DnReflexSlot, source->n_slots);
 	self->scratch = g_new0(uint32_t, source->n_slots);
+	self->wait = g_new0(struct pollfd, WAIT_OWN + source->n_slots);
 	self->running = DN_REFLEX_NOBODY;
 	init_lock(self);
 	self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -300,6 +308,7 @@ void dn_reflex_stop(DnReflex *self)
 	pthread_mutex_destroy(&self->lock);
 	g_free(self->slots);
 	g_free(self->scratch);
+	g_free(self->wait);
 	g_free(self);
 }
 
@@ -375,11 +384,15 @@ void dn_reflex_disarm(DnReflex *self, uint32_t number)
 	old.isolate = g_steal_pointer(&slot->isolate);
 	slot->isolated_ns = 0;
 	slot->armed = slot->taken = slot->stale = slot->holds_standby = false;
+	bool probing = slot->step == DN_STEP_PROBING;
 	if (slot->step != DN_STEP_LATE || dn_steps_event_ns(self, number) == 0) {
 		slot->step = DN_STEP_IDLE;
 		slot->posted = false;
 	}
+	uint32_t standby_slot = slot->standby_slot;
 	pthread_mutex_unlock(&self->lock);
+	if (probing)
+		self->ops.give_up(self->ops.data, standby_slot);
 	clear_plan(&old);
 }
 

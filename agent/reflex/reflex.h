@@ -8,6 +8,7 @@
  */
 
 #include <glib.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -56,8 +57,14 @@ typedef struct {
 	 */
 	bool (*rebuild)(void *data, uint32_t slot, DnStandbyKind standby, uint32_t standby_slot);
 	bool (*release)(void *data, uint32_t standby_slot); /* a created standby's fifo */
-	/* One probe of a created standby. Other slots wait for it: milliseconds at most. */
-	bool (*answers)(void *data, uint32_t standby_slot);
+	/*
+	 * Has a created standby answered its probe? Begins one when none is under way, and waits
+	 * for nothing. When it has not, @wanted is what a probe that is under way waits for, to be
+	 * asked again then; left alone, with a descriptor of -1: none is, to be asked in a while.
+	 */
+	bool (*answers)(void *data, uint32_t standby_slot, struct pollfd *wanted);
+	/* Nobody waits for that answer any more. Called on main's thread as well. */
+	void (*give_up)(void *data, uint32_t standby_slot);
 	/* Its sockets and flows: how many sockets, DN_REFLEX_BUSY to be asked again, -1: failed. */
 	int (*dump)(void *data, uint32_t slot);
 	int (*reset)(void *data, uint32_t slot); /* SOCK_DESTROY, then clients' conntrack entries */

@@ -272,6 +272,7 @@ static bool close_window(DnReflex *self, uint32_t number)
 	slot->step = DN_STEP_PROBING;
 	slot->deadline_ns = now + probe_limit_ns;
 	slot->next_ns = 0;
+	slot->wanted.fd = -1;
 	return true;
 }
 
@@ -295,15 +296,19 @@ static bool probe(DnReflex *self, uint32_t number)
 	if (now < slot->next_ns)
 		return false;
 	if (is_marked(self, slot->standby_slot) || now >= slot->deadline_ns) {
+		self->ops.give_up(self->ops.data, slot->standby_slot);
 		give_standby_back(self, slot);
 		finish(self, number);
 		return true;
 	}
-	if (!self->ops.answers(self->ops.data, slot->standby_slot)) {
+	slot->wanted.fd = -1;
+	if (!self->ops.answers(self->ops.data, slot->standby_slot, &slot->wanted)) {
 		bool hurry = now < slot->deadline_ns - probe_limit_ns + probe_hurry_ns;
 
-		slot->next_ns =
-			dn_clock_monotonic_ns() + (hurry ? probe_pause_ns : probe_long_pause_ns);
+		/* One that is under way is asked for as soon as it can go on. */
+		if (slot->wanted.fd < 0)
+			slot->next_ns = dn_clock_monotonic_ns() +
+					(hurry ? probe_pause_ns : probe_long_pause_ns);
 		return false;
 	}
 	if (promote(self, number)) {
@@ -334,11 +339,18 @@ static bool retry_freeze(DnReflex *self, uint32_t number)
 	return true;
 }
 
+bool dn_steps_awaits_answer(const DnReflex *self, uint32_t number)
+{
+	const DnReflexSlot *slot = &self->slots[number];
+
+	return slot->step == DN_STEP_PROBING && slot->wanted.fd >= 0;
+}
+
 bool dn_steps_is_patient(const DnReflex *self, uint32_t number)
 {
 	const DnReflexSlot *slot = &self->slots[number];
 
-	return slot->step == DN_STEP_LATE ||
+	return slot->step == DN_STEP_LATE || dn_steps_awaits_answer(self, number) ||
 	       ((slot->step == DN_STEP_PROBING || slot->waits_for_dump) &&
 		slot->next_ns > dn_clock_monotonic_ns() + DN_NS_PER_MS);
 }

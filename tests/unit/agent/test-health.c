@@ -154,6 +154,25 @@ Test(health, a_silent_server_costs_the_timeout_and_no_more)
 	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_EXHAUSTED));
 }
 
+Test(health, a_probe_that_is_stepped_says_what_it_waits_for_and_is_late_after_its_timeout)
+{
+	DnProbing probe = {0};
+	struct pollfd wanted;
+	Server server;
+
+	policy.timeout_ms = 300;
+	server_open(&server, NULL);
+	uint64_t begin = dn_clock_monotonic_ns();
+	do {
+		cr_assert(not(dn_probe_step(&probe, &policy, "127.0.0.1", server.port, &wanted)));
+		if (wanted.fd >= 0)
+			(void)poll(&wanted, 1, 10);
+	} while (wanted.fd >= 0);
+	cr_assert(ge(u64, dn_clock_monotonic_ns() - begin, 300 * MS));
+	cr_assert(eq(u64, probe.deadline_ns, 0), "none is under way any more");
+	server_close(&server);
+}
+
 Test(health, the_asynchronous_probe_gives_the_same_verdicts)
 {
 	g_autoptr(GError) error = NULL;

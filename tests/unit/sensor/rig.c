@@ -70,12 +70,27 @@ static bool op_release(void *data, uint32_t standby_slot)
 	return true;
 }
 
-static bool op_answers(void *data, uint32_t standby_slot)
+static bool op_answers(void *data, uint32_t standby_slot, struct pollfd *wanted)
 {
-	if (take_one(data, &((Rig *)data)->silent_probes))
+	Rig *self = data;
+	struct pollfd answer = {.fd = self->answer_fd, .events = POLLIN};
+
+	if (take_one(data, &self->silent_probes))
 		return false;
+	if (self->answer_fd > 0 && poll(&answer, 1, 0) == 0) {
+		*wanted = answer;
+		g_mutex_lock(&self->lock);
+		self->asked++;
+		g_mutex_unlock(&self->lock);
+		return false;
+	}
 	note(data, "answer%u ", standby_slot);
 	return true;
+}
+
+static void op_give_up(void *data, uint32_t standby_slot)
+{
+	note(data, "give-up%u ", standby_slot);
 }
 
 static int op_dump(void *data, uint32_t slot)
@@ -116,6 +131,7 @@ static const DnReflexOps ops = {
 	.rebuild = op_rebuild,
 	.release = op_release,
 	.answers = op_answers,
+	.give_up = op_give_up,
 	.dump = op_dump,
 	.reset = op_reset,
 	.window = op_window,

@@ -27,6 +27,8 @@ typedef struct {
 	int refuse_replay;      /* replay() fails that often */
 	int refuse_rebuild;     /* rebuild() fails that often */
 	int silent_probes;      /* that many probes stay without an answer */
+	int answer_fd;          /* unless 0: a probe is under way until this can be read */
+	unsigned asked;         /* that often while it could not */
 	int freezes_to_refuse;  /* freeze() fails that often */
 	int busy_dumps;         /* dump() has no room that often */
 } Rig;

@@ -2,6 +2,8 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "rig.h"
@@ -65,6 +67,64 @@ Test(reflex, a_created_standby_is_released_after_the_balancer_and_enters_when_it
 			 "answer5 replay(in5) entered5 ");
 	cr_assert(eq(int, rig.silent_probes, 0));
 	cr_assert(gt(u64, rig.outcomes[0].ready_ns, rig.outcomes[0].reset_ns));
+}
+
+/* A created standby takes over, whose probe is under way until it is let go. */
+static void begin_slow_standby(void)
+{
+	rig.answer_fd = eventfd(0, EFD_CLOEXEC);
+	rig_arm(&rig, 1, 1, "cut1", "in5", DN_STANDBY_CREATED, 5);
+	rig_arm(&rig, 2, 2, "cut2", NULL, DN_STANDBY_NONE, 0);
+	rig_set_mark(&rig, 1);
+	rig_ring(&rig);
+	while (strstr(rig_said(&rig), "close1") == NULL)
+		g_usleep(100);
+}
+
+static unsigned asked(void)
+{
+	g_mutex_lock(&rig.lock);
+	unsigned times = rig.asked;
+	g_mutex_unlock(&rig.lock);
+	return times;
+}
+
+Test(reflex, a_standby_that_is_slow_to_answer_enters_as_soon_as_it_has_and_costs_little_until_then)
+{
+	begin_slow_standby();
+	unsigned before = asked();
+	g_usleep(200000);
+	/* Every 5 ms, so that a deadline is seen; a nap is a fiftieth of that. */
+	cr_assert(le(u32, asked() - before, 100));
+	rig_set_mark(&rig, 2);
+	rig_ring(&rig);
+	rig_expect_outcomes(&rig, 1);
+	cr_assert(eq(u32, rig.outcomes[0].slot, 2));
+	cr_assert(eq(int, eventfd_write(rig.answer_fd, 1), 0));
+	rig_expect_outcomes(&rig, 2);
+	cr_assert(strstr(rig_said(&rig), "answer5 replay(in5) entered5 ") != NULL, "%s",
+		  rig_said(&rig));
+	cr_assert(strstr(rig_said(&rig), "give-up") == NULL, "%s", rig_said(&rig));
+	close(rig.answer_fd);
+}
+
+Test(reflex, the_probe_of_a_standby_that_is_marked_is_given_up)
+{
+	begin_slow_standby();
+	rig_set_mark(&rig, 5);
+	rig_expect_outcomes(&rig, 1);
+	cr_assert(strstr(rig_said(&rig), "give-up5 ") != NULL, "%s", rig_said(&rig));
+	cr_assert(eq(int, (int)rig.outcomes[0].standby, DN_STANDBY_NONE));
+	close(rig.answer_fd);
+}
+
+Test(reflex, the_probe_for_a_slot_that_is_let_go_is_given_up)
+{
+	begin_slow_standby();
+	dn_reflex_disarm(rig.reflex, 1);
+	cr_assert(strstr(rig_said(&rig), "give-up5 ") != NULL, "%s", rig_said(&rig));
+	rig_expect_silence(&rig);
+	close(rig.answer_fd);
 }
 
 Test(reflex, an_outcome_has_every_stage_in_the_order_of_time)
