@@ -10,7 +10,7 @@
  *   orders     what the supervisor asks           report     what it is told
  *   service    share → plan → acts                balance    ready nodes → firewall
  *   node       a node's life, node-files          build      when one is made and removed
- *   parts      what one is made of (worker)
+ *   parts      what one is made of (worker)       drain      when one may go
  *   health     probes                             adopt      taking over after a restart
  *   cut        the reflex's plans                 incident   records, verification
  *   reflex-ops what the reflex does (reflex)
@@ -103,6 +103,7 @@ struct Node {
 	uint64_t started_monotonic_ns;
 	uint64_t drain_until_ns;
 	bool dropped;   /* while it drains: no other host's balancer names it any more */
+	bool counting;  /* a worker looks whether it still has connections */
 	bool built;     /* its parts exist and are registered */
 	bool busy;      /* a worker has it */
 	bool probing;   /* a probe is out */
@@ -265,9 +266,6 @@ bool dn_node_watch(Node *self, GError **error) G_GNUC_WARN_UNUSED_RESULT; /* pid
 void dn_node_start(Node *self);
 bool dn_node_is_being_made(const Node *self); /* or started, by a worker */
 void dn_node_promote(Node *self);
-void dn_node_drain(Node *self);
-/* Every other host's balancer has dropped it: a drain may end when its connections have. */
-void dn_node_dropped(Node *self);
 void dn_node_stop(Node *self);
 DnNodeRecord *dn_node_record(const Node *self);
 Node *dn_agent_find_node(Agent *agent, const char *id);
@@ -276,6 +274,11 @@ void dn_node_save(const Node *self); /* RUN_DIR/nodes/ID.json, for adoption */
 void dn_node_forget(const Node *self);
 void dn_source_clear(GSource **source); /* destroy and forget; NULL is none */
 void dn_node_set_timer(Node *self, unsigned after_ms, GSourceFunc call);
+
+/* drain.c: until it has no connections, or for as long as the manifest says */
+void dn_node_drain(Node *self);
+/* Every other host's balancer has dropped it: a drain may end when its connections have. */
+void dn_node_dropped(Node *self);
 
 /* node-files.c */
 char *dn_node_root_path(const Agent *agent, const char *id);

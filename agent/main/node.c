@@ -19,11 +19,9 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "core/life.h"
-#include "runtime/proc.h"
 #include "wire/json.h"
 
 enum {
-	DRAIN_LOOK_MS = 100,
 	NODE_LOG_SHOWN = 256,
 };
 
@@ -349,60 +347,6 @@ void dn_node_promote(Node *self)
 	/* It may have stood by for long: is what it executes still what was verified? */
 	dn_damage_verify_soon(self->agent, self->manifest->image_commit);
 	dn_failpoint_pass("agent.node.promote.after");
-}
-
-/* Connections the node still has on its declared ports. */
-static bool has_connections(const Node *self)
-{
-	static const char *const tables[] = {"tcp", "tcp6"};
-	const GArray *listen = self->manifest->listen;
-	g_autoptr(GArray) ports = g_array_new(FALSE, FALSE, sizeof(uint16_t));
-
-	for (guint i = 0; i < listen->len; i++)
-		g_array_append_val(ports, g_array_index(listen, DnListen, i).port);
-	for (size_t t = 0; t < G_N_ELEMENTS(tables); t++) {
-		g_autofree char *path =
-			g_strdup_printf("/proc/%d/net/%s", (int)self->container.pid, tables[t]);
-		g_autofree char *text = dn_file_read_kernel(path, 8 * 1024 * 1024, NULL);
-
-		if (text != NULL && dn_proc_has_connection(text, ports))
-			return true;
-	}
-	return false;
-}
-
-static gboolean on_drain_look(gpointer data)
-{
-	Node *self = data;
-
-	/* Who still balances to it may open a connection at any time; so may this host itself. */
-	if (dn_clock_monotonic_ns() < self->drain_until_ns &&
-	    (!self->dropped || self->agent->unbalanced || has_connections(self)))
-		return G_SOURCE_CONTINUE;
-	self->drain_until_ns = 0;
-	dn_agent_settle(self->agent);
-	return G_SOURCE_REMOVE;
-}
-
-void dn_node_drain(Node *self)
-{
-	self->drain_until_ns =
-		dn_clock_monotonic_ns() + (uint64_t)self->manifest->roll_drain_ms * DN_NS_PER_MS;
-	self->dropped = false;
-	dn_node_become(self, DN_NODE_DRAINING);
-	dn_failpoint_pass("agent.node.drain.before");
-	dn_balance_apply(self->agent);
-	dn_failpoint_pass("agent.node.drain.after");
-	dn_node_set_timer(self, DRAIN_LOOK_MS, on_drain_look);
-}
-
-void dn_node_dropped(Node *self)
-{
-	if (self->state != DN_NODE_DRAINING || self->drain_until_ns == 0)
-		return;
-	self->dropped = true;
-	/* A whole look from now: what was sent last may still be on its way. */
-	dn_node_set_timer(self, DRAIN_LOOK_MS, on_drain_look);
 }
 
 static gboolean on_grace_over(gpointer data)
