@@ -40,7 +40,7 @@ struct DnLinkClient {
 	DnChannel *channel;        /* owned; in SHAKING and TALKING */
 	gpointer fd_tag;           /* of the channel's descriptor in the source */
 	GError *drop;              /* owned; the caller wants this attempt to end */
-	unsigned failures;         /* attempts since the last frame */
+	unsigned failures;         /* attempts since the last frame that was none to drop it for */
 	uint64_t deadline_ns;      /* IDLE: next attempt; CONNECTING, SHAKING: give up; 0: none */
 	DnBucket frames;           /* that the server may still say */
 	uint64_t held_ns;          /* it is not read before; 0: it is */
@@ -232,8 +232,10 @@ static DnChannelStatus receive(DnLinkClient *self, GError **error)
 			break;
 		dn_bucket_spend(&self->frames, &rate,
 				1 + (double)g_bytes_get_size(frame) / DN_LINK_FRAME_UNIT, now);
-		self->failures = 0;
 		self->ops.frame(self, frame, self->data);
+		/* A refusal is a frame, too. */
+		if (!self->is_freed && self->drop == NULL)
+			self->failures = 0;
 	}
 	if (status == DN_CHANNEL_DONE || status == DN_CHANNEL_MORE)
 		self->has_work = true;

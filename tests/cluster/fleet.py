@@ -282,7 +282,9 @@ class Fleet:
         def up():
             done = self.run("hosts", "--json", check=False)
             hosts = json.loads(done.stdout)["hosts"] if done.returncode == 0 else []
-            return len(hosts) == self.hosts and all(h["state"] == "up" for h in hosts)
+            # One that is fenced stays away for good.
+            return len(hosts) == self.hosts and all(h["state"] in ("up", "fenced")
+                                                    for h in hosts)
         wait_for("every host to be up", up)
 
     def destroy(self, incident):
