@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "verbs/destroy.h"
 #include "verbs/drill-report.h"
+#include "verbs/named.h"
 
 #define PATIENCE_NS (120 * DN_NS_PER_S) /* with what may pass: readiness, a budget */
 #define WHOLE_NS (10 * DN_NS_PER_S)
@@ -196,6 +197,7 @@ static bool conclude(DnCall *call, const DnDrillReport *report, GError **error)
 bool dn_drill_all(DnCall *call, const char *service, GError **error)
 {
 	const char *wanted = dn_call_option(call, "rounds");
+	const char *path = dn_call_option(call, "report");
 	uint64_t rounds = 1;
 
 	if (wanted != NULL && (!dn_text_parse_u64(wanted, ROUNDS_LIMIT, &rounds) || rounds == 0)) {
@@ -203,6 +205,8 @@ bool dn_drill_all(DnCall *call, const char *service, GError **error)
 			    wanted, ROUNDS_LIMIT);
 		return false;
 	}
+	if (path != NULL && !dn_named_is_replaceable(path, NULL, "report", error))
+		return false;
 	bool destroys = dn_call_has(call, "key");
 	All all = {.call = call, .service = service, .reason = dn_call_option(call, "reason")};
 	if (destroys && dn_call_need(call, "reason", error) == NULL)

@@ -13,6 +13,7 @@
 #include "verbs/all.h"
 #include "verbs/current.h"
 #include "verbs/home.h"
+#include "verbs/named.h"
 #include "verbs/submit.h"
 
 /* One of "faults": without a place it is about the file as a whole. */
@@ -112,7 +113,8 @@ static bool run_sign(DnCall *call, GError **error)
 	const char *path = dn_call_operand(call, 0), *named = dn_call_option(call, "output");
 	g_autofree char *output =
 		named != NULL ? g_strdup(named) : g_strconcat(path, ".minisig", NULL);
-	g_autoptr(GBytes) bytes = dn_file_read(path, DN_MANIFEST_BYTES_LIMIT, error);
+	bool free = dn_named_is_replaceable(output, path, "output", error);
+	g_autoptr(GBytes) bytes = free ? dn_named_read(path, DN_MANIFEST_BYTES_LIMIT, error) : NULL;
 	g_autoptr(DnManifest) manifest =
 		bytes != NULL ? dn_manifest_parse(bytes, path, error) : NULL;
 	g_autoptr(DnSecretKey) key = manifest != NULL ? dn_call_key(call, error) : NULL;

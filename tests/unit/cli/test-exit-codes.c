@@ -3,12 +3,20 @@
 /* The program itself, run as a script would run it. */
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <gio/gio.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "support/suite.h"
+
+static const char manifest[] = "dnode: v1\nservice: web\nepoch: 1\n"
+			       "image: {ref: a/b, commit: "
+			       "0000000000000000000000000000000000000000000000000000000000000000}\n"
+			       "resources: {memory: 64MiB, cpu: 0.5, pids: 32, files: 256}\n";
 
 static char *home;
 
@@ -253,22 +261,62 @@ Test(exit_codes, a_secret_key_is_never_printed_and_readable_by_its_owner_only)
 
 Test(exit_codes, an_unsigned_manifest_is_3_before_anybody_is_asked)
 {
-	write_file("web.yaml", "dnode: v1\nservice: web\nepoch: 1\n"
-			       "image: {ref: a/b, commit: "
-			       "0000000000000000000000000000000000000000000000000000000000000000}\n"
-			       "resources: {memory: 64MiB, cpu: 0.5, pids: 32, files: 256}\n");
+	write_file("web.yaml", manifest);
 	cr_assert_eq(run("apply HOME/web.yaml", NULL), 3);
 }
 
 Test(exit_codes, what_dnode_signs_apply_finds_beside_the_file)
 {
-	write_file("web.yaml", "dnode: v1\nservice: web\nepoch: 1\n"
-			       "image: {ref: a/b, commit: "
-			       "0000000000000000000000000000000000000000000000000000000000000000}\n"
-			       "resources: {memory: 64MiB, cpu: 0.5, pids: 32, files: 256}\n");
+	write_file("web.yaml", manifest);
 	cr_assert_eq(run("cluster init --dir HOME/c", NULL), 0);
 	cr_assert_eq(run("key gen ops --role deploy --home HOME/c", NULL), 0);
 	cr_assert_eq(run("manifest sign HOME/web.yaml --key ops --home HOME/c", NULL), 0);
 	/* Signed, so it gets as far as the supervisor that is not there. */
 	cr_assert_eq(run("apply HOME/web.yaml", NULL), 5);
+}
+
+Test(exit_codes, what_is_no_plain_file_is_not_replaced_by_a_result)
+{
+	static const char *const bad[] = {"link", "fifo", "web.yaml", "hard", "none/x", "keys"};
+	g_autofree char *link = g_build_filename(home, "link", NULL);
+	g_autofree char *hard = g_build_filename(home, "hard", NULL);
+	g_autofree char *fifo = g_build_filename(home, "fifo", NULL);
+	g_autofree char *path = g_build_filename(home, "web.yaml", NULL);
+	GStatBuf info;
+
+	write_file("web.yaml", manifest);
+	cr_assert_eq(symlink("web.yaml", link), 0);
+	cr_assert_eq(linkat(AT_FDCWD, path, AT_FDCWD, hard, 0), 0);
+	cr_assert_eq(mkfifo(fifo, 0600), 0);
+	cr_assert_eq(run("cluster init --dir HOME", NULL), 0);
+	cr_assert_eq(run("key gen ops --role deploy --home HOME", NULL), 0);
+	for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+		g_autofree char *said = NULL;
+		g_autofree char *line = g_strdup_printf(
+			"manifest sign HOME/web.yaml --key ops --home HOME --output HOME/%s",
+			bad[i]);
+		cr_assert_eq(run(line, &said), 2, "%s: %s", bad[i], said);
+		cr_assert_not_null(strstr(said, "--output"), "%s", said);
+	}
+	g_autofree char *after = read_text("web.yaml");
+	cr_assert_str_eq(after, manifest);
+	cr_assert(g_lstat(link, &info) == 0 && S_ISLNK(info.st_mode));
+	cr_assert(g_lstat(fifo, &info) == 0 && S_ISFIFO(info.st_mode));
+	/* A signature that is there is what --output is for. */
+	cr_assert_eq(run("manifest sign HOME/web.yaml --key ops --home HOME --output HOME/s", NULL),
+		     0);
+	cr_assert_eq(run("manifest sign HOME/web.yaml --key ops --home HOME --output HOME/s", NULL),
+		     0);
+}
+
+Test(exit_codes, a_report_that_cannot_be_written_is_told_before_the_first_drill)
+{
+	g_autofree char *device = NULL, *nowhere = NULL;
+
+	cr_assert_eq(run("drill all web --report /dev/null", &device), 2);
+	cr_assert_not_null(strstr(device, "--report"), "%s", device);
+	cr_assert_eq(run("drill all web --report HOME/none/report.json", &nowhere), 2);
+	cr_assert_not_null(strstr(nowhere, "--report"), "%s", nowhere);
+	/* As far as the supervisor that is not there. */
+	cr_assert_eq(run("drill all web --report HOME/report.json", NULL), 5);
 }
