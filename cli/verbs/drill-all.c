@@ -170,22 +170,23 @@ static bool has_room(const All *all, unsigned drills, GError **error)
 	return false;
 }
 
+/* Printed first: a file that cannot be written loses no drill. */
 static bool conclude(DnCall *call, const DnDrillReport *report, GError **error)
 {
 	const char *path = dn_call_option(call, "report");
 	unsigned missed = dn_drill_report_missed(report);
 	g_autoptr(JsonObject) document = dn_drill_report_document(report);
 
+	if (call->json)
+		dn_output_json(call->output, document);
+	else
+		dn_drill_report_show(report, call->output);
 	if (path != NULL) {
 		g_autoptr(GBytes) bytes = dn_json_print(json_object_ref(document));
 
 		if (!dn_file_replace(path, bytes, 0644, error))
 			return false;
 	}
-	if (call->json)
-		dn_output_json(call->output, document);
-	else
-		dn_drill_report_show(report, call->output);
 	if (missed == 0)
 		return true;
 	g_set_error(error, G_IO_ERROR, G_IO_ERROR_FAILED,
@@ -220,17 +221,16 @@ bool dn_drill_all(DnCall *call, const char *service, GError **error)
 		return false;
 	JsonArray *classes = dn_answer_array(list, "classes");
 	g_autoptr(DnDrillReport) report = dn_drill_report_new(service, (unsigned)rounds);
-	g_autoptr(GError) failed = NULL;
+	g_autoptr(GError) unkept = NULL;
 	all.keys = keys;
 	all.http = http;
 	if (!has_room(&all, (unsigned)rounds * dn_answer_length(classes), error) ||
 	    !look_at_service(&all, &all.ready, &all.standby, error))
 		return false;
 	/* What was seen until a failure is shown all the same. */
-	bool done = run_rounds(&all, classes, (unsigned)rounds, report, &failed);
-	if (!conclude(call, report, done ? error : NULL) && done)
-		return false;
-	if (!done)
-		g_propagate_error(error, g_steal_pointer(&failed));
-	return done;
+	if (run_rounds(&all, classes, (unsigned)rounds, report, error))
+		return conclude(call, report, error);
+	if (!conclude(call, report, &unkept))
+		dn_output_note(call->output, "%s", unkept->message);
+	return false;
 }
