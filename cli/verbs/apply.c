@@ -5,6 +5,7 @@
 #include "seal/minisign.h"
 #include "seal/trust.h"
 #include "verbs/all.h"
+#include "verbs/named.h"
 #include "verbs/submit.h"
 
 static int compare_names(gconstpointer a, gconstpointer b)
@@ -50,7 +51,7 @@ static GPtrArray *load_signatures(const char *path, GError **error)
 static bool run(DnCall *call, GError **error)
 {
 	const char *path = dn_call_operand(call, 0);
-	g_autoptr(GBytes) bytes = dn_file_read(path, DN_MANIFEST_BYTES_LIMIT, error);
+	g_autoptr(GBytes) bytes = dn_named_read(path, DN_MANIFEST_BYTES_LIMIT, error);
 	g_autoptr(GPtrArray) signatures = bytes != NULL ? load_signatures(path, error) : NULL;
 
 	if (signatures == NULL)

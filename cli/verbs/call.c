@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "manifest/yaml.h"
+#include "verbs/named.h"
 #include "verbs/verb.h"
 
 #define SYSTEM_SOCKET "/run/dnode/supervisor/supervisor.sock"
@@ -129,7 +130,12 @@ static DnSecretKey *load_key(const DnCall *call, const char *name, GError **erro
 {
 	g_autofree char *path = dn_call_key_path(call, name, error);
 
-	return path != NULL ? dn_secret_key_load(path, error) : NULL;
+	DnSecretKey *key = path != NULL ? dn_secret_key_load(path, error) : NULL;
+
+	if (key == NULL)
+		dn_named_blame(error, "--key takes a file, or a name in the home's keys; 'dnode "
+				      "key gen' makes one");
+	return key;
 }
 
 DnSecretKey *dn_call_key(const DnCall *call, GError **error)

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "manifest/trust-file.h"
+#include "verbs/named.h"
 
 #define LOCK_PATIENCE_NS (10 * DN_NS_PER_S)
 #define LOCK_LOOK_US (5 * 1000)
@@ -27,6 +28,9 @@ DnTrustPolicy *dn_home_trust(const DnCall *call, char **path, GError **error)
 		file != NULL ? dn_file_read(file, DN_HOME_FILE_LIMIT, error) : NULL;
 	DnTrustPolicy *policy = bytes != NULL ? dn_trust_file_parse(bytes, file, error) : NULL;
 
+	if (bytes == NULL)
+		dn_named_blame(error, "name a cluster's directory with --home, or make one with "
+				      "'dnode cluster init'");
 	if (policy != NULL && path != NULL)
 		*path = g_steal_pointer(&file);
 	return policy;
@@ -60,4 +64,14 @@ char *dn_home_repo(const DnCall *call, GError **error)
 	const char *named = dn_call_option(call, "repo");
 
 	return named != NULL ? g_strdup(named) : dn_home_path(call, "repo", error);
+}
+
+DnImageRepo *dn_home_open_repo(const DnCall *call, GError **error)
+{
+	g_autofree char *path = dn_home_repo(call, error);
+	DnImageRepo *repo = path != NULL ? dn_image_repo_open_now(path, error) : NULL;
+
+	if (repo == NULL)
+		dn_named_blame(error, "build an image first, or name where one was with --repo");
+	return repo;
 }

@@ -3,6 +3,7 @@
 
 /* The files of a cluster's directory (docs/formats/cluster.md) and of its people. */
 
+#include "image/repository.h"
 #include "model/trust.h"
 #include "verbs/verb.h"
 
@@ -24,3 +25,6 @@ int dn_home_lock(const char *directory, GError **error) G_GNUC_WARN_UNUSED_RESUL
 
 /* Where images are built: --repo, else HOME/repo. */
 char *dn_home_repo(const DnCall *call, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
+/* The repository there; one that is not there is DN_ERROR_INVALID. */
+DnImageRepo *dn_home_open_repo(const DnCall *call, GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/file.h"
 #include "image/build.h"
 #include "image/sign.h"
 #include "manifest/recipe.h"
 #include "verbs/all.h"
 #include "verbs/home.h"
+#include "verbs/named.h"
 
 #define RECIPE_NAME "image.yaml"
 
@@ -19,7 +19,7 @@ static char *recipe_path(const char *operand)
 static DnRecipe *load(DnCall *call, const char *path, GError **error)
 {
 	const char *ref = dn_call_option(call, "ref");
-	g_autoptr(GBytes) bytes = dn_file_read(path, DN_HOME_FILE_LIMIT, error);
+	g_autoptr(GBytes) bytes = dn_named_read(path, DN_HOME_FILE_LIMIT, error);
 	g_autoptr(DnRecipe) recipe = bytes != NULL ? dn_recipe_parse(bytes, path, error) : NULL;
 
 	if (recipe == NULL)

@@ -117,8 +117,7 @@ static bool push_image(Push *push, const char *name, GError **error)
 
 static bool run(DnCall *call, GError **error)
 {
-	g_autofree char *path = dn_home_repo(call, error);
-	g_autoptr(DnImageRepo) repo = path != NULL ? dn_image_repo_open_now(path, error) : NULL;
+	g_autoptr(DnImageRepo) repo = dn_home_open_repo(call, error);
 	g_autoptr(DnHttp) http = repo != NULL ? dn_call_connect(call, error) : NULL;
 	Push push = {call, http, repo};
 

@@ -36,9 +36,9 @@ static void show_list(DnOutput *output, JsonArray *images)
 	dn_output_table(output, table, "images");
 }
 
-static bool list_local(DnCall *call, const char *path, GError **error)
+static bool list_local(DnCall *call, GError **error)
 {
-	g_autoptr(DnImageRepo) repo = dn_image_repo_open_now(path, error);
+	g_autoptr(DnImageRepo) repo = dn_home_open_repo(call, error);
 	g_autoptr(GPtrArray) images = repo != NULL ? dn_image_list_now(repo, error) : NULL;
 
 	if (images == NULL)
@@ -65,10 +65,8 @@ static bool list_local(DnCall *call, const char *path, GError **error)
 
 static bool run_ls(DnCall *call, GError **error)
 {
-	const char *path = dn_call_option(call, "repo");
-
-	if (path != NULL)
-		return list_local(call, path, error);
+	if (dn_call_has(call, "repo"))
+		return list_local(call, error);
 	return dn_answer_list(call, "/v1/images", "images", show_list, error);
 }
 
@@ -154,8 +152,7 @@ static void show_one(DnOutput *output, JsonObject *image)
 
 static bool run_show(DnCall *call, GError **error)
 {
-	g_autofree char *path = dn_home_repo(call, error);
-	g_autoptr(DnImageRepo) repo = path != NULL ? dn_image_repo_open_now(path, error) : NULL;
+	g_autoptr(DnImageRepo) repo = dn_home_open_repo(call, error);
 	g_autofree char *commit =
 		repo != NULL ? dn_image_resolve_now(repo, dn_call_operand(call, 0), error) : NULL;
 	JsonObject *image = commit != NULL ? describe(repo, commit, error) : NULL;
@@ -205,8 +202,7 @@ static bool verify(DnCall *call, DnImageRepo *repo, const char *commit, GError *
 
 static bool run_verify(DnCall *call, GError **error)
 {
-	g_autofree char *path = dn_home_repo(call, error);
-	g_autoptr(DnImageRepo) repo = path != NULL ? dn_image_repo_open_now(path, error) : NULL;
+	g_autoptr(DnImageRepo) repo = dn_home_open_repo(call, error);
 	g_autofree char *commit =
 		repo != NULL ? dn_image_resolve_now(repo, dn_call_operand(call, 0), error) : NULL;
 

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "seal/digest.h"
+#include "verbs/named.h"
 
 enum { SEGMENTS_LIMIT = 4096, NAME_DIGITS = 10, WORD_LIMIT = 256 };
 
@@ -151,8 +152,10 @@ DnJournalBook *dn_journal_book_read(const char *dir, const DnJournalReader *read
 	book->dir = g_strdup(dir);
 	book->heads = g_array_new(FALSE, FALSE, sizeof(DnJournalHead));
 	book->claims = g_ptr_array_new_with_free_func(free_claim);
-	if (paths == NULL)
+	if (paths == NULL) {
+		dn_named_blame(error, "name the directory of a journal");
 		return NULL;
+	}
 	for (guint i = 0; i < paths->len && book->verdict == DN_JOURNAL_WHOLE; i++)
 		if (!read_segment(book, g_ptr_array_index(paths, i), i + 1 == paths->len, reader,
 				  error))

@@ -4,6 +4,7 @@
 #include "verbs/all.h"
 #include "verbs/answer.h"
 #include "verbs/journal-book.h"
+#include "verbs/named.h"
 
 #include "base/text.h"
 
@@ -122,6 +123,8 @@ static bool add_keys(GHashTable *keys, const char *directory, GError **error)
 			return false;
 		g_hash_table_add(keys, dn_digest_text(key));
 	}
+	if (dir == NULL)
+		dn_named_blame(error, "name a directory of .pub files with --keys");
 	return dir != NULL;
 }
 

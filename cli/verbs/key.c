@@ -9,6 +9,7 @@
 #include "output/table.h"
 #include "verbs/all.h"
 #include "verbs/home.h"
+#include "verbs/named.h"
 
 static bool needs_pattern(DnKeyRole role)
 {
@@ -152,8 +153,10 @@ static bool run_show(DnCall *call, GError **error)
 	g_autofree char *path = public_path(call, name, error);
 	uint8_t key[DN_PUBLIC_KEY_BYTES];
 
-	if (path == NULL || !dn_public_key_load(path, key, error))
+	if (path == NULL || !dn_public_key_load(path, key, error)) {
+		dn_named_blame(error, "give a .pub file, or a name in the home's keys");
 		return false;
+	}
 	g_autofree char *fingerprint = dn_public_key_fingerprint(key);
 	g_autofree char *text = dn_public_key_text(key);
 	if (call->json) {

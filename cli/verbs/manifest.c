@@ -172,7 +172,7 @@ static bool find_defaults(DnCall *call, const DnManifest *manifest, DnRun *run)
 static GBytes *load(DnCall *call, const char *operand, GError **error)
 {
 	if (access(operand, F_OK) == 0 || strpbrk(operand, "/.") != NULL)
-		return dn_file_read(operand, DN_MANIFEST_BYTES_LIMIT, error);
+		return dn_named_read(operand, DN_MANIFEST_BYTES_LIMIT, error);
 
 	g_autoptr(DnHttp) http = dn_call_connect(call, error);
 	return http != NULL ? dn_current_fetch(http, operand, NULL, error) : NULL;

@@ -3,6 +3,7 @@
 #include "seal/digest.h"
 #include "verbs/all.h"
 #include "verbs/home.h"
+#include "verbs/named.h"
 
 #include "base/file.h"
 #include "manifest/trust-file.h"
@@ -13,7 +14,7 @@ static DnTrustPolicy *load(DnCall *call, char **path, GError **error)
 
 	if (named == NULL)
 		return dn_home_trust(call, path, error);
-	g_autoptr(GBytes) bytes = dn_file_read(named, DN_HOME_FILE_LIMIT, error);
+	g_autoptr(GBytes) bytes = dn_named_read(named, DN_HOME_FILE_LIMIT, error);
 	*path = g_strdup(named);
 	return bytes != NULL ? dn_trust_file_parse(bytes, named, error) : NULL;
 }

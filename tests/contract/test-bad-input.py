@@ -137,6 +137,20 @@ FILE_VERBS = {
     "agent enrol": ["AGENT", "enrol", "dnt1.AAAA", "--config", "FILE"],
 }
 
+# The same of dnode itself, and what else takes the name of a file.
+ABSENT_VERBS = {
+    **{verb: words for verb, words in FILE_VERBS.items() if words[0] != "AGENT"},
+    "a key's name": ["key", "show", "nobody"],
+    "--key": ["image", "build", "agent.yaml", "--key", "nobody"],
+    "--key of a file": ["image", "build", "agent.yaml", "--key", "FILE"],
+    "image show": ["image", "show", "apps/hello"],
+    "image verify": ["image", "verify", "apps/hello", "--repo", "FILE"],
+    "image push": ["image", "push", "apps/hello", "--repo", "FILE"],
+    "image ls": ["image", "ls", "--repo", "FILE"],
+    "journal show": ["journal", "show", "FILE"],
+    "journal verify": ["journal", "verify", "FILE"],
+}
+
 # A place where nothing listens: no exit code but 2 would do for a word that is no name, and 5
 # says that the word was harmless enough to be asked about.
 WORD_VERBS = {
@@ -260,8 +274,14 @@ def cases(bench):
             def try_word(word=word, words=words):
                 bench.file.unlink(missing_ok=True)
                 put = {"WORD": word, "CONFIG": bench.config}
-                judge(bench, [put.get(w, w) for w in words], (1, 2, 5))
+                judge(bench, [put.get(w, w) for w in words],
+                      (1, 2, 5) if words[0] == "AGENT" else (2, 5))
             yield f"{verb}: {row}", try_word
+    for verb, words in ABSENT_VERBS.items():
+        def try_absent(words=words):
+            absent = f"{bench.folder.name}/absent"
+            judge(bench, [absent if w == "FILE" else w for w in words], (2,))
+        yield f"{verb}: a file that is not there", try_absent
     for verb, words in FILE_VERBS.items():
         def try_sparse(words=words):
             # No byte of it is there, and none may be read past the limit.
