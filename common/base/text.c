@@ -77,6 +77,16 @@ bool dn_text_parse_u64(const char *word, uint64_t limit, uint64_t *value)
 	return true;
 }
 
+/* Neither moves a terminal's cursor nor changes the order of what is read. */
+static bool is_plain(gunichar c)
+{
+	GUnicodeType type = g_unichar_type(c);
+
+	return c == '\t' ||
+	       (type != G_UNICODE_CONTROL && type != G_UNICODE_FORMAT &&
+		type != G_UNICODE_LINE_SEPARATOR && type != G_UNICODE_PARAGRAPH_SEPARATOR);
+}
+
 char *dn_text_printable(const char *bytes, size_t length)
 {
 	GString *text = g_string_sized_new(length);
@@ -86,7 +96,7 @@ char *dn_text_printable(const char *bytes, size_t length)
 		gunichar c = g_utf8_get_char_validated(bytes, end - bytes);
 		bool good = c != (gunichar)-1 && c != (gunichar)-2;
 
-		if (good && (c == '\t' || !g_unichar_iscntrl(c))) {
+		if (good && is_plain(c)) {
 			g_string_append_unichar(text, c);
 			bytes = g_utf8_next_char(bytes);
 		} else {

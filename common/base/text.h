@@ -21,8 +21,9 @@ bool dn_text_is_hex(const char *word, size_t length);
 bool dn_text_parse_u64(const char *word, uint64_t limit, uint64_t *value) G_GNUC_WARN_UNUSED_RESULT;
 
 /*
- * @bytes as text that is safe to print on a terminal: valid UTF-8, control characters and
- * invalid bytes as \xNN. Text that comes from a node goes through here before a person sees it.
+ * @bytes as text that is safe to print on a terminal: valid UTF-8, with control characters, what
+ * changes the direction or the lines of a text, and invalid bytes as \xNN. Text that comes from a
+ * node goes through here before a person sees it.
  */
 char *dn_text_printable(const char *bytes, size_t length) G_GNUC_WARN_UNUSED_RESULT;
 

@@ -2,6 +2,8 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/text.h"
 #include "support/suite.h"
@@ -42,6 +44,21 @@ Test(text, bytes_of_a_node_cannot_steer_a_terminal)
 	g_autofree char *shown = dn_text_printable("a\033[2J\xff", 6);
 
 	cr_assert_str_eq(shown, "a\\x1b[2J\\xff");
+}
+
+Test(text, bytes_of_a_node_cannot_turn_what_is_read_around)
+{
+	/* Right-to-left override and its end, an isolate, a line and a paragraph separator. */
+	static const char *const bad[] = {"\u202e", "\u202c", "\u2066", "\u2028",
+					  "\u2029", "\u200f", "\ufeff"};
+	g_autofree char *kept = dn_text_printable("\u05d0\u00e9\t\u20ac", 8);
+
+	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+		g_autofree char *shown = dn_text_printable(bad[i], strlen(bad[i]));
+		cr_assert_eq(strspn(shown, "\\x0123456789abcdef"), 4 * strlen(bad[i]));
+		cr_assert_eq(strlen(shown), 4 * strlen(bad[i]), "%s", shown);
+	}
+	cr_assert_str_eq(kept, "\u05d0\u00e9\t\u20ac");
 }
 
 Test(text, a_time_survives_being_written_and_read_to_the_nanosecond)
