@@ -244,6 +244,13 @@ static bool fill(DnArguments *self, const char *const *words, unsigned used, GEr
 	return check_operands(self->verb, self->call->operands->len, error);
 }
 
+static void refuse_reserved(const DnVerb *verb, GError **error)
+{
+	g_set_error(error, DN_ERROR, DN_ERROR_UNSUPPORTED,
+		    "'dnode %s %s' is not in this version; see 'dnode --help'", verb->noun,
+		    verb->verb);
+}
+
 /* Whether @verb is the only one of its noun. */
 static bool is_alone(const DnVerb *verb)
 {
@@ -279,6 +286,10 @@ DnArguments *dn_arguments_parse(const char *const *words, GError **error)
 	g_autoptr(GError) cause = NULL;
 	self->verb = dn_verb_find(named, &used, &cause);
 	self->full = self->verb != NULL && (used == 2 || is_alone(self->verb));
+	if (self->verb != NULL && self->verb->reserved) {
+		refuse_reserved(self->verb, error);
+		return NULL;
+	}
 	if (self->help)
 		return g_steal_pointer(&self);
 	if (self->verb == NULL) {

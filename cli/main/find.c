@@ -33,7 +33,7 @@ static void refuse_noun(const char *word, GError **error)
 
 	for (unsigned i = 0; dn_verb_table[i] != NULL; i++) {
 		const char *noun = dn_verb_table[i]->noun;
-		if (is_listed(nouns, noun))
+		if (dn_verb_table[i]->hidden || is_listed(nouns, noun))
 			continue;
 		g_ptr_array_add(nouns, g_strdup(noun));
 		if (!g_str_has_suffix(noun, "s"))
@@ -49,15 +49,22 @@ static void refuse_noun(const char *word, GError **error)
 			    "unknown command '%s'; see 'dnode --help'", word);
 }
 
-static void refuse_verb(const char *noun, const char *word, GError **error)
+/* The second words of @noun, ended by NULL. */
+static GPtrArray *verbs_of(const char *noun)
 {
-	g_autoptr(GPtrArray) verbs = g_ptr_array_new();
+	GPtrArray *verbs = g_ptr_array_new();
 
 	for (unsigned i = 0; dn_verb_table[i] != NULL; i++)
 		if (dn_verb_is_noun(noun, dn_verb_table[i]->noun) &&
 		    dn_verb_table[i]->verb != NULL && !dn_verb_table[i]->hidden)
 			g_ptr_array_add(verbs, (gpointer)dn_verb_table[i]->verb);
 	g_ptr_array_add(verbs, NULL);
+	return verbs;
+}
+
+static void refuse_verb(const char *noun, const char *word, GError **error)
+{
+	g_autoptr(GPtrArray) verbs = verbs_of(noun);
 	g_autofree char *all = g_strjoinv(", ", (char **)verbs->pdata);
 	const char *near =
 		word != NULL ? dn_text_suggest(word, (const char *const *)verbs->pdata) : NULL;
@@ -70,6 +77,20 @@ static void refuse_verb(const char *noun, const char *word, GError **error)
 	else
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "unknown verb '%s' of %s: one of %s",
 			    word, noun, all);
+}
+
+/*
+ * A second word that the default verb could not take as an operand is a misspelt verb, and so is
+ * one near to a verb where more words follow than the default verb takes.
+ */
+static bool is_misspelt(const DnVerb *otherwise, const char *const *words)
+{
+	g_autoptr(GPtrArray) verbs = verbs_of(words[0]);
+
+	if (words[1] == NULL || otherwise->most == 0)
+		return words[1] != NULL;
+	return g_strv_length((char **)words) - 1 > otherwise->most &&
+	       dn_text_suggest(words[1], (const char *const *)verbs->pdata) != NULL;
 }
 
 const DnVerb *dn_verb_find(const char *const *words, unsigned *used, GError **error)
@@ -93,8 +114,7 @@ const DnVerb *dn_verb_find(const char *const *words, unsigned *used, GError **er
 		refuse_noun(words[0], error);
 		return NULL;
 	}
-	/* A second word that the default verb could not take as an operand is a misspelt verb. */
-	if (otherwise == NULL || (words[1] != NULL && otherwise->most == 0)) {
+	if (otherwise == NULL || is_misspelt(otherwise, words)) {
 		refuse_verb(words[0], words[1], error);
 		return NULL;
 	}

@@ -43,5 +43,11 @@ const DnVerb *const dn_verb_table[] = {
 	&dn_verb_lab_down,
 	&dn_verb_lab_status,
 	&dn_verb_lab_monitor,
+	&dn_verb_host_drain,
+	&dn_verb_roll_abort,
+	&dn_verb_evidence_ls,
+	&dn_verb_evidence_show,
+	&dn_verb_evidence_export,
+	&dn_verb_evidence_verify,
 	NULL,
 };

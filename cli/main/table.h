@@ -5,7 +5,8 @@
  * The table of verbs: finding the row a person means, and telling what there is.
  *
  * Nouns are known in singular and plural; a noun alone means its `ls`, or the verb without a
- * second word ("roll SERVICE"). A word that is near to a known one is suggested.
+ * second word ("roll SERVICE"). A word that is near to a known one is suggested. What is hidden is
+ * found, and never suggested.
  */
 
 #include "verbs/verb.h"

@@ -37,6 +37,7 @@ typedef struct {
 	unsigned least, most; /* how many operands */
 	const char *help;     /* one line */
 	bool hidden;          /* not in the help */
+	bool reserved;        /* in a later version: refused, whatever else is typed */
 	bool on_agent;        /* --agent: a host's agent can answer it too */
 	const char *more;     /* NULL, or what else the help of this verb says */
 	const char *many;     /* NULL, or the option that may be given again, for another value */

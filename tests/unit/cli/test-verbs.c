@@ -101,6 +101,39 @@ Test(verbs, a_misspelt_command_gets_a_suggestion)
 	cr_assert_str_eq(nothing, "unknown command 'zzzzzzzz'; see 'dnode --help'");
 }
 
+Test(verbs, a_misspelt_second_word_is_no_operand_where_too_many_would_follow)
+{
+	g_autofree char *token = refusal("host tokn edge-1");
+	g_autofree char *status = refusal("roll sttus web");
+	g_autofree char *many = refusal("hosts a b");
+
+	cr_assert_str_eq(token, "unknown verb 'tokn' of host, did you mean 'token'?");
+	cr_assert_str_eq(status, "unknown verb 'sttus' of roll, did you mean 'status'?");
+	cr_assert_str_eq(many, "too many operands; usage: dnode host ls [HOST]");
+	cr_assert_eq(verb_of("host tokn"), find_row("host", "ls"));
+}
+
+Test(verbs, what_a_later_version_brings_is_refused_as_that_and_offered_nowhere)
+{
+	static const char *const lines[] = {
+		"evidence",          "evidence ls --json",       "evidence export x --output y",
+		"evidence show",     "evidence verify x",        "host drain edge-1 --wait",
+		"roll abort --help", "roll abort web --key ops",
+	};
+	g_autofree char *help = dn_help_all();
+	g_autofree char *near = refusal("evidnce");
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(lines); i++) {
+		g_autoptr(GError) error = NULL;
+		g_autoptr(DnArguments) arguments = parse(lines[i], &error);
+		cr_assert_null(arguments, "'%s' was taken", lines[i]);
+		cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_UNSUPPORTED));
+		cr_assert_not_null(strstr(error->message, "not in this version"));
+	}
+	cr_assert_null(strstr(help, "evidence "));
+	cr_assert_null(strstr(near, "did you mean"), "%s", near);
+}
+
 Test(verbs, a_noun_that_needs_a_verb_says_which_there_are)
 {
 	g_autofree char *message = refusal("key");
