@@ -282,10 +282,14 @@ DnArguments *dn_arguments_parse(const char *const *words, GError **error)
 	if (named[0] == NULL || self->version)
 		return g_steal_pointer(&self);
 
-	/* "dnode image --help" is about the noun, also where the noun alone would run something. */
+	/*
+	 * "dnode image --help" is about the noun, also where the noun alone lists something; "dnode
+	 * roll --help" is about the verb that has no second word.
+	 */
 	g_autoptr(GError) cause = NULL;
 	self->verb = dn_verb_find(named, &used, &cause);
-	self->full = self->verb != NULL && (used == 2 || is_alone(self->verb));
+	self->full = self->verb != NULL &&
+		     (used == 2 || self->verb->verb == NULL || is_alone(self->verb));
 	if (self->verb != NULL && self->verb->reserved) {
 		refuse_reserved(self->verb, error);
 		return NULL;

@@ -16,7 +16,7 @@ typedef struct {
 	bool help;    /* --help, or nothing at all */
 	bool version; /* --version */
 	char *about;  /* the first word, or NULL */
-	bool full;    /* the words name a verb completely, not only its noun */
+	bool full;    /* the words name a verb completely, not only a noun that lists */
 	DnCall *call; /* NULL when only help or version was asked for */
 	const DnVerb *verb;
 } DnArguments;

@@ -87,6 +87,20 @@ char *dn_help_noun(const char *word)
 	return g_string_free(text, !known);
 }
 
+/* With "roll SERVICE" the commands that have a second word. */
+static void append_others(GString *text, const DnVerb *verb)
+{
+	const size_t before = text->len;
+
+	if (verb->verb != NULL)
+		return;
+	for (unsigned i = 0; dn_verb_table[i] != NULL; i++)
+		if (dn_verb_table[i] != verb && strcmp(dn_verb_table[i]->noun, verb->noun) == 0)
+			append_row(text, dn_verb_table[i]);
+	if (text->len > before)
+		g_string_insert(text, (gssize)before, "\nsee also:\n");
+}
+
 char *dn_help_verb(const DnVerb *verb)
 {
 	GString *text = g_string_new("usage: dnode ");
@@ -101,6 +115,7 @@ char *dn_help_verb(const DnVerb *verb)
 		g_string_append(text, "\noptions:\n");
 	for (unsigned i = 0; i < DN_OPTIONS_LIMIT && verb->options[i].name != NULL; i++)
 		append_option(text, &verb->options[i]);
+	append_others(text, verb);
 	append_everywhere(text);
 	return g_string_free(text, FALSE);
 }

@@ -134,6 +134,20 @@ Test(verbs, what_a_later_version_brings_is_refused_as_that_and_offered_nowhere)
 	cr_assert_null(strstr(near, "did you mean"), "%s", near);
 }
 
+Test(verbs, help_about_a_verb_without_a_second_word_has_its_options_and_its_siblings)
+{
+	g_autoptr(GError) error = NULL;
+	g_autoptr(DnArguments) roll = parse("roll --help", &error);
+	g_autoptr(DnArguments) image = parse("image --help", &error);
+
+	cr_assert(roll->full);
+	cr_assert_not(image->full);
+	g_autofree char *help = dn_help_verb(roll->verb);
+	cr_assert_not_null(strstr(help, "--image"));
+	cr_assert_not_null(strstr(help, "roll status SERVICE"));
+	cr_assert_null(strstr(help, "abort"));
+}
+
 Test(verbs, a_noun_that_needs_a_verb_says_which_there_are)
 {
 	g_autofree char *message = refusal("key");
