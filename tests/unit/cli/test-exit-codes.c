@@ -36,6 +36,10 @@ static void teardown(void)
 
 TestSuite(exit_codes, .init = setup, .fini = teardown, .timeout = 60);
 
+/* What run() gives the program as $DNODE_HOME and $DNODE_SUPERVISOR. */
+static const char *home_named;
+static const char *supervisor = "unix:/nonexistent/sock";
+
 /* Run `dnode LINE`, HOME in it being the test's own directory. */
 static int run(const char *line, char **said)
 {
@@ -51,8 +55,10 @@ static int run(const char *line, char **said)
 	cr_assert(g_shell_parse_argv(command, NULL, &argv, &error));
 	g_autoptr(GSubprocessLauncher) launcher = g_subprocess_launcher_new(
 		G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_MERGE);
-	g_subprocess_launcher_setenv(launcher, "DNODE_SUPERVISOR", "unix:/nonexistent/sock", TRUE);
+	g_subprocess_launcher_setenv(launcher, "DNODE_SUPERVISOR", supervisor, TRUE);
 	g_subprocess_launcher_unsetenv(launcher, "DNODE_HOME");
+	if (home_named != NULL)
+		g_subprocess_launcher_setenv(launcher, "DNODE_HOME", home_named, TRUE);
 	g_autoptr(GSubprocess) process =
 		g_subprocess_launcher_spawnv(launcher, (const char *const *)argv, &error);
 	cr_assert_not_null(process);
@@ -319,4 +325,44 @@ Test(exit_codes, a_report_that_cannot_be_written_is_told_before_the_first_drill)
 	cr_assert_not_null(strstr(nowhere, "--report"), "%s", nowhere);
 	/* As far as the supervisor that is not there. */
 	cr_assert_eq(run("drill all web --report HOME/report.json", NULL), 5);
+}
+
+Test(exit_codes, a_cluster_is_made_where_every_other_command_looks_for_it)
+{
+	g_autofree char *said = NULL, *file = g_build_filename(home, "e/cluster.yaml", NULL);
+	g_autofree char *named = g_build_filename(home, "e", NULL);
+
+	home_named = named;
+	cr_assert_eq(run("cluster init", NULL), 0);
+	cr_assert(g_file_test(file, G_FILE_TEST_EXISTS));
+	cr_assert_eq(run("trust check", NULL), 0);
+	/* What is typed wins, and only one directory can be meant. */
+	cr_assert_eq(run("cluster init --home HOME/f", NULL), 0);
+	cr_assert_eq(run("cluster init --dir HOME/g --home HOME/h", &said), 2);
+	cr_assert_not_null(strstr(said, "--dir"), "%s", said);
+	cr_assert_eq(run("cluster init --dir HOME/g --home HOME/g", NULL), 0);
+}
+
+Test(exit_codes, a_bad_value_of_a_new_cluster_is_told_by_its_option)
+{
+	static const struct {
+		const char *options, *begin;
+	} bad[] = {
+		{"--listen nonsense", "dnode: --listen nonsense: "},
+		{"--advertise x", "dnode: --advertise x: "},
+		{"--vip-cidr 10.77.0.0/24", "dnode: --vip-cidr 10.77.0.0/24: "},
+	};
+
+	for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+		g_autofree char *said = NULL;
+		g_autofree char *line =
+			g_strdup_printf("cluster init --dir HOME/c %s", bad[i].options);
+		cr_assert_eq(run(line, &said), 2);
+		cr_assert(g_str_has_prefix(said, bad[i].begin), "%s", said);
+	}
+	/* Each overlaps with the default of the other, but nobody asked for that. */
+	cr_assert_eq(run("cluster init --dir HOME/c --node-cidr 10.99.0.0/16 "
+			 "--vip-cidr 10.77.0.0/24",
+			 NULL),
+		     0);
 }
