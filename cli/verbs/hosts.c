@@ -4,7 +4,9 @@
 
 #include <string.h>
 
+#include "model/cluster.h"
 #include "output/table.h"
+#include "seal/token.h"
 #include "wire/json.h"
 
 /* Names of what the host said "no" to. */
@@ -122,6 +124,18 @@ const DnVerb dn_verb_host_ls = {
 	.run = run_ls,
 };
 
+/* Whoever carries the token to another machine would find out there. */
+static void warn_of_address(DnOutput *output, const char *text)
+{
+	g_autoptr(DnHostToken) token = dn_host_token_decode(text, NULL);
+
+	if (token != NULL && dn_cluster_is_any_address(token->address))
+		dn_output_note(output,
+			       "it names %s, where other hosts cannot find the supervisor: set "
+			       "'advertise: \"HOST:PORT\"' in cluster.yaml and start it anew",
+			       token->address);
+}
+
 static bool run_token(DnCall *call, GError **error)
 {
 	g_autoptr(JsonObject) body = json_object_new();
@@ -138,6 +152,7 @@ static bool run_token(DnCall *call, GError **error)
 				    "the supervisor's answer has no 'token'");
 		return false;
 	}
+	warn_of_address(call->output, token);
 	if (call->json) {
 		dn_output_json(call->output, answer);
 		return true;

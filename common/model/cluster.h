@@ -4,6 +4,7 @@
 /* cluster.yaml as plain values (docs/formats/cluster.md); manifest/cluster-file.h reads it. */
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct {
@@ -18,3 +19,9 @@ typedef struct {
 DnCluster *dn_cluster_new(void); /* with the defaults */
 void dn_cluster_free(DnCluster *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnCluster, dn_cluster_free)
+
+/*
+ * Whether @endpoint (HOST:PORT, IPv6 in brackets) stands for every address of the machine that
+ * listens: nothing that another host could connect to.
+ */
+bool dn_cluster_is_any_address(const char *endpoint);

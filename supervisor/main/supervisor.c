@@ -134,16 +134,11 @@ static bool open_state(DnSupervisor *self, const DnSupervisorOptions *options, G
 
 /* ---- serving ---- */
 
-static bool is_any_address(const char *address)
-{
-	return g_str_has_prefix(address, "0.0.0.0:") || g_str_has_prefix(address, "[::]:");
-}
-
 /* Where hosts find images: where the repository listens, or by the name they know us by. */
 static char *repo_url(const DnCluster *cluster, uint16_t port)
 {
-	const char *known =
-		is_any_address(cluster->repo_listen) ? cluster->advertise : cluster->repo_listen;
+	const char *known = dn_cluster_is_any_address(cluster->repo_listen) ? cluster->advertise
+									    : cluster->repo_listen;
 	g_autofree char *host = g_strndup(known, (gsize)(strrchr(known, ':') - known));
 
 	return g_strdup_printf("http://%s:%u/repo", host, port);

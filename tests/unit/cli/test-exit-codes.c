@@ -5,12 +5,14 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <gio/gio.h>
+#include <gio/gunixsocketaddress.h>
 #include <glib/gstdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "seal/token.h"
 #include "support/suite.h"
 
 static const char manifest[] = "dnode: v1\nservice: web\nepoch: 1\n"
@@ -365,4 +367,91 @@ Test(exit_codes, a_bad_value_of_a_new_cluster_is_told_by_its_option)
 			 "--vip-cidr 10.77.0.0/24",
 			 NULL),
 		     0);
+}
+
+static const char *const anywhere[] = {"0.0.0.0:7443", "[::]:7443", "[0:0::0]:1", "0:7443"};
+
+Test(exit_codes, who_makes_a_cluster_that_no_host_could_find_is_told)
+{
+	g_autofree char *said = NULL, *named = NULL;
+
+	cr_assert_eq(run("cluster init --dir HOME/a", &said), 0);
+	cr_assert_not_null(strstr(said, "--advertise HOST:PORT"), "%s", said);
+	cr_assert_eq(run("cluster init --dir HOME/b --advertise boss:7443", &named), 0);
+	cr_assert_null(strstr(named, "cannot find"), "%s", named);
+	for (unsigned i = 0; i < G_N_ELEMENTS(anywhere); i++) {
+		g_autofree char *why = NULL;
+		g_autofree char *line =
+			g_strdup_printf("cluster init --dir HOME/c --advertise %s", anywhere[i]);
+		cr_assert_eq(run(line, &why), 2);
+		cr_assert_not_null(strstr(why, "--advertise"), "%s", why);
+	}
+}
+
+typedef struct {
+	GSocketListener *listener;
+	const char *token;
+} Desk;
+
+/* A supervisor that gives one token, whatever it is asked. */
+static gpointer give_token(gpointer data)
+{
+	const Desk *desk = data;
+	g_autoptr(GSocketConnection) connection =
+		g_socket_listener_accept(desk->listener, NULL, NULL, NULL);
+	g_autofree char *body = g_strdup_printf(
+		"{\"token\":\"%s\",\"expires\":\"2026-01-02T03:04:05Z\"}", desk->token);
+	g_autofree char *answer = g_strdup_printf("HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n"
+						  "Content-Type: application/json\r\n"
+						  "Connection: close\r\n\r\n%s",
+						  strlen(body), body);
+	char asked[4096];
+
+	GInputStream *in = g_io_stream_get_input_stream(G_IO_STREAM(connection));
+	(void)g_input_stream_read(in, asked, sizeof(asked), NULL, NULL);
+	(void)g_output_stream_write_all(g_io_stream_get_output_stream(G_IO_STREAM(connection)),
+					answer, strlen(answer), NULL, NULL, NULL);
+	/* Closing with something unread would take the answer away. */
+	while (g_input_stream_read(in, asked, sizeof(asked), NULL, NULL) > 0)
+		continue;
+	return NULL;
+}
+
+static char *ask_for_token(const char *address)
+{
+	g_autoptr(DnHostToken) token = dn_host_token_new();
+	g_autoptr(GError) error = NULL;
+	char *said = NULL;
+
+	token->address = g_strdup(address);
+	token->cluster = g_strdup("0123456789abcdef");
+	token->host = g_strdup("edge-1");
+	token->expires_s = 1800000000;
+	g_autofree char *text = dn_host_token_encode(token, &error);
+	cr_assert_not_null(text, "%s", error != NULL ? error->message : "");
+	g_autofree char *path = g_build_filename(home, "sock", NULL);
+	g_autofree char *named = g_strconcat("unix:", path, NULL);
+	g_autoptr(GSocketAddress) at = g_unix_socket_address_new(path);
+	g_autoptr(GSocketListener) listener = g_socket_listener_new();
+	cr_assert(g_socket_listener_add_address(listener, at, G_SOCKET_TYPE_STREAM,
+						G_SOCKET_PROTOCOL_DEFAULT, NULL, NULL, &error));
+	Desk desk = {listener, text};
+	GThread *thread = g_thread_new("supervisor", give_token, &desk);
+	supervisor = named;
+	cr_assert_eq(run("host token edge-1", &said), 0, "%s", said);
+	(void)g_thread_join(thread);
+	cr_assert_eq(g_unlink(path), 0);
+	cr_assert_not_null(strstr(said, text), "%s", said);
+	return said;
+}
+
+Test(exit_codes, who_gets_a_token_that_leads_nowhere_is_told)
+{
+	g_autofree char *good = ask_for_token("boss:7443");
+
+	cr_assert_null(strstr(good, "cannot find"), "%s", good);
+	for (unsigned i = 0; i < G_N_ELEMENTS(anywhere); i++) {
+		g_autofree char *said = ask_for_token(anywhere[i]);
+		cr_assert_not_null(strstr(said, "cannot find"), "%s", said);
+	}
 }
