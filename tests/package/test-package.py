@@ -93,6 +93,25 @@ def check_failpoints(root):
             raise Failed(f"{program} has failpoints")
 
 
+def check_scripts(root):
+    """What the package manager does to the units, read in the scripts it has installed."""
+    info, units = root / "var/lib/dpkg/info", root / "lib/systemd/system"
+    touched = [path.name for path in info.glob("dnode*.p*") if "dnode.slice" in path.read_text()]
+    if touched or not (units / "dnode.slice").is_file():
+        raise Failed(f"the slice of all nodes is not there or touched by {touched}")
+    for package, unit in (("dnode", "dnode-supervisor"), ("dnode-agent", "dnode-agent")):
+        preinst = info / f"{package}.preinst"
+        if preinst.exists() and "invoke stop" in preinst.read_text():
+            raise Failed(f"an upgrade stops {unit} and does not start it again")
+        if f"try-restart '{unit}.service'" not in (info / f"{package}.postinst").read_text():
+            raise Failed(f"an upgrade leaves the old {unit} running")
+    if "stop dnode-supervisor.service" not in (info / "dnode.prerm").read_text():
+        raise Failed("the supervisor is not stopped when its package is removed")
+    for unit in ("dnode-supervisor.service", "dnode-agent.service"):
+        if "\nStartLimitIntervalSec=0\n" not in (units / unit).read_text():
+            raise Failed(f"{unit} gives up after a few starts")
+
+
 def forget(name):
     """What a failed act may have left in the kernel."""
     for hierarchy in pathlib.Path("/sys/fs/cgroup").glob("*"):
@@ -120,6 +139,8 @@ def main(packages, script, work=None):
     steps = [("a new root is made", lambda: make_root(top / "root", top / "apt.conf")),
              ("apt installs both packages in it", lambda: install(top / "root", found)),
              ("no program of theirs has failpoints", lambda: check_failpoints(top / "root")),
+             ("their scripts stop what is removed and leave nodes alone",
+              lambda: check_scripts(top / "root")),
              ("README's steps give a cluster, a host, a service and an answered drill",
               lambda: print(act(top / "root", script, name)))]
     print(f"1..{len(steps)}", flush=True)
