@@ -33,6 +33,28 @@ static bool is_charged(const DnIncident *incident, const DnService *service)
 	       !dn_incident_is_isolated(incident);
 }
 
+static gboolean is_retired(gpointer id, gpointer heard_ns, gpointer incidents)
+{
+	return !g_hash_table_contains(incidents, id);
+}
+
+/*
+ * When @incident begins to count: at its event, by its host's clock. One that is ahead would keep
+ * the budget spent for as long as it is: what is still to come counts from when it was heard of.
+ */
+static uint64_t begin_of(DnService *service, const DnIncident *incident, DnNow now)
+{
+	const uint64_t *heard_ns = g_hash_table_lookup(service->heard, incident->id);
+
+	if (heard_ns != NULL)
+		return *heard_ns;
+	if (incident->event_time_ns <= now.realtime_ns)
+		return incident->event_time_ns;
+	g_hash_table_insert(service->heard, g_strdup(incident->id),
+			    g_memdup2(&now.realtime_ns, sizeof(now.realtime_ns)));
+	return now.realtime_ns;
+}
+
 /* char * host → how many it has had within the time; @service hears when the first is over. */
 static GHashTable *spent_of(const DnFleetCore *core, DnService *service, DnNow now)
 {
@@ -43,12 +65,15 @@ static GHashTable *spent_of(const DnFleetCore *core, DnService *service, DnNow n
 	gpointer value;
 
 	service->grants_due_ns = 0;
+	g_hash_table_foreach_remove(service->heard, is_retired, core->incidents);
 	g_hash_table_iter_init(&iter, core->incidents);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		const DnIncident *incident = value;
-		uint64_t until_ns = incident->event_time_ns + within_ns;
 
-		if (!is_charged(incident, service) || until_ns <= now.realtime_ns)
+		if (!is_charged(incident, service))
+			continue;
+		uint64_t until_ns = begin_of(service, incident, now) + within_ns;
+		if (until_ns <= now.realtime_ns)
 			continue;
 		guint count = GPOINTER_TO_UINT(g_hash_table_lookup(spent, incident->host));
 		g_hash_table_insert(spent, incident->host, GUINT_TO_POINTER(count + 1));

@@ -29,6 +29,7 @@ DnService *dn_service_new(const char *name, const char *vip)
 	service->releases = g_ptr_array_new_with_free_func(free_release);
 	service->shown_state = -1;
 	dn_budget_init(&service->drills);
+	service->heard = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	return service;
 }
 
@@ -40,6 +41,7 @@ void dn_service_free(DnService *service)
 	g_free(service->vip);
 	g_free(service->roll_error);
 	dn_budget_clear(&service->drills);
+	g_hash_table_unref(service->heard);
 	g_ptr_array_unref(service->releases);
 	g_free(service);
 }

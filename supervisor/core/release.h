@@ -28,6 +28,7 @@ typedef struct {
 	int shown_state;                 /* DnServiceState that the last event spoke of, -1: none */
 	bool told_no_room, told_expired; /* the event was sent */
 	DnBudget drills;
+	GHashTable *heard;      /* char * incident → uint64_t *: CLOCK_REALTIME; grants.c */
 	uint64_t grants_due_ns; /* CLOCK_REALTIME when one more may be replaced; 0: never */
 	bool touched;           /* something about it changed in this step */
 } DnService;

@@ -35,7 +35,7 @@ static void deploy(uint32_t count, uint32_t within_ms)
 }
 
 /* @host tells of one incident more. */
-static void cut_on(const char *host, bool drill)
+static void cut_by_a_clock(const char *host, bool drill, uint64_t ahead_ns)
 {
 	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_INCIDENT);
 	g_autoptr(GPtrArray) nodes = dn_fleet_core_nodes(world_core(world), "web");
@@ -52,10 +52,15 @@ static void cut_on(const char *host, bool drill)
 	fact->incident->host = g_strdup(host);
 	fact->incident->class = g_strdup("exec");
 	fact->incident->drill = drill;
-	fact->incident->event_time_ns = world_now(world).realtime_ns;
+	fact->incident->event_time_ns = world_now(world).realtime_ns + ahead_ns;
 	fact->incident->stages_us[DN_STAGE_CUT] = 0;
 	world_say(world, host, fact);
 	world_settle(world);
+}
+
+static void cut_on(const char *host, bool drill)
+{
+	cut_by_a_clock(host, drill, 0);
 }
 
 static void has_grants(unsigned a, unsigned b, unsigned c)
@@ -120,6 +125,16 @@ Test(grants, when_their_time_is_over_they_come_back_without_anything_else_happen
 	has_grants(1, 1, 0);
 	for (unsigned i = 0; i < 12; i++)
 		world_step(world, 500);
+	has_grants(1, 1, 1);
+}
+
+Test(grants, a_host_whose_clock_is_ahead_does_not_keep_the_budget_spent)
+{
+	deploy(2, 20000);
+	cut_by_a_clock("a", false, UINT64_C(3600000000000));
+	has_grants(2, 1, 1);
+	for (unsigned i = 0; i < 25; i++)
+		world_step(world, 1000);
 	has_grants(1, 1, 1);
 }
 
