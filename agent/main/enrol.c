@@ -13,6 +13,7 @@
 #include "manifest/trust-file.h"
 #include "seal/digest.h"
 #include "seal/token.h"
+#include "seal/trust.h"
 
 enum { KEPT_LIMIT = 1000, KEY_TEXT = 128 };
 
@@ -45,7 +46,7 @@ static bool check_answer(const DnHostToken *token, const DnEnrolled *enrolled, G
 		return false;
 	}
 	g_autoptr(DnTrustPolicy) trust = dn_trust_file_parse(enrolled->trust, "trust.yaml", error);
-	if (trust == NULL)
+	if (trust == NULL || !dn_trust_check_keys(trust, "trust.yaml", error))
 		return false;
 	if (!g_str_equal(trust->cluster, token->cluster) ||
 	    !g_str_equal(enrolled->cluster, token->cluster)) {

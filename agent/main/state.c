@@ -14,6 +14,7 @@
 #include "manifest/manifest.h"
 #include "manifest/trust-file.h"
 #include "seal/digest.h"
+#include "seal/trust.h"
 #include "wire/records.h"
 
 enum { SMALL = 64 * 1024, LARGE = 4 * 1024 * 1024 };
@@ -149,7 +150,7 @@ static bool load_identity(Agent *agent, GError **error)
 	if (bytes == NULL)
 		return false;
 	agent->trust = dn_trust_file_parse(bytes, trust, error);
-	if (agent->trust == NULL)
+	if (agent->trust == NULL || !dn_trust_check_keys(agent->trust, trust, error))
 		return false;
 	agent->envelope.cluster = g_strdup(agent->trust->cluster);
 	agent->key = dn_secret_key_load(key, error);

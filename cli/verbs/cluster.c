@@ -68,7 +68,7 @@ static bool make_trust(const char *path, DnCluster *cluster, GError **error)
 	}
 	g_autoptr(GBytes) bytes = dn_file_read(path, DN_HOME_FILE_LIMIT, error);
 	g_autoptr(DnTrustPolicy) policy =
-		bytes != NULL ? dn_trust_file_parse(bytes, path, error) : NULL;
+		bytes != NULL ? dn_home_parse_trust(bytes, path, error) : NULL;
 
 	if (policy == NULL)
 		return false;

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "manifest/trust-file.h"
+#include "seal/trust.h"
 #include "verbs/named.h"
 
 #define LOCK_PATIENCE_NS (10 * DN_NS_PER_S)
@@ -21,12 +22,21 @@ char *dn_home_path(const DnCall *call, const char *name, GError **error)
 	return home != NULL ? g_build_filename(home, name, NULL) : NULL;
 }
 
+DnTrustPolicy *dn_home_parse_trust(GBytes *bytes, const char *name, GError **error)
+{
+	g_autoptr(DnTrustPolicy) policy = dn_trust_file_parse(bytes, name, error);
+
+	if (policy == NULL || !dn_trust_check_keys(policy, name, error))
+		return NULL;
+	return g_steal_pointer(&policy);
+}
+
 DnTrustPolicy *dn_home_trust(const DnCall *call, char **path, GError **error)
 {
 	g_autofree char *file = dn_home_path(call, "trust.yaml", error);
 	g_autoptr(GBytes) bytes =
 		file != NULL ? dn_file_read(file, DN_HOME_FILE_LIMIT, error) : NULL;
-	DnTrustPolicy *policy = bytes != NULL ? dn_trust_file_parse(bytes, file, error) : NULL;
+	DnTrustPolicy *policy = bytes != NULL ? dn_home_parse_trust(bytes, file, error) : NULL;
 
 	if (bytes == NULL)
 		dn_named_blame(error, "name a cluster's directory with --home, or make one with "

@@ -12,6 +12,10 @@
 /* HOME/NAME. */
 char *dn_home_path(const DnCall *call, const char *name, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
+/* The trust file @bytes, @name in messages, with every key judged (seal/trust.h). */
+DnTrustPolicy *dn_home_parse_trust(GBytes *bytes, const char *name,
+				   GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* trust.yaml, parsed; *@path, which may be NULL, is where it is. */
 DnTrustPolicy *dn_home_trust(const DnCall *call, char **path,
 			     GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -34,7 +34,9 @@ static bool save(DnCall *call, const DnTrustedKey *key, const DnSecretKey *secre
 	g_autoptr(GBytes) old = dn_file_read(path, DN_HOME_FILE_LIMIT, error);
 	g_autoptr(GBytes) text =
 		old != NULL ? dn_trust_file_add_key(old, path, key, pattern, error) : NULL;
-	if (text == NULL || !dn_secret_key_save_pair(secret, stem, error))
+	g_autoptr(DnTrustPolicy) policy =
+		text != NULL ? dn_home_parse_trust(text, path, error) : NULL;
+	if (policy == NULL || !dn_secret_key_save_pair(secret, stem, error))
 		return false;
 	if (dn_file_replace(path, text, 0644, error))
 		return true;

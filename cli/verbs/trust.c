@@ -6,7 +6,6 @@
 #include "verbs/named.h"
 
 #include "base/file.h"
-#include "manifest/trust-file.h"
 
 static DnTrustPolicy *load(DnCall *call, char **path, GError **error)
 {
@@ -16,7 +15,7 @@ static DnTrustPolicy *load(DnCall *call, char **path, GError **error)
 		return dn_home_trust(call, path, error);
 	g_autoptr(GBytes) bytes = dn_named_read(named, DN_HOME_FILE_LIMIT, error);
 	*path = g_strdup(named);
-	return bytes != NULL ? dn_trust_file_parse(bytes, named, error) : NULL;
+	return bytes != NULL ? dn_home_parse_trust(bytes, named, error) : NULL;
 }
 
 static void show_keys(DnOutput *output, const DnTrustPolicy *policy)

@@ -275,6 +275,12 @@ char *dn_public_key_text_with_id(const uint8_t id[static DN_KEY_ID_BYTES],
 	return g_base64_encode((const guchar *)&payload, sizeof(payload));
 }
 
+bool dn_public_key_is_sound(const uint8_t key[static DN_PUBLIC_KEY_BYTES])
+{
+	dn_seal_start();
+	return crypto_core_ed25519_is_valid_point(key) == 1;
+}
+
 bool dn_public_key_parse(const char *text, uint8_t key[static DN_PUBLIC_KEY_BYTES], GError **error)
 {
 	PublicPayload payload;
@@ -289,7 +295,7 @@ bool dn_public_key_parse(const char *text, uint8_t key[static DN_PUBLIC_KEY_BYTE
 			    "file, or the base64 of the 32 bytes");
 		return false;
 	}
-	if (crypto_core_ed25519_is_valid_point(bare) != 1) {
+	if (!dn_public_key_is_sound(bare)) {
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
 			    "not a public key: these 32 bytes are no point that can verify");
 		return false;

@@ -66,9 +66,14 @@ void dn_secret_key_sign(const DnSecretKey *self, const void *data, size_t size,
 void dn_secret_key_export_seed(const DnSecretKey *self, uint8_t seed[static DN_SEED_BYTES]);
 
 /*
+ * Whether the bytes are a good point of the curve: one that belongs to a secret key. By some others
+ * anybody could sign.
+ */
+bool dn_public_key_is_sound(const uint8_t key[static DN_PUBLIC_KEY_BYTES]);
+
+/*
  * Read a public key from text: a minisign public key file, its second line ("RW..."), or the
- * plain base64 of 32 bytes. Bytes that are no good point of the curve are refused: by some of
- * them anybody could sign.
+ * plain base64 of 32 bytes. Bytes that are not sound are refused.
  */
 bool dn_public_key_parse(const char *text, uint8_t key[static DN_PUBLIC_KEY_BYTES],
 			 GError **error) G_GNUC_WARN_UNUSED_RESULT;

@@ -23,6 +23,22 @@ typedef struct {
 	GPtrArray *signatures; /* borrowed; of what signed_by takes */
 } Case;
 
+bool dn_trust_check_keys(const DnTrustPolicy *policy, const char *file, GError **error)
+{
+	for (guint i = 0; i < policy->keys->len; i++) {
+		const DnTrustedKey *key = g_ptr_array_index(policy->keys, i);
+
+		if (dn_public_key_is_sound(key->key))
+			continue;
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "%s: the key of \"%s\" is no point that can verify, and belongs to "
+			    "nobody; put the right one there or take it away",
+			    file, key->name);
+		return false;
+	}
+	return true;
+}
+
 static const DnTrustRule *find_rule(const GPtrArray *rules, const char *word)
 {
 	for (guint i = 0; i < rules->len; i++) {

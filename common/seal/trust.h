@@ -23,6 +23,13 @@
 #define DN_SIGNATURES_LIMIT 16
 #define DN_EPOCH_LIMIT ((UINT64_C(1) << 53) - 1)
 
+/*
+ * Whether every key is sound (seal/keys.h), which the reader of the file cannot tell. Of one that
+ * is not, DN_ERROR_INVALID names it in @file.
+ */
+bool dn_trust_check_keys(const DnTrustPolicy *policy, const char *file,
+			 GError **error) G_GNUC_WARN_UNUSED_RESULT;
+
 /* The rule that decides about @ref or @service, or NULL. Borrowed from @policy. */
 const DnTrustRule *dn_trust_rule_for_image(const DnTrustPolicy *policy, const char *ref);
 const DnTrustRule *dn_trust_rule_for_service(const DnTrustPolicy *policy, const char *service);

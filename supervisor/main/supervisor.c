@@ -13,6 +13,7 @@
 #include "main/internal.h"
 #include "manifest/cluster-file.h"
 #include "manifest/trust-file.h"
+#include "seal/trust.h"
 
 enum { FILE_LIMIT = 256 * 1024, DIRECTORY_MODE = 0755, PRIVATE_MODE = 0700 };
 
@@ -56,7 +57,7 @@ static bool load_config(DnSupervisor *self, const DnSupervisorOptions *options, 
 	if (self->trust_bytes == NULL)
 		return false;
 	self->trust = dn_trust_file_parse(self->trust_bytes, "trust.yaml", error);
-	if (self->trust == NULL)
+	if (self->trust == NULL || !dn_trust_check_keys(self->trust, "trust.yaml", error))
 		return false;
 	if (g_strcmp0(self->trust->cluster, self->cluster->id) != 0) {
 		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,

@@ -369,6 +369,22 @@ Test(exit_codes, a_bad_value_of_a_new_cluster_is_told_by_its_option)
 		     0);
 }
 
+Test(exit_codes, a_trust_file_with_a_key_that_is_everybodys_is_neither_well_formed_nor_added_to)
+{
+	g_autofree char *said = NULL, *added = NULL;
+	g_autofree char *key = g_build_filename(home, "keys/ops.key", NULL);
+
+	write_file("trust.yaml", "dnode: trust/v1\ncluster: \"0123456789abcdef\"\nkeys:\n"
+				 "- {name: mallory, role: deploy, key: "
+				 "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=}\n");
+	cr_assert_eq(run("trust check HOME/trust.yaml", &said), 2);
+	cr_assert_not_null(strstr(said, "\"mallory\""), "%s", said);
+	cr_assert_eq(run("key gen ops --role deploy --home HOME", &added), 2);
+	cr_assert_not_null(strstr(added, "\"mallory\""), "%s", added);
+	cr_assert_not(g_file_test(key, G_FILE_TEST_EXISTS));
+	cr_assert_eq(run("cluster init --home HOME", NULL), 2);
+}
+
 static const char *const anywhere[] = {"0.0.0.0:7443", "[::]:7443", "[0:0::0]:1", "0:7443"};
 
 Test(exit_codes, who_makes_a_cluster_that_no_host_could_find_is_told)

@@ -203,6 +203,21 @@ Test(trust, one_key_under_two_names_counts_once)
 	assert_refused(signatures, "1 of 2");
 }
 
+Test(trust, a_key_by_which_anybody_could_sign_is_refused_by_its_name)
+{
+	g_autoptr(GError) error = NULL;
+	DnTrustedKey *ray = g_ptr_array_index(policy->keys, policy->keys->len - 1);
+
+	cr_assert(dn_trust_check_keys(policy, "trust.yaml", &error));
+	/* The neutral element, a point of order 1. */
+	memset(ray->key, 0, sizeof(ray->key));
+	ray->key[0] = 1;
+	cr_assert(not(dn_trust_check_keys(policy, "trust.yaml", &error)));
+	cr_assert(g_error_matches(error, DN_ERROR, DN_ERROR_INVALID));
+	cr_assert(g_str_has_prefix(error->message, "trust.yaml: the key of \"ray\""), "%s",
+		  error->message);
+}
+
 Test(trust, a_threshold_of_zero_still_takes_a_signature)
 {
 	g_autoptr(GPtrArray) signatures = signed_by(EVE, "dnode manifest open 1");
