@@ -292,9 +292,11 @@ static void print_entry(DnOutput *output, JsonObject *entry)
 			continue;
 		if (text != NULL)
 			g_string_append_printf(rest, " %s=%s", name, text);
-		else
-			g_string_append_printf(rest, " %s=%" G_GINT64_FORMAT, name,
-					       dn_answer_number(entry, name, 0));
+		else {
+			g_autofree char *value =
+				json_to_string(json_object_get_member(entry, name), FALSE);
+			g_string_append_printf(rest, " %s=%s", name, value);
+		}
 	}
 	dn_output_line(output, "%s %6" G_GINT64_FORMAT " %s%s", dn_answer_word(entry, "time"),
 		       dn_answer_number(entry, "seq", 0), dn_answer_word(entry, "kind"), rest->str);
