@@ -76,6 +76,12 @@ static bool may_take(const DnOption *option, const char *word)
 	       word[0] == '/';
 }
 
+/* What stands before @name on a line. */
+static const char *dashes(const char *name)
+{
+	return strlen(name) == 1 ? "-" : "--";
+}
+
 static void refuse_option(const DnVerb *verb, const char *name, GError **error)
 {
 	const char *names[G_N_ELEMENTS(everywhere) + DN_OPTIONS_LIMIT + 1] = {NULL};
@@ -91,7 +97,7 @@ static void refuse_option(const DnVerb *verb, const char *name, GError **error)
 			    "unknown option '--%s', did you mean '--%s'?", name, near);
 	else
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "unknown option '%s%s'; see --help",
-			    strlen(name) == 1 ? "-" : "--", name);
+			    dashes(name), name);
 }
 
 static bool store(DnCall *call, const DnOption *option, const char *value, GError **error)
@@ -103,7 +109,8 @@ static bool store(DnCall *call, const DnOption *option, const char *value, GErro
 	GPtrArray *values = g_hash_table_lookup(call->options, option->name);
 
 	if (values != NULL && g_strcmp0(option->name, call->verb->many) != 0) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "--%s is given twice", option->name);
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "%s%s is given twice",
+			    dashes(option->name), option->name);
 		return false;
 	}
 	if (strcmp(option->name, "json") == 0)
@@ -151,12 +158,13 @@ static bool take_option(const char *const *words, unsigned *i, const DnVerb *ver
 		return false;
 	}
 	if (wanted && value == NULL) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "--%s needs a value: %s", name,
-			    option->value);
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "%s%s needs a value: %s",
+			    dashes(name), name, option->value);
 		return false;
 	}
 	if (option->value == NULL && value != NULL) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "--%s takes no value", name);
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "%s%s takes no value", dashes(name),
+			    name);
 		return false;
 	}
 	return store(call, option, value, error);

@@ -226,8 +226,8 @@ Test(verbs, wrong_usage_is_refused_by_name)
 
 	cr_assert_str_eq(few, "usage: dnode quarantine NODE");
 	cr_assert_str_eq(many, "too many operands; usage: dnode logs NODE");
-	cr_assert_str_eq(twice, "--n is given twice");
-	cr_assert_str_eq(missing, "--n needs a value: LINES");
+	cr_assert_str_eq(twice, "-n is given twice");
+	cr_assert_str_eq(missing, "-n needs a value: LINES");
 	cr_assert_str_eq(extra, "--json takes no value");
 }
 
