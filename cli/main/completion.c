@@ -32,7 +32,7 @@ static const char names_function[] =
 	"	--key) _dnode_keys; return ;;\n"
 	"	--role) echo release deploy responder person; return ;;\n"
 	"	esac\n"
-	"	! _dnode_takes \"$2\" || return 0\n"
+	"	! _dnode_takes \"$2\" \"$3\" || return 0\n"
 	"	case $3 in\n"
 	"	-*) _dnode_options \"$1\"; return ;;\n"
 	"	esac\n"
@@ -43,7 +43,8 @@ static const char bash_tail[] =
 	"_dnode() {\n"
 	"	local current=${COMP_WORDS[COMP_CWORD]} previous= plain= i\n"
 	"	for ((i = 1; i < COMP_CWORD; i++)); do\n"
-	"		if ! _dnode_takes \"$previous\" && [[ ${COMP_WORDS[i]} != -* ]]; then\n"
+	"		if ! _dnode_takes \"$previous\" \"${COMP_WORDS[i]}\" &&\n"
+	"			[[ ${COMP_WORDS[i]} != -* ]]; then\n"
 	"			plain+=${plain:+ }${COMP_WORDS[i]}\n"
 	"		fi\n"
 	"		previous=${COMP_WORDS[i]}\n"
@@ -57,7 +58,7 @@ static const char zsh_tail[] =
 	"_dnode() {\n"
 	"	local previous= plain= word found\n"
 	"	for word in \"${(@)words[2,CURRENT-1]}\"; do\n"
-	"		if ! _dnode_takes \"$previous\" && [[ $word != -* ]]; then\n"
+	"		if ! _dnode_takes \"$previous\" \"$word\" && [[ $word != -* ]]; then\n"
 	"			plain+=${plain:+ }$word\n"
 	"		fi\n"
 	"		previous=$word\n"
@@ -80,7 +81,8 @@ static const char fish_head[] =
 	"	set -l plain\n"
 	"	set -l previous ''\n"
 	"	for word in (commandline -opc)[2..-1]\n"
-	"		if not __dnode_takes $previous; and not string match -q -- '-*' $word\n"
+	"		if not __dnode_takes $previous $word; and not string match -q -- '-*' "
+	"$word\n"
 	"			set -a plain $word\n"
 	"		end\n"
 	"		set previous $word\n"
@@ -150,28 +152,36 @@ static void append_flags(GString *text, const DnOption *options, unsigned n)
 	}
 }
 
-static void append_taking_of(GString *text, const DnOption *options, unsigned n, GHashTable *seen,
-			     const char *between)
+typedef struct {
+	bool optional; /* the value may be left out: it is a path, or stands behind '=' */
+	const char *between;
+	GHashTable *seen;
+} Taking;
+
+static void append_taking_of(GString *text, const DnOption *options, unsigned n,
+			     const Taking *taking)
 {
 	for (unsigned i = 0; i < n && options[i].name != NULL; i++) {
-		if (options[i].value == NULL || !g_hash_table_add(seen, (gpointer)options[i].name))
+		if (options[i].value == NULL || (options[i].value[0] == '[') != taking->optional ||
+		    !g_hash_table_add(taking->seen, (gpointer)options[i].name))
 			continue;
-		if (g_hash_table_size(seen) > 1)
-			g_string_append(text, between);
+		if (g_hash_table_size(taking->seen) > 1)
+			g_string_append(text, taking->between);
 		append_flag(text, &options[i]);
 	}
 }
 
-/* Every option after which a value stands, whatever the verb. */
-static void append_taking(GString *text, const char *between)
+/* Every option after which a value stands, or may stand, whatever the verb. */
+static void append_taking(GString *text, bool optional, const char *between)
 {
 	g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+	const Taking taking = {optional, between, seen};
 	unsigned n = 0;
 	const DnOption *everywhere = dn_options_everywhere(&n);
 
-	append_taking_of(text, everywhere, n, seen, between);
+	append_taking_of(text, everywhere, n, &taking);
 	for (unsigned i = 0; dn_verb_table[i] != NULL; i++)
-		append_taking_of(text, dn_verb_table[i]->options, DN_OPTIONS_LIMIT, seen, between);
+		append_taking_of(text, dn_verb_table[i]->options, DN_OPTIONS_LIMIT, &taking);
 }
 
 /* The row of `dynamic` for an operand of the verb, or for its first one; -1: there is none. */
@@ -270,10 +280,13 @@ static char *complete_sh(const char *head, const char *tail)
 {
 	GString *text = g_string_new(head);
 
+	/* Whether $2 is the value of the option $1. */
 	g_string_append(text, "# Generated from dnode's table of verbs.\n"
 			      "_dnode_takes() {\n\tcase $1 in\n\t");
-	append_taking(text, "|");
-	g_string_append(text, ") return 0 ;;\n\tesac\n\treturn 1\n}\n");
+	append_taking(text, false, "|");
+	g_string_append(text, ") return 0 ;;\n\t");
+	append_taking(text, true, "|");
+	g_string_append(text, ") case $2 in /*) return 0 ;; esac ;;\n\tesac\n\treturn 1\n}\n");
 	append_option_table(text);
 	append_word_table(text);
 	g_string_append(text, names_function);
@@ -331,13 +344,16 @@ static void append_fish_verb(GString *text, const DnVerb *verb)
 static char *complete_fish(void)
 {
 	GString *text = g_string_new("# Generated from dnode's table of verbs.\n"
-				     "function __dnode_takes\n\tcontains -- \"$argv\" ");
+				     "function __dnode_takes\n\tcontains -- \"$argv[1]\" ");
 	g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
 	unsigned n = 0;
 	const DnOption *everywhere = dn_options_everywhere(&n);
 
-	append_taking(text, " ");
-	g_string_append_printf(text, "\nend\n%s", fish_head);
+	append_taking(text, false, " ");
+	g_string_append(text, "; and return 0\n\tcontains -- \"$argv[1]\" ");
+	append_taking(text, true, " ");
+	g_string_append_printf(text, "; and string match -q -- '/*' \"$argv[2]\"\nend\n%s",
+			       fish_head);
 	for (unsigned i = 0; dn_verb_table[i] != NULL; i++) {
 		const DnVerb *verb = dn_verb_table[i];
 		if (verb->hidden)
