@@ -168,10 +168,11 @@ static bool find_defaults(DnCall *call, const DnManifest *manifest, DnRun *run)
 	return false;
 }
 
-/* FILE when there is such a file, else the service's manifest in force. */
+/* FILE when there is such a file, not a directory that has the name of the service; else the
+ * service's manifest in force. */
 static GBytes *load(DnCall *call, const char *operand, GError **error)
 {
-	if (access(operand, F_OK) == 0 || strpbrk(operand, "/.") != NULL)
+	if (g_file_test(operand, G_FILE_TEST_IS_REGULAR) || strpbrk(operand, "/.") != NULL)
 		return dn_named_read(operand, DN_MANIFEST_BYTES_LIMIT, error);
 
 	g_autoptr(DnHttp) http = dn_call_connect(call, error);
