@@ -7,6 +7,17 @@
 
 #include <dnode/version.h>
 
+/* 0, unless standard output did not take what was said. */
+static int finish(DnOutput *output)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (dn_output_finish(output, &error))
+		return 0;
+	dn_output_error(output, error);
+	return dn_exit_code(error);
+}
+
 /* The help that was asked for; the noun's when the words name only that. */
 static int help(DnOutput *output, const DnArguments *arguments)
 {
@@ -24,7 +35,7 @@ static int help(DnOutput *output, const DnArguments *arguments)
 		return 2;
 	}
 	dn_output_verbatim(output, text);
-	return 0;
+	return finish(output);
 }
 
 static int run(DnOutput *output, const DnArguments *arguments)
@@ -60,7 +71,7 @@ int main(int argc, char **argv)
 		return help(output, arguments);
 	if (arguments->version) {
 		dn_output_line(output, "dnode %s", DN_VERSION);
-		return 0;
+		return finish(output);
 	}
 	return run(output, arguments);
 }

@@ -30,9 +30,14 @@ DnHttp *dn_http_new(const char *target, GError **error)
 	const char *path = g_str_has_prefix(target, "unix:") ? target + strlen("unix:") : target;
 	bool is_path = path[0] == '/';
 
+	if (!is_path && path != target) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
+			    "supervisor '%s': unix: takes an absolute path, unix:/PATH", target);
+		return NULL;
+	}
 	if (!is_path && !g_str_has_prefix(target, "http://")) {
 		g_set_error(error, DN_ERROR, DN_ERROR_INVALID,
-			    "supervisor '%s': name it unix:PATH or http://HOST:PORT", target);
+			    "supervisor '%s': name it unix:/PATH or http://HOST:PORT", target);
 		return NULL;
 	}
 	if (!is_path && !g_uri_is_valid(target, G_URI_FLAGS_NONE, NULL)) {

@@ -22,7 +22,7 @@
 typedef struct DnHttp DnHttp;
 
 /*
- * @target is "unix:PATH", an absolute path of a socket, or "http://HOST:PORT".
+ * @target is "unix:/PATH", an absolute path of a socket, or "http://HOST:PORT".
  * Nothing is connected yet; DN_ERROR_INVALID when @target is none of these.
  */
 DnHttp *dn_http_new(const char *target, GError **error) G_GNUC_WARN_UNUSED_RESULT;

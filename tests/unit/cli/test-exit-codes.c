@@ -85,6 +85,26 @@ Test(exit_codes, help_and_version_succeed)
 	cr_assert_eq(run("--version", NULL), 0);
 }
 
+/* Run `dnode WORD` with its result going to @path. */
+static int run_into(const char *word, const char *path)
+{
+	g_autoptr(GSubprocessLauncher) launcher =
+		g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDERR_SILENCE);
+	g_autoptr(GSubprocess) process = NULL;
+
+	g_subprocess_launcher_set_stdout_file_path(launcher, path);
+	process = g_subprocess_launcher_spawn(launcher, NULL, DNODE, word, NULL);
+	cr_assert(g_subprocess_wait(process, NULL, NULL));
+	return g_subprocess_get_exit_status(process);
+}
+
+Test(exit_codes, what_was_not_printed_was_not_done)
+{
+	cr_assert_eq(run_into("--version", "/dev/null"), 0);
+	cr_assert_eq(run_into("--version", "/dev/full"), 5);
+	cr_assert_eq(run_into("--help", "/dev/full"), 5);
+}
+
 Test(exit_codes, bad_usage_is_2)
 {
 	cr_assert_eq(run("nonsense", NULL), 2);
@@ -97,6 +117,10 @@ Test(exit_codes, bad_usage_is_2)
 	cr_assert_eq(run("key gen Bad_Name --role deploy --home HOME", NULL), 2);
 	cr_assert_eq(run("key gen good --role king --home HOME", NULL), 2);
 	cr_assert_eq(run("lab status --name ../x", NULL), 2);
+
+	g_autofree char *relative = NULL;
+	cr_assert_eq(run("nodes --supervisor unix:rel/sock", &relative), 2);
+	cr_assert_not_null(strstr(relative, "absolute path"), "%s", relative);
 }
 
 Test(exit_codes, more_events_than_anybody_answers_with_are_refused_before_they_are_asked_for)
