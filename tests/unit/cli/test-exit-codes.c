@@ -198,3 +198,17 @@ Test(exit_codes, a_report_that_cannot_be_written_is_told_before_the_first_drill)
 	/* As far as the supervisor that is not there. */
 	cr_assert_eq(program_run("drill all web --report HOME/report.json", NULL), 5);
 }
+
+Test(exit_codes, a_directory_is_no_manifest_where_a_service_has_its_name)
+{
+	g_autofree char *here = g_get_current_dir();
+
+	cr_assert_eq(g_chdir(program_home), 0);
+	cr_assert_eq(g_mkdir("web", 0700), 0);
+	/* As far as the supervisor, who knows the service. */
+	cr_assert_eq(program_run("manifest show web", NULL), 5);
+	program_write("db", manifest);
+	cr_assert_eq(program_run("manifest show db", NULL), 0);
+	cr_assert_eq(program_run("manifest show ./web", NULL), 2);
+	cr_assert_eq(g_chdir(here), 0);
+}
