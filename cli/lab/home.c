@@ -54,10 +54,11 @@ static bool generate_key(const DnLab *lab, const DnLabPrograms *programs, const 
 			 GError **error)
 {
 	g_autofree char *file = g_strdup_printf("keys/%s.key", role);
+	g_autofree char *begun = g_strdup_printf("keys/%s.begun", role);
 	const char *argv[] = {programs->dnode, "key",     "gen", role, "--role", role,
 			      "--home",        lab->home, NULL};
 
-	if (has_file(lab, file))
+	if (has_file(lab, file) && !has_file(lab, begun))
 		return true;
 	return dn_command_run(NULL, argv, NULL, NULL, error);
 }

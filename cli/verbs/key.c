@@ -16,32 +16,106 @@ static bool needs_pattern(DnKeyRole role)
 	return role == DN_KEY_RELEASE || role == DN_KEY_DEPLOY;
 }
 
-/* Write the pair, and add the public key to HOME/trust.yaml, when there is one. */
-static bool save(DnCall *call, const DnTrustedKey *key, const DnSecretKey *secret, const char *stem,
-		 bool *trusted, GError **error)
-{
-	const char *pattern = dn_call_option(call, "for");
-	g_autofree char *home = dn_call_home(call, error);
-	dn_autofd int lock = home != NULL ? dn_home_lock(home, error) : -1;
+/* A key that is being made, under the lock of its home. */
+typedef struct {
+	DnCall *call;        /* borrowed */
+	DnTrustedKey *key;   /* borrowed */
+	DnSecretKey *secret; /* owned */
+	char *home;          /* owned */
+	char *stem;          /* owned; HOME/keys/NAME, of NAME.key and NAME.pub */
+	char *mark;          /* owned; NAME.begun: there until all of it is done */
+	bool resumed;        /* one that was killed had begun it */
+	bool trusted;        /* there is a trust file, which takes it */
+} Making;
 
-	if (lock < 0)
+static void making_clear(Making *self)
+{
+	dn_secret_key_free(self->secret);
+	g_free(self->home);
+	g_free(self->stem);
+	g_free(self->mark);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Making, making_clear)
+
+/*
+ * A new key, or the one that was begun. Only the mark tells: a key that is there without it may be
+ * one that somebody took out of the trust file, and is not to be trusted again.
+ */
+static bool take_secret(Making *self, GError **error)
+{
+	g_autofree char *path = g_strconcat(self->stem, ".key", NULL);
+	bool there = access(path, F_OK) == 0;
+
+	self->resumed = there && access(self->mark, F_OK) == 0;
+	if (there && !self->resumed) {
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "%s exists already and is not overwritten: choose another name", path);
 		return false;
-	g_autofree char *path = g_build_filename(home, "trust.yaml", NULL);
-	*trusted = access(path, F_OK) == 0;
-	if (!*trusted)
-		return dn_secret_key_save_pair(secret, stem, error);
-	/* What the trust file cannot take leaves no key behind, whose name would be gone. */
+	}
+	self->secret = there ? dn_secret_key_load(path, error) : dn_secret_key_generate();
+	if (self->secret != NULL)
+		dn_secret_key_public(self->secret, self->key->key);
+	return self->secret != NULL;
+}
+
+static bool save_pair(const Making *self, GError **error)
+{
+	g_autofree char *public = g_strconcat(self->stem, ".pub", NULL);
+	g_autoptr(GBytes) nothing = g_bytes_new_static("", 0);
+
+	if (self->resumed)
+		return access(public, F_OK) == 0 ||
+		       dn_secret_key_save_public(self->secret, public, error);
+	if (!dn_file_replace(self->mark, nothing, 0600, error))
+		return false;
+	if (dn_secret_key_save_pair(self->secret, self->stem, error))
+		return true;
+	(void)unlink(self->mark);
+	return false;
+}
+
+/* Of one that was killed at its very end. */
+static bool is_trusted_already(const Making *self, GBytes *file, const char *path)
+{
+	g_autoptr(DnTrustPolicy) policy = dn_home_parse_trust(file, path, NULL);
+	const DnTrustedKey *known =
+		policy != NULL ? dn_trust_policy_find_key(policy, self->key->name) : NULL;
+
+	return self->resumed && known != NULL && known->role == self->key->role &&
+	       memcmp(known->key, self->key->key, DN_PUBLIC_KEY_BYTES) == 0;
+}
+
+/* The text of the trust file @path with the key. */
+static GBytes *trust_with(const Making *self, const char *path, GError **error)
+{
+	const char *pattern = dn_call_option(self->call, "for");
 	g_autoptr(GBytes) old = dn_file_read(path, DN_HOME_FILE_LIMIT, error);
-	g_autoptr(GBytes) text =
-		old != NULL ? dn_trust_file_add_key(old, path, key, pattern, error) : NULL;
+
+	if (old == NULL || is_trusted_already(self, old, path))
+		return g_steal_pointer(&old);
+	g_autoptr(GBytes) text = dn_trust_file_add_key(old, path, self->key, pattern, error);
 	g_autoptr(DnTrustPolicy) policy =
 		text != NULL ? dn_home_parse_trust(text, path, error) : NULL;
-	if (policy == NULL || !dn_secret_key_save_pair(secret, stem, error))
+	return policy != NULL ? g_steal_pointer(&text) : NULL;
+}
+
+/* Write the pair, and add the public key to HOME/trust.yaml, when there is one. */
+static bool save(Making *self, GError **error)
+{
+	g_autofree char *path = g_build_filename(self->home, "trust.yaml", NULL);
+	g_autoptr(GBytes) text = NULL;
+
+	self->trusted = access(path, F_OK) == 0;
+	/* What the trust file cannot take leaves no key behind, whose name would be gone. */
+	if (self->trusted && (text = trust_with(self, path, error)) == NULL)
 		return false;
-	if (dn_file_replace(path, text, 0644, error))
-		return true;
-	g_prefix_error(error, "%s.key is made, but not trusted: ", stem);
-	return false;
+	if (!save_pair(self, error))
+		return false;
+	if (self->trusted && !dn_file_replace(path, text, 0644, error)) {
+		g_prefix_error(error, "%s.key is made, but not trusted; try again: ", self->stem);
+		return false;
+	}
+	return dn_file_remove(self->mark, error);
 }
 
 static void report(DnCall *call, const DnTrustedKey *key, const char *stem, bool trusted)
@@ -83,17 +157,26 @@ static void report(DnCall *call, const DnTrustedKey *key, const char *stem, bool
 
 static bool generate(DnCall *call, DnTrustedKey *key, GError **error)
 {
-	g_autofree char *keys = dn_home_path(call, "keys", error);
+	g_auto(Making) making = {.call = call, .key = key, .home = dn_call_home(call, error)};
+	g_autofree char *keys =
+		making.home != NULL ? g_build_filename(making.home, "keys", NULL) : NULL;
 
 	if (keys == NULL || !dn_file_make_directory(keys, 0700, error))
 		return false;
-	g_autofree char *stem = g_build_filename(keys, key->name, NULL);
-	g_autoptr(DnSecretKey) secret = dn_secret_key_generate();
-	bool trusted = false;
-	dn_secret_key_public(secret, key->key);
-	if (!save(call, key, secret, stem, &trusted, error))
+	dn_autofd int lock = dn_home_lock(making.home, error);
+	if (lock < 0)
 		return false;
-	report(call, key, stem, trusted);
+	/* Nobody else writes there while the lock is held. */
+	dn_file_sweep(keys);
+	making.stem = g_build_filename(keys, key->name, NULL);
+	making.mark = g_strconcat(making.stem, ".begun", NULL);
+	if (!take_secret(&making, error) || !save(&making, error))
+		return false;
+	if (making.resumed)
+		dn_output_note(call->output,
+			       "%s.key was made by a command that was killed; it is finished now",
+			       making.stem);
+	report(call, key, making.stem, making.trusted);
 	return true;
 }
 

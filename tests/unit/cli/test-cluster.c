@@ -83,6 +83,50 @@ Test(cluster, keys_that_are_made_at_once_are_all_trusted)
 	}
 }
 
+Test(cluster, a_key_whose_making_was_killed_is_finished_by_the_next)
+{
+	/* Killed at the very end, before the trust file and before the public half were written. */
+	enum { WITHOUT_TRUST = 1, WITHOUT_PUBLIC, N_TIMES };
+	g_autofree char *said = NULL;
+
+	cr_assert_eq(program_run("cluster init --dir HOME", NULL), 0);
+	g_autofree char *nobody = program_read("trust.yaml");
+	cr_assert_eq(program_run("key gen ops --role deploy --home HOME", NULL), 0);
+	g_autofree char *key = program_read("keys/ops.key");
+	g_autofree char *trust = program_read("trust.yaml");
+	for (unsigned n = 0; n < N_TIMES; n++) {
+		program_write("keys/ops.begun", "");
+		program_write("keys/ops.key.0123456789ab.tmp", "half");
+		if (n >= WITHOUT_TRUST)
+			program_write("trust.yaml", nobody);
+		if (n >= WITHOUT_PUBLIC)
+			program_remove("keys/ops.pub");
+		g_clear_pointer(&said, g_free);
+		cr_assert_eq(program_run("key gen ops --role deploy --home HOME", &said), 0);
+		cr_assert_not_null(strstr(said, "was killed"), "%s", said);
+		g_autofree char *key_after = program_read("keys/ops.key");
+		g_autofree char *trust_after = program_read("trust.yaml");
+		g_autofree char *public = program_read("keys/ops.pub");
+		cr_assert_str_eq(key_after, key);
+		cr_assert_str_eq(trust_after, trust);
+		g_autofree char *path =
+			g_build_filename(program_home, "keys/ops.key.0123456789ab.tmp", NULL);
+		cr_assert_not(g_file_test(path, G_FILE_TEST_EXISTS));
+		cr_assert_eq(program_run("key gen ops --role deploy --home HOME", NULL), 4);
+	}
+}
+
+Test(cluster, a_key_that_was_taken_out_of_the_trust_file_is_not_put_back)
+{
+	cr_assert_eq(program_run("cluster init --dir HOME", NULL), 0);
+	g_autofree char *nobody = program_read("trust.yaml");
+	cr_assert_eq(program_run("key gen ops --role deploy --home HOME", NULL), 0);
+	program_write("trust.yaml", nobody);
+	cr_assert_eq(program_run("key gen ops --role deploy --home HOME", NULL), 4);
+	g_autofree char *after = program_read("trust.yaml");
+	cr_assert_str_eq(after, nobody);
+}
+
 Test(cluster, a_secret_key_is_never_printed_and_readable_by_its_owner_only)
 {
 	g_autofree char *said = NULL,
