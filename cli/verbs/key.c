@@ -152,7 +152,8 @@ static void report(DnCall *call, const DnTrustedKey *key, const char *stem, bool
 		dn_output_line(call->output, "added to trust.yaml");
 	if (trusted)
 		dn_output_note(call->output,
-			       "hosts that are enrolled keep the trust file they got");
+			       "a supervisor that runs believes it once it is started anew; hosts "
+			       "that are enrolled keep the trust file they got");
 }
 
 static bool generate(DnCall *call, DnTrustedKey *key, GError **error)
@@ -216,7 +217,9 @@ const DnVerb dn_verb_key_gen = {
 	.help = "a new signing key in the cluster directory's keys/",
 	.more = "The secret half is readable by its owner only and never printed. The public half\n"
 		"is added to trust.yaml: a release key signs images, a deploy key manifests, a\n"
-		"responder key the destruction of quarantined nodes.",
+		"responder key the destruction of quarantined nodes. The supervisor reads that "
+		"file\n"
+		"when it starts; hosts that are enrolled keep the one they got.",
 	.options = {{"role", "ROLE", "release, deploy, responder or person"},
 		    {"for", "PATTERN", "the image refs or services it may sign ('*')"}},
 	.run = run_gen,

@@ -15,9 +15,12 @@ TestSuite(cluster, .init = program_init, .fini = program_clear, .timeout = 60);
 
 Test(cluster, a_cluster_is_made_once_and_keys_are_never_overwritten)
 {
+	g_autofree char *said = NULL;
+
 	cr_assert_eq(program_run("cluster init --dir HOME/c", NULL), 0);
 	cr_assert_eq(program_run("cluster init --dir HOME/c", NULL), 4);
-	cr_assert_eq(program_run("key gen ops --role deploy --home HOME/c", NULL), 0);
+	cr_assert_eq(program_run("key gen ops --role deploy --home HOME/c", &said), 0);
+	cr_assert_not_null(strstr(said, "started anew"), "%s", said);
 	cr_assert_eq(program_run("key gen ops --role deploy --home HOME/c", NULL), 4);
 	cr_assert_eq(program_run("trust check --home HOME/c", NULL), 0);
 	cr_assert_eq(program_run("cluster init --dir HOME/d --node-cidr nonsense", NULL), 2);
