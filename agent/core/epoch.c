@@ -6,10 +6,15 @@
 
 static void free_epoch(gpointer data)
 {
-	DnEpoch *epoch = data;
+	dn_epoch_free(data);
+}
 
-	g_free(epoch->digest);
-	g_free(epoch);
+void dn_epoch_free(DnEpoch *self)
+{
+	if (self == NULL)
+		return;
+	g_free(self->digest);
+	g_free(self);
 }
 
 GHashTable *dn_epochs_new(void)
@@ -29,6 +34,25 @@ void dn_epochs_set(GHashTable *epochs, const char *service, uint64_t epoch, cons
 	known->digest = g_strdup(digest);
 	known->removed = removed;
 	g_hash_table_replace(epochs, g_strdup(service), known);
+}
+
+DnEpoch *dn_epochs_copy(GHashTable *epochs, const char *service)
+{
+	const DnEpoch *known = g_hash_table_lookup(epochs, service);
+
+	if (known == NULL)
+		return NULL;
+	DnEpoch *copy = g_memdup2(known, sizeof(*known));
+	copy->digest = g_strdup(known->digest);
+	return copy;
+}
+
+void dn_epochs_put_back(GHashTable *epochs, const char *service, DnEpoch *was)
+{
+	if (was != NULL)
+		g_hash_table_replace(epochs, g_strdup(service), was);
+	else
+		g_hash_table_remove(epochs, service);
 }
 
 static bool follows(const DnEpoch *known, const DnManifest *manifest, GError **error)

@@ -19,12 +19,21 @@ typedef struct {
 	bool removed; /* the accepted manifest says state: removed */
 } DnEpoch;
 
+void dn_epoch_free(DnEpoch *self);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnEpoch, dn_epoch_free)
+
 /* char * service → DnEpoch * */
 GHashTable *dn_epochs_new(void) G_GNUC_WARN_UNUSED_RESULT;
 
 /* Raise, never lower. */
 void dn_epochs_set(GHashTable *epochs, const char *service, uint64_t epoch, const char *digest,
 		   bool removed);
+
+/* What is known of @service as of now, for dn_epochs_put_back(): NULL when nothing is. */
+DnEpoch *dn_epochs_copy(GHashTable *epochs, const char *service) G_GNUC_WARN_UNUSED_RESULT;
+
+/* What was set since could not be kept: @was, which is taken, is known again, or nothing. */
+void dn_epochs_put_back(GHashTable *epochs, const char *service, DnEpoch *was);
 
 /*
  * May @manifest be accepted at @now_ns (see time-floor.h)? DN_ERROR_CONFLICT: an older epoch, or

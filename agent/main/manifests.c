@@ -95,10 +95,14 @@ bool dn_manifests_obey(Agent *agent, const DnOrder *order, GError **error)
 	/* The bytes before the epoch: a crash between them leaves a file nobody asks for. */
 	if (!dn_state_save_manifest(agent, manifest, order->manifest, error))
 		return false;
+	g_autoptr(DnEpoch) was = dn_epochs_copy(agent->epochs, manifest->service);
 	dn_epochs_set(agent->epochs, manifest->service, manifest->epoch, manifest->digest,
 		      manifest->removed);
-	if (!dn_state_save_epochs(agent, error))
+	/* What is not on disk was not accepted, and is judged anew when it comes again. */
+	if (!dn_state_save_epochs(agent, error)) {
+		dn_epochs_put_back(agent->epochs, manifest->service, g_steal_pointer(&was));
 		return false;
+	}
 	dn_agent_journal_manifest(agent, manifest);
 	if (!g_hash_table_contains(agent->manifests, manifest->digest))
 		g_hash_table_replace(agent->manifests, g_strdup(manifest->digest),

@@ -365,9 +365,14 @@ static void add(DnJournal *self, DnJournalEntry *taken, Item *item)
 	g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->lock);
 
 	if (self->unwritten >= DN_JOURNAL_QUEUE_LIMIT) {
-		item->refused = true;
 		self->gap++;
 		self->counts.dropped++;
+		/* Nobody waits for it: it would only take up memory for as long as no disk does. */
+		if (item->done == NULL) {
+			g_free(item);
+			return;
+		}
+		item->refused = true;
 	} else {
 		item->entry = g_steal_pointer(&entry);
 		self->unwritten++;

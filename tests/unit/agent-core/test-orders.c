@@ -126,6 +126,21 @@ Test(orders, an_epoch_known_by_number_alone_takes_its_manifest)
 	cr_assert(not(takes(4, "d4", 0, 0)));
 }
 
+Test(orders, an_epoch_that_could_not_be_kept_was_not_accepted)
+{
+	g_autoptr(DnEpoch) none = dn_epochs_copy(epochs, "web");
+
+	cr_assert(eq(ptr, none, NULL));
+	dn_epochs_set(epochs, "web", 5, "d5", false);
+	DnEpoch *was = dn_epochs_copy(epochs, "web");
+	dn_epochs_set(epochs, "web", 6, "d6", false);
+	dn_epochs_put_back(epochs, "web", was);
+	cr_assert(takes(5, "d5", 0, 0));
+	cr_assert(not(takes(6, "d6", 0, 999)));
+	dn_epochs_put_back(epochs, "web", NULL);
+	cr_assert(not(g_hash_table_contains(epochs, "web")));
+}
+
 Test(orders, what_was_accepted_is_accepted_again_though_its_time_has_passed)
 {
 	dn_epochs_set(epochs, "web", 5, "d5", false);
