@@ -115,12 +115,31 @@ bool dn_fact_names_node(const char *id, const char *service)
 	       dn_text_is_hex(id + length + 1, NODE_DIGITS);
 }
 
+/*
+ * Nodes are not stored: when a host reports for the first time since the start, it is chance who
+ * came before it, and its own nodes are no worse for that. From then on a node is of who has it.
+ */
+static bool check_claim(const DnFleetCore *core, const DnHost *host, const DnNodeRecord *node,
+			GError **error)
+{
+	DnNodeRecord *theirs = NULL;
+	const DnHost *rival = dn_state_rival(core, host, node->id, &theirs);
+
+	if (rival == NULL)
+		return true;
+	DnClaim mine = dn_state_claim(host, node), other = dn_state_claim(rival, theirs);
+	if (mine > other || (mine == other && !host->known))
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED, "it claimed node %s of host %s", node->id,
+		    rival->name);
+	return false;
+}
+
 /* @is_news: about one node. A report may come from an agent that has started over. */
 static bool check_node(const DnFleetCore *core, const DnHost *host, const DnNodeRecord *node,
 		       bool is_news, GError **error)
 {
-	DnNodeRecord *known = NULL;
-	DnHost *owner = NULL;
+	const DnNodeRecord *known = NULL;
 	uint32_t address = 0;
 
 	if (node->id == NULL || node->service == NULL ||
@@ -143,13 +162,10 @@ static bool check_node(const DnFleetCore *core, const DnHost *host, const DnNode
 			    "it gave node %s an address outside %s", node->id, host->cidr);
 		return false;
 	}
-	owner = dn_state_host_of_node(core, node->id, &known);
-	if (owner != NULL && owner != host) {
-		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED, "it claimed node %s of host %s",
-			    node->id, owner->name);
+	known = g_hash_table_lookup(host->nodes, node->id);
+	if (known == NULL && !check_claim(core, host, node, error))
 		return false;
-	}
-	bool cut = dn_response_is_cut(core, node->id) ||
+	bool cut = dn_response_is_cut(core, node) ||
 		   (known != NULL && known->state == DN_NODE_QUARANTINED);
 	if (node->state == DN_NODE_LOST ||
 	    (cut && !dn_lifecycle_may_reach(DN_NODE_QUARANTINED, node->state)) ||
@@ -187,6 +203,22 @@ static void watch_incident_of(DnFleetCore *core, const DnNodeRecord *node)
 		dn_response_watch(core, incident);
 }
 
+/* Both are taken, each for itself. Once a minute: an honest host pays for no word of it. */
+static void tell_rival(DnFleetCore *core, const DnHost *host, const DnNodeRecord *node, DnNow now,
+		       DnActs *acts)
+{
+	DnNodeRecord *theirs = NULL;
+	const DnHost *rival = dn_state_rival(core, host, node->id, &theirs);
+
+	if (rival == NULL || rival->fenced != NULL)
+		return;
+	g_autofree char *text = g_strdup_printf(
+		"%s and %s both say that node %s is theirs; treat the one that does not run it as "
+		"taken over",
+		rival->name, host->name, node->id);
+	dn_fleet_core_trouble(core, DN_TROUBLE_CLAIMS, host->name, text, now, acts);
+}
+
 static void take_node(DnFleetCore *core, DnHost *host, const DnNodeRecord *node, bool is_news,
 		      DnNow now, DnActs *acts)
 {
@@ -204,6 +236,8 @@ static void take_node(DnFleetCore *core, DnHost *host, const DnNodeRecord *node,
 		dn_fact_refuse(host, now, acts, error);
 		return;
 	}
+	if (before == NULL)
+		tell_rival(core, host, node, now, acts);
 	tell_change(host, before, node, now, acts);
 	DnNodeRecord *copy = dn_node_record_copy(node);
 	if (copy->address != NULL && copy->address[0] == '\0')
@@ -221,7 +255,7 @@ static void take_gone(DnFleetCore *core, DnHost *host, const char *id, DnNow now
 
 	if (node == NULL)
 		return;
-	if (node->state == DN_NODE_QUARANTINED && dn_response_is_cut(core, id)) {
+	if (node->state == DN_NODE_QUARANTINED && dn_response_is_cut(core, node)) {
 		g_autofree char *text = g_strdup_printf(
 			"%s was quarantined on %s and is gone though nobody destroyed it", id,
 			host->name);
@@ -347,9 +381,8 @@ static void name_subject(const DnFleetCore *core, const DnHost *host, const DnEv
 		event->service = g_strdup(said->service);
 	if (said->node != NULL && event->service != NULL &&
 	    dn_fact_names_node(said->node, event->service)) {
-		const DnHost *owner = dn_state_host_of_node(core, said->node, &node);
-
-		if (owner == NULL || owner == host)
+		if (g_hash_table_contains(host->nodes, said->node) ||
+		    dn_state_host_of_node(core, said->node, &node) == NULL)
 			event->node = g_strdup(said->node);
 	}
 	if (said->incident != NULL && dn_text_is_hex(said->incident, 16)) {

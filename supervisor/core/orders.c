@@ -12,6 +12,22 @@
 
 enum { LOG_LINES_LIMIT = 10000, REASON_LIMIT = 512 };
 
+/* An order must not go to whoever says loudest that the node is its own. */
+static bool is_undisputed(const DnFleetCore *core, const DnHost *host, const DnNodeRecord *node,
+			  GError **error)
+{
+	DnNodeRecord *theirs = NULL;
+	const DnHost *rival = dn_state_rival(core, host, node->id, &theirs);
+
+	if (rival == NULL || dn_state_claim(rival, theirs) < dn_state_claim(host, node))
+		return true;
+	g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+		    "%s and %s both say that %s is theirs; fence the one that lies, or use dnode "
+		    "--agent on the other",
+		    host->name, rival->name, node->id);
+	return false;
+}
+
 static DnHost *find_node(const DnFleetCore *core, const char *node, DnNodeRecord **record,
 			 GError **error)
 {
@@ -31,6 +47,8 @@ static DnHost *find_node(const DnFleetCore *core, const char *node, DnNodeRecord
 			    "no node is named %.64s; see dnode nodes", node);
 		return NULL;
 	}
+	if (!is_undisputed(core, host, *record, error))
+		return NULL;
 	if (!host->connected) {
 		g_set_error(error, DN_ERROR, DN_ERROR_UNAVAILABLE,
 			    "%s is on %s, which is not connected; try again, or use dnode --agent "
@@ -55,10 +73,10 @@ bool dn_fleet_core_quarantine(DnFleetCore *self, const char *node, const char *r
 
 	if (host == NULL)
 		return false;
-	if (!dn_lifecycle_is_live(record->state) || dn_response_is_cut(self, node)) {
+	if (!dn_lifecycle_is_live(record->state) || dn_response_is_cut(self, record)) {
 		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT, "%s is %s already", node,
-			    dn_response_is_cut(self, node) ? "quarantined"
-							   : dn_node_state_name(record->state));
+			    dn_response_is_cut(self, record) ? "quarantined"
+							     : dn_node_state_name(record->state));
 		return false;
 	}
 	DnOrder *order = dn_order_new(DN_ORDER_QUARANTINE);
@@ -102,7 +120,7 @@ static const DnNodeRecord *choose(const DnFleetCore *core, const char *service, 
 			const DnNodeRecord *node = g_hash_table_lookup(host->nodes, id->data);
 
 			if (!g_str_equal(node->service, service) || !dn_node_serves(node) ||
-			    node->incident != NULL || dn_response_is_cut(core, node->id))
+			    node->incident != NULL || dn_response_is_cut(core, node))
 				continue;
 			(*ready)++;
 			if (best == NULL || standbys > best_standbys) {

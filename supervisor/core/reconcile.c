@@ -74,7 +74,7 @@ static void add_host(const DnFleetCore *core, const DnService *service, const Dn
 			if (!dn_node_serves(node) || node->address == NULL ||
 			    g_strcmp0(node->service, service->name) != 0 ||
 			    !dn_release_covers(service, release, host->name, node->digest) ||
-			    dn_response_is_cut(core, node->id))
+			    dn_response_is_cut(core, node))
 				continue;
 			add_ports(serving, host, node, release->declaration->manifest);
 			left--;

@@ -7,6 +7,24 @@ static bool is_in_force(const DnIncident *incident)
 	return incident->state != DN_INCIDENT_DESTROYED && !dn_incident_is_isolated(incident);
 }
 
+static bool is_cut(const DnFleetCore *core, const char *host, const char *node)
+{
+	GHashTable *nodes = g_hash_table_lookup(core->cut, host);
+
+	return nodes != NULL && g_hash_table_contains(nodes, node);
+}
+
+static void cut(DnFleetCore *core, const DnIncident *incident)
+{
+	GHashTable *nodes = g_hash_table_lookup(core->cut, incident->host);
+
+	if (nodes == NULL) {
+		nodes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+		g_hash_table_insert(core->cut, g_strdup(incident->host), nodes);
+	}
+	g_hash_table_add(nodes, g_strdup(incident->node));
+}
+
 void dn_response_recount(DnFleetCore *core)
 {
 	GHashTableIter iter;
@@ -18,24 +36,22 @@ void dn_response_recount(DnFleetCore *core)
 		const DnIncident *incident = value;
 
 		if (is_in_force(incident))
-			g_hash_table_add(core->cut, g_strdup(incident->node));
+			cut(core, incident);
 	}
 }
 
 void dn_response_note(DnFleetCore *core, const DnIncident *incident)
 {
-	if (!is_in_force(incident)) {
+	if (is_in_force(incident))
+		cut(core, incident);
+	else if (is_cut(core, incident->host, incident->node))
 		/* Another incident may cut the same node. */
-		if (g_hash_table_contains(core->cut, incident->node))
-			dn_response_recount(core);
-	} else if (!g_hash_table_contains(core->cut, incident->node)) {
-		g_hash_table_add(core->cut, g_strdup(incident->node));
-	}
+		dn_response_recount(core);
 }
 
-bool dn_response_is_cut(const DnFleetCore *core, const char *node)
+bool dn_response_is_cut(const DnFleetCore *core, const DnNodeRecord *node)
 {
-	return g_hash_table_contains(core->cut, node);
+	return is_cut(core, node->host, node->id);
 }
 
 /* Begin to wait, unless that is done already. @incident: NULL when the node drains. */
@@ -44,7 +60,8 @@ static void wait_for_drop(DnFleetCore *core, const DnNodeRecord *node, const cha
 	for (guint i = 0; i < core->drops->len; i++) {
 		const DnDropWait *known = g_ptr_array_index(core->drops, i);
 
-		if (g_str_equal(known->node, node->id) && g_strcmp0(known->incident, incident) == 0)
+		if (g_str_equal(known->node, node->id) && g_str_equal(known->host, node->host) &&
+		    g_strcmp0(known->incident, incident) == 0)
 			return;
 	}
 	DnDropWait *drop = g_new0(DnDropWait, 1);

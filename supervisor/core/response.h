@@ -12,7 +12,8 @@
 void dn_response_recount(DnFleetCore *core);
 /* The same after @incident alone is new or has changed. */
 void dn_response_note(DnFleetCore *core, const DnIncident *incident);
-bool dn_response_is_cut(const DnFleetCore *core, const char *node);
+/* By an incident of its own host: no other can cut it. */
+bool dn_response_is_cut(const DnFleetCore *core, const DnNodeRecord *node);
 
 /*
  * From now on, tell the incident's host once every other connected host has answered an

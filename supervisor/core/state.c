@@ -94,7 +94,8 @@ DnFleetCore *dn_fleet_core_new(const DnCluster *cluster, GError **error)
 	self->incidents = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_incident);
 	self->past = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_past);
 	self->pending = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, free_pending);
-	self->cut = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	self->cut = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+					  (GDestroyNotify)g_hash_table_unref);
 	self->drops = g_ptr_array_new_with_free_func(free_drop);
 	self->sweeps = dn_sweeps_new();
 	return self;
@@ -164,22 +165,38 @@ const DnPart *dn_state_part(const DnAssign *assign, const char *digest)
 	return NULL;
 }
 
-DnHost *dn_state_host_of_node(const DnFleetCore *core, const char *node, DnNodeRecord **record)
+DnClaim dn_state_claim(const DnHost *host, const DnNodeRecord *node)
 {
+	if (host->fenced != NULL)
+		return DN_CLAIM_FENCED;
+	return node->address == NULL || node->address[0] == '\0' ? DN_CLAIM_BARE
+								 : DN_CLAIM_ADDRESSED;
+}
+
+DnHost *dn_state_rival(const DnFleetCore *core, const DnHost *but, const char *node,
+		       DnNodeRecord **record)
+{
+	DnHost *best = NULL;
 	GHashTableIter iter;
 	gpointer value;
 
 	g_hash_table_iter_init(&iter, core->hosts);
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		DnHost *host = value;
-		DnNodeRecord *known = g_hash_table_lookup(host->nodes, node);
+		DnNodeRecord *known = host == but ? NULL : g_hash_table_lookup(host->nodes, node);
 
-		if (known != NULL) {
-			*record = known;
-			return host;
-		}
+		if (known == NULL ||
+		    (best != NULL && dn_state_claim(host, known) <= dn_state_claim(best, *record)))
+			continue;
+		*record = known;
+		best = host;
 	}
-	return NULL;
+	return best;
+}
+
+DnHost *dn_state_host_of_node(const DnFleetCore *core, const char *node, DnNodeRecord **record)
+{
+	return dn_state_rival(core, NULL, node, record);
 }
 
 bool dn_state_knows_hosts(const DnFleetCore *core, const DnService *service, DnNow now)

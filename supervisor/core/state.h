@@ -46,7 +46,8 @@ struct DnFleetCore {
 	GPtrArray *drops;      /* of DnDropWait */
 	GHashTable *sweeps;    /* sweep.c: those under way, by incident */
 	GHashTable *past; /* char * id → DnPast *: destroyed, and not in incidents any more */
-	GHashTable *cut;  /* set of char *: nodes that an incident in force names */
+	/* char * host → set of char *: its nodes that an incident of it in force names */
+	GHashTable *cut;
 	uint64_t last_tag;
 	uint64_t last_revision;
 	uint64_t routes_changes;            /* grows when a host is new, or at another address */
@@ -63,7 +64,15 @@ GList *dn_state_sorted(GHashTable *table);
 
 /* The part of @assign for @digest, or NULL. */
 const DnPart *dn_state_part(const DnAssign *assign, const char *digest);
+/* How good a host's word is that a node is its own. An address is always in its own range. */
+typedef enum { DN_CLAIM_FENCED, DN_CLAIM_BARE, DN_CLAIM_ADDRESSED } DnClaim;
+
+DnClaim dn_state_claim(const DnHost *host, const DnNodeRecord *node);
+/* The one with the best claim to @node. */
 DnHost *dn_state_host_of_node(const DnFleetCore *core, const char *node, DnNodeRecord **record);
+/* The same among those that are not @but. */
+DnHost *dn_state_rival(const DnFleetCore *core, const DnHost *but, const char *node,
+		       DnNodeRecord **record);
 /* Has every host that has nodes of @service reported, or had the time to, since the start? */
 bool dn_state_knows_hosts(const DnFleetCore *core, const DnService *service, DnNow now);
 /* Slots that no share and no quarantined node takes; below zero: so many shares have none. */

@@ -15,6 +15,7 @@ static const struct {
 	[DN_TROUBLE_FLOODED] = {"link.flooded", "critical"},
 	[DN_TROUBLE_RECONNECTS] = {"host.reconnects", "critical"},
 	[DN_TROUBLE_JOURNAL] = {"journal.shortened", "critical"},
+	[DN_TROUBLE_CLAIMS] = {"host.claims", "critical"},
 	[DN_TROUBLE_HTTP] = {"api.crowded", "warning"},
 };
 _Static_assert(G_N_ELEMENTS(troubles) == DN_TROUBLE_N, "every trouble needs a row");

@@ -16,6 +16,7 @@ typedef enum {
 	DN_TROUBLE_FLOODED,    /* link.flooded: more facts than a host may tell */
 	DN_TROUBLE_RECONNECTS, /* host.reconnects: links without end, or two machines of one key */
 	DN_TROUBLE_JOURNAL,    /* journal.shortened: a host's journal has lost its end */
+	DN_TROUBLE_CLAIMS,     /* host.claims: a node that another host has, too */
 	DN_TROUBLE_HTTP,       /* api.crowded: more requests than are served at once */
 	DN_TROUBLE_N
 } DnTrouble;

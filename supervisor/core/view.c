@@ -128,8 +128,7 @@ static void count_host(const DnFleetCore *core, const DnService *service, const 
 	while (g_hash_table_iter_next(&iter, NULL, &value)) {
 		const DnNodeRecord *node = value;
 
-		if (g_strcmp0(node->service, service->name) == 0 &&
-		    !dn_response_is_cut(core, node->id))
+		if (g_strcmp0(node->service, service->name) == 0 && !dn_response_is_cut(core, node))
 			count_node(node,
 				   dn_release_covers(service, current, host->name, node->digest),
 				   count);

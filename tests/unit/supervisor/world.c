@@ -146,6 +146,36 @@ void world_disconnect(World *self, const char *name)
 	world_carry_out(self, acts);
 }
 
+void world_restart(World *self)
+{
+	g_autoptr(DnCluster) cluster = dn_cluster_new();
+	DnFleetCore *next = dn_fleet_core_new(cluster, NULL);
+	g_autoptr(GPtrArray) services = dn_fleet_core_services(self->core);
+	g_autoptr(GPtrArray) incidents = dn_fleet_core_incidents(self->core, NULL, NULL);
+	GHashTableIter iter;
+	gpointer name, host;
+
+	g_hash_table_iter_init(&iter, self->hosts);
+	while (g_hash_table_iter_next(&iter, &name, &host)) {
+		g_autoptr(DnHostRecord) record = dn_fleet_core_host_record(self->core, name);
+
+		cr_assert(dn_fleet_core_restore_host(next, record, NULL));
+		((FakeHost *)host)->connected = false;
+		g_queue_clear_full(&((FakeHost *)host)->answers, g_free);
+	}
+	for (guint i = 0; i < services->len; i++) {
+		const DnServiceView *view = g_ptr_array_index(services, i);
+		g_autoptr(DnServiceRecord) record =
+			dn_fleet_core_service_record(self->core, view->name);
+
+		cr_assert(dn_fleet_core_restore_service(next, record, NULL));
+	}
+	for (guint i = 0; i < incidents->len; i++)
+		dn_fleet_core_restore_incident(next, g_ptr_array_index(incidents, i));
+	dn_fleet_core_free(self->core);
+	self->core = next;
+}
+
 void world_break(World *self, const char *host, bool broken)
 {
 	host_of(self, host)->broken = broken;

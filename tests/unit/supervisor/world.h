@@ -27,6 +27,9 @@ void world_add_host(World *self, const char *name, uint32_t slots);
 void world_disconnect(World *self, const char *host);
 void world_connect(World *self, const char *host);
 
+/* A supervisor that knows what the store had takes the place of this one: nobody is connected. */
+void world_restart(World *self);
+
 /* Nodes made from now on by @host never get ready. */
 void world_break(World *self, const char *host, bool broken);
 /* Nodes of @epoch are not ready any more, on any host, and never will be. */
