@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "journal/peer.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "seal/digest.h"
 
@@ -21,6 +23,17 @@ static void keep(DnJournalPeer *self, DnJournal *journal, uint64_t now_ns)
 	dn_journal_add_head(journal, entry);
 	self->kept = self->seen;
 	self->kept_ns = now_ns;
+}
+
+void dn_journal_peer_have_key(DnJournalPeer *self, DnJournal *journal,
+			      const uint8_t key[DN_PUBLIC_KEY_BYTES], uint64_t now_ns)
+{
+	if (memcmp(self->key, key, sizeof(self->key)) == 0)
+		return;
+	dn_journal_peer_settle(self, journal, now_ns);
+	self->seen = self->kept = (DnJournalHead){0};
+	self->kept_ns = 0;
+	memcpy(self->key, key, sizeof(self->key));
 }
 
 DnJournalPeerVerdict dn_journal_peer_seen(DnJournalPeer *self, DnJournal *journal,

@@ -17,6 +17,13 @@ typedef struct {
 	uint64_t kept_ns;         /* CLOCK_MONOTONIC; 0: never */
 } DnJournalPeer;
 
+/*
+ * It is known by @key. Another key than before is another machine, whose journal has nothing to do
+ * with what was told until now.
+ */
+void dn_journal_peer_have_key(DnJournalPeer *self, DnJournal *journal,
+			      const uint8_t key[DN_PUBLIC_KEY_BYTES], uint64_t now_ns);
+
 /* The head that an authenticated peer has just told; may be called for every message. */
 typedef enum {
 	DN_JOURNAL_PEER_FINE,

@@ -2,8 +2,6 @@
 
 /* What the supervisor has decided, as entries of its journal (docs/formats/journal.md). */
 
-#include <string.h>
-
 #include "core/trouble.h"
 #include "main/internal.h"
 #include "seal/digest.h"
@@ -178,7 +176,7 @@ static DnJournalPeer *find_peer(DnSupervisor *self, const char *host)
 			   host);
 		g_hash_table_insert(self->peers, g_strdup(host), peer);
 	}
-	memcpy(peer->key, record->key, sizeof(peer->key));
+	dn_journal_peer_have_key(peer, self->journal, record->key, dn_clock_monotonic_ns());
 	return peer;
 }
 
