@@ -24,18 +24,23 @@ enum {
 	SPOOL_DIGITS = 16,
 };
 
-char *dn_fact_printable(const char *text)
+char *dn_fact_cut(const char *text, size_t limit)
 {
 	const char *end = NULL;
 
 	if (text == NULL)
 		return NULL;
-	char *shown = dn_text_printable(text, strnlen(text, TEXT_LIMIT));
-	if (strlen(shown) > TEXT_LIMIT) {
-		(void)g_utf8_validate(shown, TEXT_LIMIT, &end);
+	char *shown = dn_text_printable(text, strnlen(text, limit));
+	if (strlen(shown) > limit) {
+		(void)g_utf8_validate(shown, (gssize)limit, &end);
 		shown[end - shown] = '\0';
 	}
 	return shown;
+}
+
+char *dn_fact_printable(const char *text)
+{
+	return dn_fact_cut(text, TEXT_LIMIT);
 }
 
 /*

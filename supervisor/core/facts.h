@@ -7,6 +7,8 @@
 
 /* At most 1,000 bytes that are safe on a terminal; NULL for NULL. */
 char *dn_fact_printable(const char *text) G_GNUC_WARN_UNUSED_RESULT;
+/* The same, at most @limit bytes. */
+char *dn_fact_cut(const char *text, size_t limit) G_GNUC_WARN_UNUSED_RESULT;
 
 /* SERVICE-xxxxxxxx */
 bool dn_fact_names_node(const char *id, const char *service);

@@ -9,7 +9,7 @@
 #include "core/response.h"
 #include "core/sweep.h"
 
-enum { REPLACEMENTS_LIMIT = 16 };
+enum { REPLACEMENTS_LIMIT = 16, ROW_BYTES = 256, WORD_BYTES = 64 };
 
 /*
  * Whose the node is nobody asks: it may be gone, and claimed by another host meanwhile. What is
@@ -193,13 +193,35 @@ static void keep_ours(const DnIncident *known, DnIncident *copy)
 	copy->here.found = MIN(copy->here.found, copy->here.looked);
 }
 
+static void replace(char **text, char *shown)
+{
+	g_free(*text);
+	*text = shown;
+}
+
 /* What the host quotes from a node goes to people's terminals. */
 static void make_printable(char **text)
 {
-	char *shown = dn_fact_printable(*text);
+	replace(text, dn_fact_printable(*text));
+}
 
-	g_free(*text);
-	*text = shown;
+/* … and to the store, where a byte that is not printable takes six. */
+static void make_rows_printable(DnIncident *incident)
+{
+	for (guint i = 0; i < incident->sockets->len; i++) {
+		DnSocketRecord *socket = g_ptr_array_index(incident->sockets, i);
+
+		replace(&socket->protocol, dn_fact_cut(socket->protocol, WORD_BYTES));
+		replace(&socket->state, dn_fact_cut(socket->state, WORD_BYTES));
+		replace(&socket->local, dn_fact_cut(socket->local, WORD_BYTES));
+		replace(&socket->peer, dn_fact_cut(socket->peer, WORD_BYTES));
+	}
+	for (guint i = 0; i < incident->conntrack->len; i++)
+		replace((char **)&g_ptr_array_index(incident->conntrack, i),
+			dn_fact_cut(g_ptr_array_index(incident->conntrack, i), ROW_BYTES));
+	for (guint i = 0; i < incident->replacements->len; i++)
+		replace((char **)&g_ptr_array_index(incident->replacements, i),
+			dn_fact_cut(g_ptr_array_index(incident->replacements, i), WORD_BYTES));
 }
 
 void dn_incidents_take(DnFleetCore *core, DnHost *host, const DnIncident *incident, DnNow now,
@@ -234,6 +256,7 @@ void dn_incidents_take(DnFleetCore *core, DnHost *host, const DnIncident *incide
 	make_printable(&copy->indicator_comm);
 	keep_ours(known, copy);
 	cut_rows(copy, &told);
+	make_rows_printable(copy);
 	tell_incident(host, known, copy, now, acts);
 	bool opened = known == NULL; /* it goes now */
 	g_hash_table_replace(core->incidents, copy->id, copy);

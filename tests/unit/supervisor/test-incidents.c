@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
+#include <string.h>
 
 #include "support/suite.h"
 #include "world.h"
@@ -173,4 +174,30 @@ Test(incidents, of_the_past_make_room_for_later_ones_the_oldest_first)
 	g_autofree char *id = id_of(FIRST);
 	cr_assert_str_eq(first->name, id);
 	cr_assert(eq(int, first->kind, DN_RECORD_INCIDENT));
+}
+
+Test(incidents, bring_rows_that_are_short_and_printable)
+{
+	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_INCIDENT);
+	g_autofree char *id = id_of(FIRST);
+	g_autofree char *noise = g_strnfill(1024, '\x7f');
+
+	fact->incident = dn_incident_new();
+	fact->incident->id = g_strdup(id);
+	fact->incident->node = g_strdup("web-00001000");
+	fact->incident->service = g_strdup("web");
+	fact->incident->host = g_strdup("a");
+	g_ptr_array_add(fact->incident->conntrack, g_strdup(noise));
+	g_ptr_array_add(fact->incident->replacements, g_strdup(noise));
+	g_ptr_array_add(fact->incident->sockets,
+			dn_socket_record_new("tcp", "listen", noise, "10.0.0.1:80", true));
+	dn_fleet_core_fact(world_core(world), "a", fact, world_now(world), acts);
+	const DnIncident *taken = dn_fleet_core_incident(world_core(world), id);
+	const DnSocketRecord *socket = g_ptr_array_index(taken->sockets, 0);
+	const char *flow = g_ptr_array_index(taken->conntrack, 0);
+	const char *replacement = g_ptr_array_index(taken->replacements, 0);
+	cr_assert(strlen(flow) <= 256 && g_str_has_prefix(flow, "\\x7f\\x7f"));
+	cr_assert(strlen(socket->local) <= 64 && strchr(socket->local, 0x7f) == NULL);
+	cr_assert(strlen(replacement) <= 64 && strchr(replacement, 0x7f) == NULL);
+	cr_assert_str_eq(socket->peer, "10.0.0.1:80");
 }
