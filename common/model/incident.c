@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/incident.h"
 
+#include <string.h>
+
 static const char *const stage_names[] = {
 	[DN_STAGE_VERDICT] = "verdict",
 	[DN_STAGE_CUT] = "cut",
@@ -160,6 +162,73 @@ DnIncident *dn_incident_copy(const DnIncident *self)
 	g_ptr_array_set_free_func(copy->sockets, free_socket);
 	g_ptr_array_set_free_func(copy->conntrack, g_free);
 	return copy;
+}
+
+static gboolean is_same_text(gconstpointer a, gconstpointer b)
+{
+	return g_strcmp0(a, b) == 0;
+}
+
+static gboolean is_same_socket(gconstpointer a, gconstpointer b)
+{
+	const DnSocketRecord *x = a, *y = b;
+
+	return is_same_text(x->protocol, y->protocol) && is_same_text(x->state, y->state) &&
+	       is_same_text(x->local, y->local) && is_same_text(x->peer, y->peer) &&
+	       x->accepted == y->accepted && x->bytes_sent == y->bytes_sent &&
+	       x->bytes_received == y->bytes_received && x->rtt_us == y->rtt_us;
+}
+
+static bool are_same(const GPtrArray *a, const GPtrArray *b, GEqualFunc is_same)
+{
+	if (a->len != b->len)
+		return false;
+	for (guint i = 0; i < a->len; i++)
+		if (!is_same(g_ptr_array_index(a, i), g_ptr_array_index(b, i)))
+			return false;
+	return true;
+}
+
+static bool are_same_siblings(DnSiblings a, DnSiblings b)
+{
+	return a.time_us == b.time_us && a.looked == b.looked && a.found == b.found;
+}
+
+static bool are_same_texts(const DnIncident *a, const DnIncident *b)
+{
+	const char *const of_a[] = {a->id,           a->service,        a->node,
+				    a->host,         a->address,        a->digest,
+				    a->class,        a->detail,         a->image_ref,
+				    a->image_commit, a->indicator_path, a->indicator_comm,
+				    a->attack};
+	const char *const of_b[] = {b->id,           b->service,        b->node,
+				    b->host,         b->address,        b->digest,
+				    b->class,        b->detail,         b->image_ref,
+				    b->image_commit, b->indicator_path, b->indicator_comm,
+				    b->attack};
+
+	for (size_t i = 0; i < G_N_ELEMENTS(of_a); i++)
+		if (!is_same_text(of_a[i], of_b[i]))
+			return false;
+	return true;
+}
+
+bool dn_incident_equal(const DnIncident *self, const DnIncident *other)
+{
+	return are_same_texts(self, other) && self->drill == other->drill &&
+	       self->epoch == other->epoch && self->event_time_ns == other->event_time_ns &&
+	       self->event_monotonic_ns == other->event_monotonic_ns &&
+	       self->state == other->state &&
+	       memcmp(self->stages_us, other->stages_us, sizeof(self->stages_us)) == 0 &&
+	       self->first_drop_us == other->first_drop_us &&
+	       self->packets_after_cut == other->packets_after_cut &&
+	       self->isolated_us == other->isolated_us &&
+	       self->isolated_verified_us == other->isolated_verified_us &&
+	       are_same_siblings(self->here, other->here) &&
+	       are_same_siblings(self->elsewhere, other->elsewhere) &&
+	       are_same(self->replacements, other->replacements, is_same_text) &&
+	       are_same(self->sockets, other->sockets, is_same_socket) &&
+	       are_same(self->conntrack, other->conntrack, is_same_text);
 }
 
 void dn_incident_free(DnIncident *self)

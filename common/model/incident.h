@@ -105,6 +105,8 @@ bool dn_incident_is_isolated(const DnIncident *self);
 
 DnIncident *dn_incident_new(void);
 DnIncident *dn_incident_copy(const DnIncident *self);
+/* Do both say the same in every word? */
+bool dn_incident_equal(const DnIncident *self, const DnIncident *other);
 void dn_incident_free(DnIncident *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnIncident, dn_incident_free)
 

@@ -259,8 +259,10 @@ void dn_incidents_take(DnFleetCore *core, DnHost *host, const DnIncident *incide
 	make_rows_printable(copy);
 	tell_incident(host, known, copy, now, acts);
 	bool opened = known == NULL; /* it goes now */
+	bool changed = opened || !dn_incident_equal(known, copy);
 	g_hash_table_replace(core->incidents, copy->id, copy);
-	dn_acts_record(acts, DN_RECORD_INCIDENT, copy->id);
+	if (changed)
+		dn_acts_record(acts, DN_RECORD_INCIDENT, copy->id);
 	dn_response_note(core, copy);
 	dn_sweep_begin(core, copy, now, acts);
 	if (opened)

@@ -201,3 +201,16 @@ Test(incidents, bring_rows_that_are_short_and_printable)
 	cr_assert(strlen(replacement) <= 64 && strchr(replacement, 0x7f) == NULL);
 	cr_assert_str_eq(socket->peer, "10.0.0.1:80");
 }
+
+Test(incidents, that_are_told_again_as_they_were_are_not_stored_again)
+{
+	tell("a", FIRST, DN_INCIDENT_OPEN);
+	cr_assert(eq(uint, acts->records->len, 1));
+	forget_acts();
+	tell("a", FIRST, DN_INCIDENT_OPEN);
+	cr_assert(eq(uint, acts->records->len, 0));
+	/* The host is still told that it is reported, as it does not know yet. */
+	cr_assert(eq(uint, acts->dispatches->len, 1));
+	tell("a", FIRST, DN_INCIDENT_CAPTURED);
+	cr_assert(eq(uint, acts->records->len, 1));
+}
