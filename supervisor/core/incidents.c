@@ -308,7 +308,44 @@ static GHashTable *destroyed_by_host(const DnFleetCore *core)
 	return hosts;
 }
 
-static void retire(DnFleetCore *core, const DnIncident *incident)
+static void add_rows(GHashTable *rows, const char *host, unsigned more)
+{
+	guint sum = GPOINTER_TO_UINT(g_hash_table_lookup(rows, host));
+
+	g_hash_table_replace(rows, g_strdup(host), GUINT_TO_POINTER(sum + more));
+}
+
+/* char * host → sockets and flows of what is past */
+static GHashTable *past_rows(const DnFleetCore *core)
+{
+	GHashTable *rows = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	GHashTableIter iter;
+	gpointer value;
+
+	g_hash_table_iter_init(&iter, core->past);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		const DnPast *past = value;
+
+		if (past->rows > 0)
+			add_rows(rows, past->host, past->rows);
+	}
+	return rows;
+}
+
+/* Beyond the limit what is past has no rows: it stays here until it was recorded without them. */
+static bool must_drop_rows(DnIncident *incident, GHashTable *rows, DnActs *acts)
+{
+	guint past = GPOINTER_TO_UINT(g_hash_table_lookup(rows, incident->host));
+
+	if (rows_of(incident) == 0 || past + rows_of(incident) <= DN_FLEET_HOST_ROWS)
+		return false;
+	g_ptr_array_set_size(incident->sockets, 0);
+	g_ptr_array_set_size(incident->conntrack, 0);
+	dn_acts_record(acts, DN_RECORD_INCIDENT, incident->id);
+	return true;
+}
+
+static void retire(DnFleetCore *core, const DnIncident *incident, GHashTable *rows)
 {
 	DnPast *past = g_new0(DnPast, 1);
 
@@ -316,12 +353,15 @@ static void retire(DnFleetCore *core, const DnIncident *incident)
 	past->host = g_strdup(incident->host);
 	past->node = g_strdup(incident->node);
 	past->event_time_ns = incident->event_time_ns;
+	past->rows = rows_of(incident);
+	add_rows(rows, past->host, past->rows);
 	g_hash_table_replace(core->past, past->id, past);
 	g_hash_table_remove(core->incidents, past->id);
 }
 
-void dn_incidents_retire(DnFleetCore *core)
+void dn_incidents_retire(DnFleetCore *core, DnActs *acts)
 {
+	g_autoptr(GHashTable) rows = NULL;
 	g_autoptr(GHashTable) hosts = NULL;
 	g_autoptr(GPtrArray) due = g_ptr_array_new();
 	GHashTableIter iter;
@@ -341,6 +381,11 @@ void dn_incidents_retire(DnFleetCore *core)
 	}
 	/* The names of the table are those of the incidents that go. */
 	g_hash_table_remove_all(hosts);
-	for (guint i = 0; i < due->len; i++)
-		retire(core, g_ptr_array_index(due, i));
+	rows = past_rows(core);
+	for (guint i = 0; i < due->len; i++) {
+		DnIncident *incident = g_ptr_array_index(due, i);
+
+		if (!must_drop_rows(incident, rows, acts))
+			retire(core, incident, rows);
+	}
 }

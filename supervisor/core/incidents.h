@@ -15,4 +15,4 @@ void dn_incidents_take(DnFleetCore *core, DnHost *host, const DnIncident *incide
 
 /* Leave to the store what is past. Only where everything recorded before has been taken from here.
  */
-void dn_incidents_retire(DnFleetCore *core);
+void dn_incidents_retire(DnFleetCore *core, DnActs *acts);

@@ -304,7 +304,7 @@ void dn_fleet_core_tick(DnFleetCore *self, DnNow now, DnActs *acts)
 	g_autoptr(GList) hosts = dn_state_sorted(self->hosts);
 
 	dn_reconcile_begin(self, now);
-	dn_incidents_retire(self);
+	dn_incidents_retire(self, acts);
 	for (GList *at = hosts; at != NULL; at = at->next) {
 		DnHost *host = dn_state_host(self, at->data);
 

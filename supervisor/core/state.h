@@ -16,6 +16,7 @@
 typedef struct {
 	char *id, *host, *node;
 	uint64_t event_time_ns;
+	unsigned rows; /* sockets and flows that the store has of it */
 } DnPast;
 
 /* An order of the core's own that has not been answered. */

@@ -37,7 +37,7 @@ static char *id_of(unsigned number)
 }
 
 /* Incident @number of node "web-NUMBER", which happened at second @number. */
-static void tell(const char *host, unsigned number, DnIncidentState state)
+static void tell_rows(const char *host, unsigned number, DnIncidentState state, unsigned rows)
 {
 	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_INCIDENT);
 
@@ -48,8 +48,14 @@ static void tell(const char *host, unsigned number, DnIncidentState state)
 	fact->incident->host = g_strdup(host);
 	fact->incident->event_time_ns = number;
 	fact->incident->state = state;
-	g_ptr_array_add(fact->incident->conntrack, g_strdup("tcp 6 x"));
+	for (unsigned i = 0; i < rows; i++)
+		g_ptr_array_add(fact->incident->conntrack, g_strdup("tcp 6 x"));
 	dn_fleet_core_fact(world_core(world), host, fact, world_now(world), acts);
+}
+
+static void tell(const char *host, unsigned number, DnIncidentState state)
+{
+	tell_rows(host, number, state, 1);
 }
 
 static void forget_acts(void)
@@ -213,4 +219,38 @@ Test(incidents, that_are_told_again_as_they_were_are_not_stored_again)
 	cr_assert(eq(uint, acts->dispatches->len, 1));
 	tell("a", FIRST, DN_INCIDENT_CAPTURED);
 	cr_assert(eq(uint, acts->records->len, 1));
+}
+
+/* Rows of each as it was last stored. */
+static void note_stored(unsigned *rows, unsigned count)
+{
+	for (guint i = 0; i < acts->records->len; i++) {
+		const DnRecordChange *change = g_ptr_array_index(acts->records, i);
+		const DnIncident *one = dn_fleet_core_incident(world_core(world), change->name);
+		unsigned number = (unsigned)g_ascii_strtoull(change->name, NULL, 16) - FIRST;
+
+		/* A record of what is not there any more is its removal. */
+		cr_assert(one != NULL && number < count, "%s", change->name);
+		rows[number] = one->conntrack->len;
+	}
+	forget_acts();
+}
+
+Test(incidents, that_are_past_fill_the_store_with_no_more_rows_than_those_in_memory)
+{
+	enum { COUNT = 400 };
+	unsigned rows[COUNT] = {0}, sum = 0;
+
+	for (unsigned i = 0; i < COUNT; i++) {
+		tell_rows("a", FIRST + i, DN_INCIDENT_DESTROYED, DN_FLEET_INCIDENT_ROWS);
+		note_stored(rows, COUNT);
+		tick();
+		note_stored(rows, COUNT);
+	}
+	tick();
+	for (unsigned i = 0; i < COUNT; i++)
+		sum += rows[i];
+	cr_assert(eq(uint, dn_fleet_core_past_incidents(world_core(world), NULL, NULL),
+		     COUNT - DN_FLEET_HOST_PAST));
+	cr_assert(sum > DN_FLEET_HOST_ROWS && sum <= 2 * DN_FLEET_HOST_ROWS, "%u rows", sum);
 }
