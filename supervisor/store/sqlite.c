@@ -24,8 +24,11 @@ static const char schema[] =
 static const char older[] = "ALTER TABLE entry ADD COLUMN sum INTEGER;"
 			    "ALTER TABLE counter ADD COLUMN sum INTEGER;";
 
+/* All of it is the worker's alone after opening. */
 typedef struct {
-	sqlite3 *db; /* owned; the worker's alone after opening */
+	sqlite3 *db;            /* owned */
+	uint64_t written_bytes; /* since @marked, or since it was opened */
+	uint64_t marked;        /* the revision at which DN_STORE_KEEP_BYTES were; 0: none yet */
 } Sqlite;
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(sqlite3_stmt, sqlite3_finalize)
@@ -256,19 +259,38 @@ static bool insert(Sqlite *self, sqlite3_stmt *statement, const DnStoreWrite *wr
 	else
 		sqlite3_bind_blob(statement, 3, data, (int)size, SQLITE_STATIC);
 	sqlite3_bind_int64(statement, 4, dn_sqlite_sum(write->key, revision, data, size));
+	self->written_bytes += strlen(write->key) + size;
 	return run(self, statement, "write", error);
 }
 
-/* Drop what was superseded, or removed, at least DN_STORE_KEEP revisions ago. */
+/*
+ * Up to where the past may go: few revisions can be much, if their writer likes. Then all goes that
+ * was written before the last DN_STORE_KEEP_BYTES.
+ */
+static uint64_t compact_until(Sqlite *self, uint64_t oldest, uint64_t last)
+{
+	uint64_t until = 0;
+
+	if (last >= oldest + 2 * (uint64_t)DN_STORE_KEEP)
+		until = last - DN_STORE_KEEP;
+	if (self->written_bytes >= DN_STORE_KEEP_BYTES) {
+		until = MAX(until, self->marked);
+		self->marked = last;
+		self->written_bytes = 0;
+	}
+	return until;
+}
+
+/* Drop what was superseded, or removed, long enough ago. */
 static bool compact(Sqlite *self, uint64_t last, GError **error)
 {
 	uint64_t oldest = 0;
 
 	if (!read_counter(self, "oldest", &oldest, error))
 		return false;
-	if (last < oldest + 2 * (uint64_t)DN_STORE_KEEP)
+	uint64_t keep = compact_until(self, oldest, last);
+	if (keep <= oldest)
 		return true;
-	uint64_t keep = last - DN_STORE_KEEP;
 	g_autoptr(sqlite3_stmt) superseded = prepare(
 		self,
 		"DELETE FROM entry WHERE revision <= ?1 AND (value IS NULL OR EXISTS (SELECT 1 "

@@ -22,7 +22,10 @@
 enum {
 	DN_STORE_KEY_LIMIT = 512,
 	DN_STORE_VALUE_LIMIT = 16 * 1024 * 1024,
-	DN_STORE_KEEP = 1000, /* superseded revisions stay readable at least this long */
+	/* Superseded revisions stay readable this long, and less only if they are more than that.
+	 */
+	DN_STORE_KEEP = 1000,
+	DN_STORE_KEEP_BYTES = 64 * 1024 * 1024,
 };
 
 typedef struct DnStore DnStore;

@@ -442,6 +442,28 @@ Test(store_in_sqlite, compacting_keeps_every_present_value)
 	end();
 }
 
+Test(store_in_sqlite, the_past_goes_after_fewer_revisions_when_they_are_large)
+{
+	enum { EACH = 8 * 1024 * 1024, COUNT = 26 };
+
+	begin(SQLITE);
+	g_autofree char *text = g_strnfill(EACH, 'x');
+	int code = 0;
+	uint64_t first = put("keep", "me");
+
+	for (unsigned i = 0; i < COUNT; i++)
+		put("busy", text);
+	g_autoptr(GPtrArray) gone = list("busy", first + 1, NULL, &code);
+	cr_assert(eq(ptr, gone, NULL));
+	cr_assert(eq(int, code, DN_ERROR_EXHAUSTED));
+	/* The last 64 MiB are there, and the present is. */
+	g_autoptr(GPtrArray) past = list("busy", first + COUNT - 7, NULL, &code);
+	cr_assert(eq(uint, past->len, 1));
+	cr_assert(has("keep", "me"));
+	cr_assert(has("busy", text));
+	end();
+}
+
 Test(store_in_memory, leadership_can_be_lost_at_any_time)
 {
 	begin(MEMORY);
