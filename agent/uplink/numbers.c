@@ -58,7 +58,7 @@ uint64_t dn_numbers_init(DnNumbers *self, const char *directory)
 		self->dropped = 0;
 	}
 	uint64_t last = self->reserved;
-	if (!dn_numbers_reserve(self, &unsaved))
+	if (!dn_numbers_reserve(self, last, &unsaved))
 		g_warning("%s", unsaved->message);
 	return last;
 }
@@ -69,9 +69,17 @@ void dn_numbers_clear(DnNumbers *self)
 	g_clear_pointer(&self->name, g_free);
 }
 
-bool dn_numbers_reserve(DnNumbers *self, GError **error)
+bool dn_numbers_reserve(DnNumbers *self, uint64_t last, GError **error)
 {
-	return save(self, self->reserved + RESERVE, error);
+	return save(self, MAX(self->reserved, last) + RESERVE, error);
+}
+
+void dn_numbers_found(DnNumbers *self, uint64_t last)
+{
+	g_autoptr(GError) error = NULL;
+
+	if (last > self->reserved && !dn_numbers_reserve(self, last, &error))
+		g_warning("%s", error->message);
 }
 
 void dn_numbers_set_dropped(DnNumbers *self, uint64_t dropped)

@@ -29,8 +29,10 @@ typedef struct {
 uint64_t dn_numbers_init(DnNumbers *self, const char *directory);
 void dn_numbers_clear(DnNumbers *self);
 
-/* On failure nothing more is reserved. */
-bool dn_numbers_reserve(DnNumbers *self, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* So that what comes after @last, which was used, may be. On failure nothing more is reserved. */
+bool dn_numbers_reserve(DnNumbers *self, uint64_t last, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A fact with the number @last is left. After a loss of spool.json it is far above the reserved. */
+void dn_numbers_found(DnNumbers *self, uint64_t last);
 
 /* Set how many were dropped. On a full disk that is remembered by this process alone. */
 void dn_numbers_set_dropped(DnNumbers *self, uint64_t dropped);

@@ -191,6 +191,7 @@ DnSpool *dn_spool_open(const char *directory, size_t limit, GError **error)
 	self->last = dn_numbers_init(&self->numbers, directory);
 	if (!load_segments(self, error))
 		return NULL;
+	dn_numbers_found(&self->numbers, self->last);
 	return g_steal_pointer(&self);
 }
 
@@ -256,7 +257,8 @@ static bool append_once(DnSpool *self, GBytes *payload, GError **error)
 	DnSegment *segment = self->appending ? g_queue_peek_tail(&self->segments) : NULL;
 	uint64_t number = self->last + 1;
 
-	if (number > self->numbers.reserved && !dn_numbers_reserve(&self->numbers, error))
+	if (number > self->numbers.reserved &&
+	    !dn_numbers_reserve(&self->numbers, self->last, error))
 		return false;
 	if (segment == NULL || segment->size >= DN_SPOOL_SEGMENT)
 		segment = begin_segment(self, number, error);

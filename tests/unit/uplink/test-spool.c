@@ -165,6 +165,59 @@ Test(spool, a_number_is_never_used_for_a_second_fact_even_where_the_disk_has_for
 	cr_assert(second > first);
 }
 
+/* As on a host that has told so many facts: only the name of the file and its record count. */
+static void append_as_number(uint64_t number)
+{
+	g_autofree char *path = g_build_filename(directory, "spool.json", NULL);
+	g_autofree char *text = g_strdup_printf(
+		"{\"name\": \"%s\", \"reserved\": %" G_GUINT64_FORMAT ", \"dropped\": 0}",
+		dn_spool_name(spool), (guint64)number - 1);
+
+	g_clear_pointer(&spool, dn_spool_close);
+	cr_assert(g_file_set_contents(path, text, -1, NULL));
+	reopen();
+	append("old");
+}
+
+Test(spool, a_number_is_never_used_for_a_second_fact_also_after_the_numbers_were_lost)
+{
+	enum { MANY = 1000000 };
+	g_autofree char *path = g_build_filename(directory, "spool.json", NULL);
+	uint64_t old = 0, first = 0, second = 0;
+
+	append_as_number(MANY);
+	sends("old ", &old);
+	cr_assert(eq(u64, old, MANY));
+	g_clear_pointer(&spool, dn_spool_close);
+	cr_assert(eq(int, g_unlink(path), 0));
+
+	reopen();
+	append("first");
+	sends("old first ", &first);
+	dn_spool_acknowledge(spool, first);
+	reopen();
+	append("second");
+	sends("second ", &second);
+	cr_assert(second > first);
+}
+
+Test(spool, a_number_is_reserved_on_the_disk_before_it_is_used_also_above_a_lost_reservation)
+{
+	enum { MANY = 1000000 };
+	g_autofree char *path = g_build_filename(directory, "spool.json", NULL);
+	g_autofree char *text = NULL;
+
+	append_as_number(MANY);
+	g_clear_pointer(&spool, dn_spool_close);
+	cr_assert(eq(int, g_unlink(path), 0));
+	reopen();
+	cr_assert(g_file_get_contents(path, &text, NULL, NULL));
+	const char *reserved = strstr(text, "\"reserved\"");
+	cr_assert(reserved != NULL);
+	reserved += strcspn(reserved, "0123456789");
+	cr_assert(g_ascii_strtoull(reserved, NULL, 10) > MANY, "%s", text);
+}
+
 Test(spool, a_record_that_a_crash_cut_short_is_left_out_and_the_others_stay)
 {
 	append("a");
