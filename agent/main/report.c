@@ -38,19 +38,21 @@ void dn_report_close(Agent *agent)
 	g_clear_pointer(&agent->untold, g_hash_table_unref);
 }
 
-static void send_entry(Agent *agent, const DnSpoolEntry *entry)
+static bool send_entry(Agent *agent, const DnSpoolEntry *entry)
 {
 	g_autoptr(GError) error = NULL;
 	g_autoptr(DnFrame) frame = dn_frame_decode(entry->payload, &error);
 
 	if (frame == NULL || frame->type != DN_FRAME_FACT) {
-		g_warning("a fact of the spool is none: %s", error != NULL ? error->message : "");
-		return;
+		g_warning("a fact of the spool is none and is given up: %s",
+			  error != NULL ? error->message : "");
+		return false;
 	}
 	frame->fact->spool = g_strdup(dn_spool_name(agent->spool));
 	frame->fact->number = entry->number;
 	frame->fact->previous = entry->previous;
 	send_fact(agent, frame->fact);
+	return true;
 }
 
 static void send_spooled(Agent *agent)
@@ -58,7 +60,8 @@ static void send_spooled(Agent *agent)
 	DnSpoolEntry entry = {0};
 
 	while (agent->linked && dn_spool_take(agent->spool, &entry)) {
-		send_entry(agent, &entry);
+		if (!send_entry(agent, &entry))
+			dn_spool_give_up(agent->spool);
 		g_bytes_unref(entry.payload);
 	}
 }
@@ -102,6 +105,9 @@ void dn_report_tick(Agent *agent)
 		dn_spool_rewind(agent->spool);
 	agent->waits = dn_spool_sent(agent->spool) > 0;
 	send_spooled(agent);
+	/* Not while the rest is still on its way: the event would push out what it speaks of. */
+	if (agent->linked && dn_spool_length(agent->spool) == 0)
+		tell_dropped(agent);
 }
 
 /* Whatever the supervisor's state: it is kept first, and sent when its turn has come. */

@@ -145,11 +145,25 @@ bool dn_segment_append(DnSegment *self, uint64_t number, GBytes *payload, DnSegm
 	return true;
 }
 
-GBytes *dn_segment_read(const DnSegment *self, const DnSegmentRecord *record)
+GBytes *dn_segment_read(const DnSegment *self, const DnSegmentRecord *record, GError **error)
 {
 	g_autofree char *data = g_malloc(record->length);
+	uint8_t sum[SUM_BYTES];
+	Head head;
+	struct iovec parts[] = {{&head, sizeof(head)}, {data, record->length}};
+	ssize_t wanted = (ssize_t)(sizeof(head) + record->length);
+	ssize_t length = preadv(self->fd, parts, 2, record->offset - (off_t)sizeof(head));
 
-	if (pread(self->fd, data, record->length, record->offset) != (ssize_t)record->length)
+	if (length != wanted) {
+		dn_throw_errno(error, length < 0 ? errno : EIO, "read %s", self->path);
 		return NULL;
+	}
+	sum_of(record->number, data, record->length, sum);
+	if (memcmp(sum, head.sum, SUM_BYTES) != 0) {
+		g_set_error(error, DN_ERROR, DN_ERROR_UNTRUSTED,
+			    "%s: record %" G_GUINT64_FORMAT " does not fit its sum", self->path,
+			    record->number);
+		return NULL;
+	}
 	return g_bytes_new_take(g_steal_pointer(&data), record->length);
 }

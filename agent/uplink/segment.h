@@ -46,5 +46,7 @@ void dn_segment_free(DnSegment *self);
 bool dn_segment_append(DnSegment *self, uint64_t number, GBytes *payload, DnSegmentRecord *record,
 		       GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* The payload; NULL: it cannot be read. */
-GBytes *dn_segment_read(const DnSegment *self, const DnSegmentRecord *record);
+/* The payload. DN_ERROR_UNTRUSTED: the disk has changed this record, which says nothing of others.
+ */
+GBytes *dn_segment_read(const DnSegment *self, const DnSegmentRecord *record,
+			GError **error) G_GNUC_WARN_UNUSED_RESULT;

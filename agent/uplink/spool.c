@@ -380,17 +380,47 @@ bool dn_spool_flush_now(DnSpool *self, GError **error)
 
 /* ---- sending ---- */
 
+/* One record; what is sent next names the one before it as its previous. */
+static void give_up_entry(DnSpool *self, GList *at)
+{
+	DnSegment *segment = ((Entry *)at->data)->segment;
+
+	g_free(at->data);
+	g_queue_delete_link(&self->entries, at);
+	segment->lost++;
+	if (--segment->waiting == 0)
+		drop_segment(self, segment);
+}
+
+/* The payload of the next; those that the disk has changed are passed over. */
+static GBytes *read_next(DnSpool *self)
+{
+	while (self->next != NULL) {
+		GList *at = self->next;
+		const Entry *found = at->data;
+		g_autoptr(GError) error = NULL;
+		GBytes *payload = dn_segment_read(found->segment, &found->record, &error);
+
+		if (payload != NULL)
+			return payload;
+		g_warning("given up: %s", error->message);
+		if (!g_error_matches(error, DN_ERROR, DN_ERROR_UNTRUSTED)) {
+			give_up(self, found->segment);
+			return NULL;
+		}
+		self->next = at->next;
+		give_up_entry(self, at);
+	}
+	return NULL;
+}
+
 bool dn_spool_take(DnSpool *self, DnSpoolEntry *entry)
 {
-	if (self->next == NULL || self->sent >= DN_SPOOL_WINDOW)
+	GBytes *payload = self->sent < DN_SPOOL_WINDOW ? read_next(self) : NULL;
+
+	if (payload == NULL)
 		return false;
 	const Entry *found = self->next->data;
-	GBytes *payload = dn_segment_read(found->segment, &found->record);
-	if (payload == NULL) {
-		g_warning("%s cannot be read; its facts are given up", found->segment->path);
-		give_up(self, found->segment);
-		return false;
-	}
 	*entry = (DnSpoolEntry){
 		.number = found->record.number,
 		.previous = self->next->prev != NULL
@@ -401,6 +431,15 @@ bool dn_spool_take(DnSpool *self, DnSpoolEntry *entry)
 	self->next = self->next->next;
 	self->sent++;
 	return true;
+}
+
+void dn_spool_give_up(DnSpool *self)
+{
+	GList *last = self->next != NULL ? self->next->prev : self->entries.tail;
+
+	g_return_if_fail(self->sent > 0 && last != NULL);
+	self->sent--;
+	give_up_entry(self, last);
 }
 
 void dn_spool_rewind(DnSpool *self)

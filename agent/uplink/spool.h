@@ -56,8 +56,13 @@ const char *dn_spool_name(const DnSpool *self);
 /* False: the disk has no room even without older facts; the fact is counted as dropped. */
 bool dn_spool_append(DnSpool *self, GBytes *payload, GError **error) G_GNUC_WARN_UNUSED_RESULT;
 
-/* The next fact to send, if the window allows one. */
+/*
+ * The next fact to send, if the window allows one. A record that the disk has changed is dropped,
+ * as is the whole segment where that cannot be read.
+ */
 bool dn_spool_take(DnSpool *self, DnSpoolEntry *entry) G_GNUC_WARN_UNUSED_RESULT;
+/* What was taken last cannot be sent: it is dropped, or everything after it would wait for it. */
+void dn_spool_give_up(DnSpool *self);
 /* Begin again with the oldest: a new link, or one on which nothing is acknowledged. */
 void dn_spool_rewind(DnSpool *self);
 /* Everything up to @number has been stored elsewhere. */
