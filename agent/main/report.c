@@ -123,8 +123,10 @@ static void spool(Agent *agent, DnFact *fact)
 	/* A full disk: what can be said now is said, what cannot is counted. */
 	if (error != NULL)
 		g_warning("%s", error->message);
-	if (agent->linked)
+	if (agent->linked && dn_uplink_has_room(agent->uplink))
 		send_fact(agent, fact);
+	else if (agent->spool != NULL)
+		dn_spool_count_dropped(agent->spool);
 }
 
 /* A supervisor whose welcome is refused comes again and again: what is said is said once. */

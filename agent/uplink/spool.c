@@ -275,7 +275,6 @@ bool dn_spool_append(DnSpool *self, GBytes *payload, GError **error)
 	g_autoptr(GError) cause = NULL;
 
 	if (size > DN_SPOOL_RECORD) {
-		self->numbers.dropped++;
 		g_set_error(error, DN_ERROR, DN_ERROR_EXHAUSTED, "a fact of %zu bytes is too large",
 			    size);
 		return false;
@@ -286,7 +285,6 @@ bool dn_spool_append(DnSpool *self, GBytes *payload, GError **error)
 		bool full = g_error_matches(cause, G_IO_ERROR, G_IO_ERROR_NO_SPACE);
 
 		if (!full || !drop_oldest(self)) {
-			self->numbers.dropped++;
 			g_propagate_error(error, g_steal_pointer(&cause));
 			return false;
 		}
@@ -475,6 +473,11 @@ unsigned dn_spool_length(const DnSpool *self)
 unsigned dn_spool_sent(const DnSpool *self)
 {
 	return self->sent;
+}
+
+void dn_spool_count_dropped(DnSpool *self)
+{
+	self->numbers.dropped++;
 }
 
 uint64_t dn_spool_dropped(DnSpool *self, bool forget)

@@ -53,8 +53,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnSpool, dn_spool_close)
 /* 16 hexadecimal digits, drawn when the directory was made. */
 const char *dn_spool_name(const DnSpool *self);
 
-/* False: the disk has no room even without older facts; the fact is counted as dropped. */
+/*
+ * False: the disk has no room even without older facts, and the fact is the caller's still, to be
+ * sent at once or counted with dn_spool_count_dropped().
+ */
 bool dn_spool_append(DnSpool *self, GBytes *payload, GError **error) G_GNUC_WARN_UNUSED_RESULT;
+/* A fact that was not appended was not sent either. */
+void dn_spool_count_dropped(DnSpool *self);
 
 /*
  * The next fact to send, if the window allows one. A record that the disk has changed is dropped,

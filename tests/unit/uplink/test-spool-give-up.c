@@ -112,3 +112,15 @@ Test(spool_give_up, what_is_given_up_as_the_only_one_takes_its_segment_along_and
 	append("next");
 	(void)take_one("next", 0);
 }
+
+Test(spool_give_up, a_fact_that_was_not_appended_is_not_counted_by_the_spool_since_it_may_be_sent)
+{
+	g_autofree char *text = g_strnfill(DN_SPOOL_RECORD + 1, 'x');
+	g_autoptr(GBytes) bytes = g_bytes_new(text, strlen(text));
+	bool appended = dn_spool_append(spool, bytes, NULL);
+
+	cr_assert(not(appended));
+	cr_assert(zero(u64, dn_spool_dropped(spool, false)));
+	dn_spool_count_dropped(spool);
+	cr_assert(eq(u64, dn_spool_dropped(spool, true), 1));
+}

@@ -447,8 +447,13 @@ Test(spool, a_full_disk_drops_the_oldest_and_never_stops_the_host)
 		cr_skip("no tmpfs can be mounted here");
 	reopen();
 	unsigned kept = 0;
-	for (unsigned i = 0; i < 100; i++)
-		kept += dn_spool_append(spool, bytes, NULL);
+	for (unsigned i = 0; i < 100; i++) {
+		bool appended = dn_spool_append(spool, bytes, NULL);
+
+		kept += appended;
+		if (!appended)
+			dn_spool_count_dropped(spool);
+	}
 	uint64_t dropped = dn_spool_dropped(spool, false);
 	unsigned left = dn_spool_length(spool);
 	reopen();
