@@ -237,9 +237,31 @@ static bool load_needed(Agent *agent, const char *name, bool (*load)(Agent *, GE
 	const char *at = g_str_has_prefix(failed->message, path) ? "" : path;
 	g_set_error(error, failed->domain, failed->code,
 		    "%s%s%s; nodes here go on without an agent, and cut ones stay cut: restore "
-		    "the file from a backup, or remove it and enrol this host anew",
+		    "the file from a backup; or give the nodes up with 'dnode-agent cleanup', "
+		    "remove the file and agent.key, and enrol this host anew by another name",
 		    at, *at != '\0' ? ": " : "", failed->message);
 	return false;
+}
+
+/* Without its ranges no node of this host could be adopted: all would be swept away, cut or not. */
+static bool check_ranges(const Agent *agent, GError **error)
+{
+	g_autofree char *folder = g_build_filename(agent->instance->run_dir, "nodes", NULL);
+	g_autofree char *network = dn_state_file(agent, "", "network", ".json");
+	g_autoptr(GDir) directory = agent->host_cidr == NULL ? g_dir_open(folder, 0, NULL) : NULL;
+	const char *name = NULL;
+
+	while (directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
+		if (!g_str_has_suffix(name, ".json"))
+			continue;
+		g_set_error(error, DN_ERROR, DN_ERROR_CONFLICT,
+			    "%s is missing, and there are nodes here (%.*s), which go on without "
+			    "an agent: restore it from a backup, or give them up with "
+			    "'dnode-agent cleanup'",
+			    network, (int)(strlen(name) - strlen(".json")), name);
+		return false;
+	}
+	return true;
 }
 
 bool dn_state_load_epochs(Agent *agent, GError **error)
@@ -358,7 +380,7 @@ bool dn_state_load(Agent *agent, GError **error)
 	 */
 	dn_file_sweep(agent->instance->state_dir);
 	if (!load_needed(agent, "term", load_term, error) ||
-	    !load_needed(agent, "network", load_network, error) ||
+	    !load_needed(agent, "network", load_network, error) || !check_ranges(agent, error) ||
 	    !dn_state_load_epochs(agent, error) || !dn_floor_load(agent, error))
 		return false;
 	load_manifests(agent);

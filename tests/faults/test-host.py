@@ -144,11 +144,12 @@ def damage(file):
 
 @timed("fault 14, host")
 def records_of_a_host_that_are_damaged_bring_no_cut_node_back(fleet):
-    """Whatever of its state is empty or changed: one line, and the cut ones stay cut."""
+    """Whatever of its state is empty, changed or gone: one line, and the cut ones stay cut."""
     fleet.settled()
     before = invariants.acknowledged(fleet)
     for name, change in (("epochs.json", lambda f: os.truncate(f, 0)), ("term.json", damage),
-                         ("network.json", lambda f: os.truncate(f, f.stat().st_size // 2))):
+                         ("network.json", lambda f: os.truncate(f, f.stat().st_size // 2)),
+                         ("network.json", lambda f: f.unlink())):
         file = fleet.state / name
         good = file.read_bytes()
         pid = fleet.daemon_pid("h1")
