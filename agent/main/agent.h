@@ -34,6 +34,7 @@
 #include <gio/gio.h>
 #include <stdbool.h>
 
+#include "base/bucket.h"
 #include "cgroup/cgroup.h"
 #include "core/envelope.h"
 #include "core/epoch.h"
@@ -209,6 +210,7 @@ struct Agent {
 	uint64_t retry_ns;  /* CLOCK_MONOTONIC */
 	GHashTable *untold; /* set of char *: incidents that wait for room on the link; report.c */
 	GSource *telling;   /* owned */
+	DnBucket tellings;  /* what of them the supervisor reads without waiting */
 	char *boot_id, *kernel;
 	char session[33];
 	unsigned event_sequence;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "core/custody.h"
+#include "link/link.h"
 #include "wire/records.h"
 
 static void send_fact(Agent *agent, DnFact *fact)
@@ -18,7 +19,16 @@ static void send_fact(Agent *agent, DnFact *fact)
 
 /* ---- facts that wait until the supervisor has stored them ---- */
 
-enum { SAID_LIMIT = 64, ROWS_TOLD = 1000, TELLING_MS = 50 };
+enum {
+	SAID_LIMIT = 64,
+	ROWS_TOLD = 1000,
+	TELLING_MS = 50,
+	INCIDENT_COST = 6, /* as the supervisor counts it, beside its bytes */
+};
+
+/* The other half is for whatever else this host says. */
+static const DnBucketRate telling_rate = {.burst = DN_LINK_FRAMES_BURST / 2,
+					  .per_s = DN_LINK_FRAMES_PER_S / 2};
 
 bool dn_report_open(Agent *agent, GError **error)
 {
@@ -197,19 +207,6 @@ DnHostReport *dn_report_make(const Agent *agent)
 	return report;
 }
 
-void dn_report_all(Agent *agent)
-{
-	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_REPORT);
-
-	fact->report = dn_report_make(agent);
-	/* One by one: all of them with their sockets would not fit into a frame. */
-	g_autoptr(GPtrArray) incidents = g_steal_pointer(&fact->report->incidents);
-	fact->report->incidents = g_ptr_array_new();
-	send_fact(agent, fact);
-	for (guint i = 0; i < incidents->len; i++)
-		dn_report_incident(agent, g_ptr_array_index(incidents, i));
-}
-
 void dn_report_node(Node *node)
 {
 	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_NODE);
@@ -240,44 +237,87 @@ static void send_incident(Agent *agent, const DnIncident *incident)
 	fact->incident = dn_incident_copy(incident);
 	keep_first(fact->incident->sockets);
 	keep_first(fact->incident->conntrack);
-	send_fact(agent, fact);
+	size_t size = dn_uplink_send_fact(agent->uplink, fact);
+	dn_bucket_spend(&agent->tellings, &telling_rate,
+			INCIDENT_COST + (double)size / DN_LINK_FRAME_UNIT, dn_clock_monotonic_ns());
+}
+
+/* What is past leaves a half to what happens now. */
+static bool may_tell(Agent *agent, bool past)
+{
+	return dn_uplink_has_room(agent->uplink) &&
+	       dn_bucket_has(&agent->tellings, &telling_rate, dn_clock_monotonic_ns()) &&
+	       (!past || agent->tellings.tokens > telling_rate.burst / 2);
+}
+
+static void tell_incidents(Agent *agent, bool past)
+{
+	GHashTableIter iter;
+	gpointer id = NULL;
+
+	g_hash_table_iter_init(&iter, agent->untold);
+	while (may_tell(agent, past) && g_hash_table_iter_next(&iter, &id, NULL)) {
+		const DnIncident *incident = g_hash_table_lookup(agent->incidents, id);
+
+		if (incident != NULL && (incident->state == DN_INCIDENT_DESTROYED) != past)
+			continue;
+		if (incident != NULL && dn_custody_may_report(incident))
+			send_incident(agent, incident);
+		g_hash_table_iter_remove(&iter);
+	}
 }
 
 static gboolean on_telling(gpointer data)
 {
 	Agent *agent = data;
 
-	GHashTableIter iter;
-	gpointer id = NULL;
-
-	g_hash_table_iter_init(&iter, agent->untold);
-	while (dn_uplink_has_room(agent->uplink) && g_hash_table_iter_next(&iter, &id, NULL)) {
-		const DnIncident *incident = g_hash_table_lookup(agent->incidents, id);
-
-		if (incident != NULL && dn_custody_may_report(incident))
-			send_incident(agent, incident);
-		g_hash_table_iter_remove(&iter);
-	}
+	tell_incidents(agent, false);
+	tell_incidents(agent, true);
 	if (g_hash_table_size(agent->untold) > 0)
 		return G_SOURCE_CONTINUE;
 	dn_source_clear(&agent->telling);
 	return G_SOURCE_REMOVE;
 }
 
-/*
- * A record with all its sockets is long, and a host may have hundreds: more at once than the link
- * queues would end the link, at each of its beginnings. What has no room is told as it then is.
- */
-void dn_report_incident(Agent *agent, const DnIncident *incident)
+static void want_told(Agent *agent, const DnIncident *incident)
 {
-	if (!dn_custody_may_report(incident) || !agent->linked)
-		return;
-	g_hash_table_add(agent->untold, g_strdup(incident->id));
-	if (agent->telling != NULL || on_telling(agent) == G_SOURCE_REMOVE)
+	if (dn_custody_may_report(incident) && agent->linked)
+		g_hash_table_add(agent->untold, g_strdup(incident->id));
+}
+
+static void tell_soon(Agent *agent)
+{
+	if (g_hash_table_size(agent->untold) == 0 || on_telling(agent) == G_SOURCE_REMOVE ||
+	    agent->telling != NULL)
 		return;
 	agent->telling = g_timeout_source_new(TELLING_MS);
 	g_source_set_callback(agent->telling, on_telling, agent, NULL);
 	g_source_attach(agent->telling, NULL);
+}
+
+/*
+ * A record with all its sockets is long, and a host may have hundreds: more at once than the link
+ * queues would end the link, at each of its beginnings, and more than the supervisor reads of a
+ * host would pass for a flood. What has no room is told as it then is.
+ */
+void dn_report_incident(Agent *agent, const DnIncident *incident)
+{
+	want_told(agent, incident);
+	tell_soon(agent);
+}
+
+void dn_report_all(Agent *agent)
+{
+	g_autoptr(DnFact) fact = dn_fact_new(DN_FACT_REPORT);
+
+	fact->report = dn_report_make(agent);
+	/* One by one: all of them with their sockets would not fit into a frame. */
+	g_autoptr(GPtrArray) incidents = g_steal_pointer(&fact->report->incidents);
+	fact->report->incidents = g_ptr_array_new();
+	send_fact(agent, fact);
+	for (guint i = 0; i < incidents->len; i++)
+		want_told(agent, g_ptr_array_index(incidents, i));
+	tell_soon(agent);
 }
 
 void dn_report_incident_first(Agent *agent, const DnIncident *incident)
@@ -291,8 +331,10 @@ void dn_report_incident_first(Agent *agent, const DnIncident *incident)
 void dn_report_link_closed(Agent *agent)
 {
 	dn_source_clear(&agent->telling);
-	if (agent->untold != NULL)
-		g_hash_table_remove_all(agent->untold);
+	if (agent->untold == NULL)
+		return;
+	g_hash_table_remove_all(agent->untold);
+	agent->tellings = (DnBucket){0};
 }
 
 /* For who asks this agent itself. */

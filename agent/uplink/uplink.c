@@ -120,13 +120,14 @@ bool dn_uplink_has_room(const DnUplink *self)
 	return self->up && dn_link_client_queued_bytes(self->client) < DN_LINK_FRAME_LIMIT;
 }
 
-void dn_uplink_send_fact(DnUplink *self, DnFact *fact)
+size_t dn_uplink_send_fact(DnUplink *self, DnFact *fact)
 {
 	if (!self->up)
-		return;
+		return 0;
 	fact->seq = ++self->sequence;
 	g_autoptr(GBytes) bytes = dn_frame_encode_fact(fact);
 	send_frame(self, bytes);
+	return g_bytes_get_size(bytes);
 }
 
 void dn_uplink_send_answer(DnUplink *self, const DnAnswerTo *answer)

@@ -51,7 +51,8 @@ bool dn_uplink_is_up(const DnUplink *self);
 bool dn_uplink_has_room(const DnUplink *self);
 
 /* Send; a link that is down or too slow drops it. @fact gets the next sequence number. */
-void dn_uplink_send_fact(DnUplink *self, DnFact *fact);
+/* Returns its length; 0: the link is down. */
+size_t dn_uplink_send_fact(DnUplink *self, DnFact *fact);
 void dn_uplink_send_answer(DnUplink *self, const DnAnswerTo *answer);
 
 /*
