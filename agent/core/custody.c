@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/custody.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/error.h"
 
@@ -73,4 +75,45 @@ void dn_custody_restored(DnIncident *incident)
 	for (DnStage stage = 0; stage < DN_STAGE_N; stage++)
 		latest_us = MAX(latest_us, incident->stages_us[stage]);
 	incident->stages_us[DN_STAGE_DURABLE] = latest_us;
+}
+
+void dn_custody_stored(GHashTable *told, GHashTable *past, uint64_t number)
+{
+	GHashTableIter iter;
+	gpointer id = NULL, last = NULL;
+
+	g_hash_table_iter_init(&iter, told);
+	while (g_hash_table_iter_next(&iter, &id, &last)) {
+		if (*(const uint64_t *)last >= number)
+			continue;
+		g_hash_table_add(past, g_strdup(id));
+		g_hash_table_iter_remove(&iter);
+	}
+}
+
+static gint compare_ages(gconstpointer a, gconstpointer b)
+{
+	const DnIncident *const *x = a, *const *y = b;
+
+	if ((*x)->event_time_ns != (*y)->event_time_ns)
+		return (*x)->event_time_ns < (*y)->event_time_ns ? -1 : 1;
+	return strcmp((*x)->id, (*y)->id);
+}
+
+GPtrArray *dn_custody_forgettable(GHashTable *incidents, GHashTable *past)
+{
+	GPtrArray *found = g_ptr_array_new();
+	GHashTableIter iter;
+	gpointer id = NULL;
+
+	g_hash_table_iter_init(&iter, past);
+	while (g_hash_table_iter_next(&iter, &id, NULL)) {
+		DnIncident *incident = g_hash_table_lookup(incidents, id);
+
+		if (incident != NULL && incident->state == DN_INCIDENT_DESTROYED)
+			g_ptr_array_add(found, incident);
+	}
+	g_ptr_array_sort(found, compare_ages);
+	g_ptr_array_set_size(found, (gint)(found->len - MIN(found->len, DN_CUSTODY_PAST)));
+	return found;
 }

@@ -13,6 +13,8 @@
 #include "model/incident.h"
 #include "model/node.h"
 
+enum { DN_CUSTODY_PAST = 64 }; /* destroyed incidents that a host keeps, as a supervisor does */
+
 /*
  * The incident of @node, whatever its state, or NULL: a node is cut once. An agent that has died
  * between opening an incident and noting it with the node left a record behind, and the same
@@ -50,3 +52,17 @@ bool dn_custody_release(GHashTable *incidents, GHashTable *unread, GPtrArray *he
  * note so in the record itself.
  */
 void dn_custody_restored(DnIncident *incident);
+
+/*
+ * What is destroyed, and known to be so to the supervisor, is past. @told: char * id → uint64_t *,
+ * the last number of the spool when the supervisor was told so on this link. What a link carries
+ * keeps its order and is stored in it: who has stored the fact with @number has all that was told
+ * before it. Those move to @past, a set of ids.
+ */
+void dn_custody_stored(GHashTable *told, GHashTable *past, uint64_t number);
+
+/*
+ * The DnIncident * of @past that may be forgotten, borrowed, oldest first: all but the newest
+ * DN_CUSTODY_PAST, and none that is not destroyed.
+ */
+GPtrArray *dn_custody_forgettable(GHashTable *incidents, GHashTable *past);

@@ -211,6 +211,7 @@ struct Agent {
 	GHashTable *untold; /* set of char *: incidents that wait for room on the link; report.c */
 	GSource *telling;   /* owned */
 	DnBucket tellings;  /* what of them the supervisor reads without waiting */
+	GHashTable *told_past, *past; /* of destroyed incidents: past.c, core/custody.h */
 	char *boot_id, *kernel;
 	char session[33];
 	unsigned event_sequence;
@@ -219,6 +220,14 @@ struct Agent {
 	unsigned sweeps; /* that the supervisor has asked for, under way */
 	char *suspected; /* what people heard last of this host, or NULL */
 };
+
+/* past.c, which report.c tells of what it tells */
+void dn_past_open(Agent *agent);
+void dn_past_close(Agent *agent);
+void dn_past_told(Agent *agent, const DnIncident *incident);
+void dn_past_stored(Agent *agent, uint64_t number);
+void dn_past_link_closed(Agent *agent);
+void dn_past_tick(Agent *agent); /* forget what may be forgotten */
 
 /*
  * lock.c: one agent an instance, and nothing beside it. @fd holds RUN_DIR/agent.lock, which goes

@@ -66,6 +66,7 @@ static gboolean on_heartbeat(gpointer data)
 		fact->head = dn_journal_head(agent->journal);
 	dn_uplink_send_fact(agent->uplink, fact);
 	dn_report_tick(agent);
+	dn_past_tick(agent);
 	dn_isolation_tick(agent);
 	dn_floor_tick(agent);
 	dn_disk_tick(agent);

@@ -36,6 +36,7 @@ bool dn_report_open(Agent *agent, GError **error)
 
 	agent->said = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 	agent->untold = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	dn_past_open(agent);
 	agent->spool = dn_spool_open(path, DN_SPOOL_LIMIT, error);
 	return agent->spool != NULL;
 }
@@ -46,6 +47,7 @@ void dn_report_close(Agent *agent)
 	g_clear_pointer(&agent->spool, dn_spool_close);
 	g_clear_pointer(&agent->said, g_hash_table_unref);
 	g_clear_pointer(&agent->untold, g_hash_table_unref);
+	dn_past_close(agent);
 }
 
 static bool send_entry(Agent *agent, const DnSpoolEntry *entry)
@@ -105,6 +107,7 @@ void dn_report_stored(const char *spool, uint64_t number, void *data)
 	if (g_strcmp0(spool, dn_spool_name(agent->spool)) != 0)
 		return;
 	agent->waits = false;
+	dn_past_stored(agent, number);
 	dn_spool_acknowledge(agent->spool, number);
 	send_spooled(agent);
 }
@@ -240,6 +243,8 @@ static void send_incident(Agent *agent, const DnIncident *incident)
 	size_t size = dn_uplink_send_fact(agent->uplink, fact);
 	dn_bucket_spend(&agent->tellings, &telling_rate,
 			INCIDENT_COST + (double)size / DN_LINK_FRAME_UNIT, dn_clock_monotonic_ns());
+	if (size > 0)
+		dn_past_told(agent, incident);
 }
 
 /* What is past leaves a half to what happens now. */
@@ -334,6 +339,7 @@ void dn_report_link_closed(Agent *agent)
 	if (agent->untold == NULL)
 		return;
 	g_hash_table_remove_all(agent->untold);
+	dn_past_link_closed(agent);
 	agent->tellings = (DnBucket){0};
 }
 

@@ -465,6 +465,11 @@ void dn_spool_acknowledge(DnSpool *self, uint64_t number)
 	}
 }
 
+uint64_t dn_spool_last(const DnSpool *self)
+{
+	return self->last;
+}
+
 unsigned dn_spool_length(const DnSpool *self)
 {
 	return self->entries.length;

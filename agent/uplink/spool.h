@@ -73,6 +73,9 @@ void dn_spool_rewind(DnSpool *self);
 /* Everything up to @number has been stored elsewhere. */
 void dn_spool_acknowledge(DnSpool *self, uint64_t number);
 
+/* The last number that was used. */
+uint64_t dn_spool_last(const DnSpool *self);
+
 /* How many wait; how many are sent and not acknowledged; the oldest's number or 0. */
 unsigned dn_spool_length(const DnSpool *self);
 unsigned dn_spool_sent(const DnSpool *self);

@@ -189,3 +189,81 @@ Test(custody, a_marked_node_serves_nobody)
 	cr_assert(dn_life_serves(DN_NODE_STANDBY, true, true, false, true));
 	cr_assert(not(dn_life_serves(DN_NODE_STANDBY, true, true, false, false)));
 }
+
+/* ---- what is past ---- */
+
+/* One whose id and time are @number. */
+static void put_incident(GHashTable *incidents, unsigned number, DnIncidentState state)
+{
+	DnIncident *one = dn_incident_new();
+
+	one->id = g_strdup_printf("%016u", number);
+	one->state = state;
+	one->event_time_ns = number;
+	g_hash_table_insert(incidents, one->id, one);
+}
+
+static void put_told(GHashTable *told, const char *id, uint64_t last)
+{
+	g_hash_table_insert(told, g_strdup(id), g_memdup2(&last, sizeof(last)));
+}
+
+Test(custody, what_was_told_is_known_once_a_fact_that_came_after_it_is_stored)
+{
+	g_autoptr(GHashTable) told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+	g_autoptr(GHashTable) past = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+	put_told(told, "first", 7);
+	put_told(told, "second", 9);
+	dn_custody_stored(told, past, 7);
+	cr_assert(eq(u32, g_hash_table_size(past), 0));
+
+	dn_custody_stored(told, past, 8);
+	cr_assert(g_hash_table_contains(past, "first"));
+	cr_assert(not(g_hash_table_contains(past, "second")));
+	cr_assert(not(g_hash_table_contains(told, "first")));
+
+	dn_custody_stored(told, past, 100);
+	cr_assert(g_hash_table_contains(past, "second"));
+	cr_assert(eq(u32, g_hash_table_size(told), 0));
+}
+
+Test(custody, the_newest_of_what_is_past_are_kept_and_the_oldest_go_first)
+{
+	g_autoptr(GHashTable) incidents =
+		g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_incident);
+	g_autoptr(GHashTable) past = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+	for (unsigned i = 1; i <= DN_CUSTODY_PAST + 2; i++) {
+		put_incident(incidents, i, DN_INCIDENT_DESTROYED);
+		g_hash_table_add(past, g_strdup_printf("%016u", i));
+		g_autoptr(GPtrArray) due = dn_custody_forgettable(incidents, past);
+		cr_assert(eq(u32, due->len, i <= DN_CUSTODY_PAST ? 0 : i - DN_CUSTODY_PAST));
+	}
+	g_autoptr(GPtrArray) due = dn_custody_forgettable(incidents, past);
+	cr_assert(eq(u64, ((const DnIncident *)g_ptr_array_index(due, 0))->event_time_ns, 1));
+	cr_assert(eq(u64, ((const DnIncident *)g_ptr_array_index(due, 1))->event_time_ns, 2));
+}
+
+Test(custody, what_is_in_force_or_not_known_to_be_destroyed_is_never_forgotten)
+{
+	enum { MANY = 3 * DN_CUSTODY_PAST };
+	g_autoptr(GHashTable) incidents =
+		g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_incident);
+	g_autoptr(GHashTable) past = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+	/* By threes: in force, and destroyed but not known to be, and past. */
+	for (unsigned i = 0; i < MANY; i++) {
+		put_incident(incidents, i, i % 3 == 0 ? DN_INCIDENT_SEALED : DN_INCIDENT_DESTROYED);
+		if (i % 3 != 1)
+			g_hash_table_add(past, g_strdup_printf("%016u", i));
+	}
+	g_autoptr(GPtrArray) none = dn_custody_forgettable(incidents, past);
+	cr_assert(eq(u32, none->len, 0));
+
+	put_incident(incidents, MANY, DN_INCIDENT_DESTROYED);
+	g_hash_table_add(past, g_strdup_printf("%016u", MANY));
+	g_autoptr(GPtrArray) one = dn_custody_forgettable(incidents, past);
+	cr_assert(eq(u32, one->len, 1));
+	cr_assert(eq(u64, ((const DnIncident *)g_ptr_array_index(one, 0))->event_time_ns, 2));
+}

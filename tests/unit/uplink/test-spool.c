@@ -199,6 +199,7 @@ Test(spool, a_number_is_never_used_for_a_second_fact_also_after_the_numbers_were
 	append("second");
 	sends("second ", &second);
 	cr_assert(second > first);
+	cr_assert(eq(u64, dn_spool_last(spool), second));
 }
 
 Test(spool, a_number_is_reserved_on_the_disk_before_it_is_used_also_above_a_lost_reservation)
