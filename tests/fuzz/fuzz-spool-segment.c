@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	for (guint i = 0; i < records->len; i++) {
 		const DnSegmentRecord *record = &g_array_index(records, DnSegmentRecord, i);
-		g_autoptr(GBytes) payload = dn_segment_read(segment, record);
+		g_autoptr(GBytes) payload = dn_segment_read(segment, record, NULL);
 
 		g_assert(record->number > before);
 		g_assert(payload != NULL && g_bytes_get_size(payload) == record->length);
