@@ -109,7 +109,7 @@ Test(cluster, a_key_whose_making_was_killed_is_finished_by_the_next)
 		cr_assert_not_null(strstr(said, "was killed"), "%s", said);
 		g_autofree char *key_after = program_read("keys/ops.key");
 		g_autofree char *trust_after = program_read("trust.yaml");
-		g_autofree char *public = program_read("keys/ops.pub");
+		g_autofree char *public G_GNUC_UNUSED = program_read("keys/ops.pub");
 		cr_assert_str_eq(key_after, key);
 		cr_assert_str_eq(trust_after, trust);
 		g_autofree char *path =
