@@ -38,7 +38,8 @@ static void sum_of(uint64_t number, const void *payload, size_t length, uint8_t 
 	g_autofree uint8_t *all = g_malloc(sizeof(number) + length);
 
 	memcpy(all, &number, sizeof(number));
-	memcpy(all + sizeof(number), payload, length);
+	if (length > 0)
+		memcpy(all + sizeof(number), payload, length);
 	dn_digest_of(all, sizeof(number) + length, digest);
 	memcpy(sum, digest, SUM_BYTES);
 }
