@@ -24,6 +24,8 @@ DnBackoffs *dn_backoffs_new(void)
 
 void dn_backoffs_free(DnBackoffs *self)
 {
+	if (self == NULL)
+		return;
 	g_hash_table_unref(self->of);
 	g_free(self);
 }

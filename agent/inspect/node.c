@@ -138,10 +138,14 @@ static DnSight judge_both(DnProcess *process, void *data)
 /* False: one had ended, or a limit ended it. */
 static bool meet(DnJudge *judge, const GArray *pids)
 {
-	DnInspectPlace place = {0};
+	DnInspectPlace place = {0}, cursor = judge->look->cursor;
 	Walk walk = {.judge = judge, .visit = judge_both, .place = &place, .counts = true};
 
-	return walk_on(&walk, pids) && walk.n_gone == 0;
+	/* Where the walk of all goes on stays as it is. */
+	judge->look->cursor = (DnInspectPlace){0};
+	bool met = walk_on(&walk, pids) && walk.n_gone == 0;
+	judge->look->cursor = cursor;
+	return met;
 }
 
 /*

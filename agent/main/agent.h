@@ -84,8 +84,9 @@ typedef struct {
 	uint64_t first_ns; /* of those that are counted */
 	uint64_t told_ns;  /* the last event */
 	uint32_t times, untold;
-	uint32_t pid;               /* the process that it was seen of last */
-	uint64_t since_ns, last_ns; /* looks found it, in one after the other */
+	uint32_t pid;      /* the process that it was seen of last */
+	uint64_t since_ns; /* looks found it, in one round after the other, until: */
+	uint32_t last_round;
 } DnSeenOften;
 
 /* One node. A slot holds at most one, also while it is being taken apart. */
@@ -177,6 +178,7 @@ struct Agent {
 	DnSensor *sensor;
 	bool watching, watch_again; /* a round is out; another is wanted soon after it */
 	bool watch_all;             /* and has to be of all nodes */
+	uint32_t watch_turn;        /* rounds of all nodes so far */
 	uint64_t watch_rest_ns;     /* CLOCK_MONOTONIC: until then none is begun for who asks */
 	bool watch_waits;           /* and one will be then */
 	unsigned watch_rounds;

@@ -9,7 +9,7 @@
  * lets go on, because it is only observed, is a state that is meant to last, and is told once.
  */
 
-enum { LASTS_MS = 500, APART_MS = 3000 };
+enum { LASTS_MS = 500, ROUNDS_APART = 2 };
 
 void dn_found_free(DnFound *self)
 {
@@ -42,13 +42,13 @@ static bool is_killed_for(enum dn_drift_class drift)
  * Has it been so for half a second? A process that is just being killed for it has not. Which
  * process it is does not matter: it may be handed on from one to the next.
  */
-static bool has_lasted(DnSeenOften *seen)
+static bool has_lasted(DnSeenOften *seen, uint32_t round)
 {
 	uint64_t now = dn_clock_monotonic_ns();
 
-	if (now - seen->last_ns > APART_MS * DN_NS_PER_MS)
+	if (seen->since_ns == 0 || round - seen->last_round > ROUNDS_APART)
 		seen->since_ns = now;
-	seen->last_ns = now;
+	seen->last_round = round;
 	return now - seen->since_ns >= LASTS_MS * DN_NS_PER_MS;
 }
 
@@ -61,7 +61,7 @@ static bool is_due(Node *node, const DnFound *found, DnAnswer answer)
 	case DN_ANSWER_OBSERVE:
 		return found->pid == 0 || dn_seen_is_new(seen, found->pid);
 	case DN_ANSWER_DENY:
-		return !is_killed_for(found->drift) || has_lasted(seen);
+		return !is_killed_for(found->drift) || has_lasted(seen, node->agent->watch_turn);
 	case DN_ANSWER_QUARANTINE:
 		break;
 	}

@@ -11,9 +11,10 @@
 #include "sensor/integrity.h"
 
 /*
- * One look at a time goes round all nodes; the next begins PAUSE_MS after its end, so that the cost
- * is bounded whatever the number of nodes. Now and then it also walks the whole host, for processes
- * that have entered a node's namespaces past its control group.
+ * One look at a time goes round all nodes, every PAUSE_MS, and never before as much time has passed
+ * as the last one took, so that the cost is bounded whatever the number of nodes. Now and then it
+ * also walks the whole host, for processes that have entered a node's namespaces past its control
+ * group.
  */
 enum {
 	PAUSE_MS = 500,
@@ -199,6 +200,11 @@ static bool look(const Agent *agent, DnSubject *subject)
 	look->by_the_clock = dn_hold_is_due(&held->plan, look->n_looks, look->n_fled,
 					    look->n_members, dn_clock_monotonic_ns()) &&
 			     dn_held_begin(held, agent, subject->node, slot);
+	/* What has fled may be behind the place where the last look stopped. */
+	if (look->by_the_clock && look->n_fled > 0) {
+		look->who = look->cursor = (DnInspectPlace){0};
+		look->has_who = look->has_code = false;
+	}
 	look->budget_ns = look->by_the_clock ? dn_hold_limit_ns(&held->plan) : 0;
 	bool looked = dn_inspect_node_now(subject->baseline, look, NULL);
 	held->is_whole = looked && look->n_looks == 0;
@@ -409,6 +415,7 @@ static void begin_round(Agent *agent)
 	bool all = agent->watch_all;
 
 	agent->watch_again = agent->watch_all = false;
+	agent->watch_turn += all ? 1 : 0;
 	g_autoptr(GTask) task = g_task_new(NULL, NULL, on_round, NULL);
 	Round *round = g_new0(Round, 1);
 

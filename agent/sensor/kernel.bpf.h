@@ -25,6 +25,7 @@ struct qstr {
 };
 
 struct dentry {
+	struct inode *d_inode;
 	struct qstr d_name;
 };
 
@@ -36,7 +37,7 @@ struct path {
 };
 
 struct fs_struct {
-	struct path root;
+	struct path root, pwd;
 };
 
 struct file {

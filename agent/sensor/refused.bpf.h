@@ -22,13 +22,24 @@ static __always_inline int is_anybodys(const char *path)
  * Was a refused exec of this path told a moment ago? What is there may be something else by now,
  * unless user space said that it cannot be. NEVER: *@key is to be remembered once it is told.
  */
-static __always_inline enum tried was_tried(unsigned long path, struct dn_sensor_tried *key)
+static __always_inline enum tried was_tried(long nr, unsigned long path,
+					    struct dn_sensor_tried *key)
 {
 	__u64 now = bpf_ktime_get_ns() & ~(__u64)DN_TRIED_IN_VAIN;
 
 	if (bpf_probe_read_user_str(key->path, sizeof(key->path), (const void *)path) < 2 ||
 	    is_anybodys((const char *)key->path))
 		return TRIED_ANYBODYS;
+	/* The same words lead elsewhere from another directory. */
+	if (key->path[0] != '/') {
+		struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+		struct inode *at = BPF_CORE_READ(task, fs, pwd.dentry, d_inode);
+
+		if (nr != NR_EXECVE)
+			return TRIED_ANYBODYS;
+		key->pid1 ^= (__u32)(BPF_CORE_READ(at, i_ino) * 0x9e3779b1) ^
+			     BPF_CORE_READ(at, i_sb, s_dev);
+	}
 	__u64 *last = bpf_map_lookup_elem(&tried, key);
 	if (last && now - *last < DN_SENSOR_PACE_NS)
 		return *last & DN_TRIED_IN_VAIN ? TRIED_IN_VAIN : TRIED_AGAIN;
@@ -112,7 +123,7 @@ static __always_inline int may_tell_refused(const struct dn_sensor_node *self, l
 {
 	__u32 slot = self->slot;
 	struct dn_sensor_tried key = {.pid1 = self->pid1};
-	enum tried tried = was_tried(path, &key);
+	enum tried tried = was_tried(nr, path, &key);
 
 	if (tried >= TRIED_AGAIN)
 		return tried == TRIED_AGAIN && may_say(slot, DN_PACE_REPEATABLE);

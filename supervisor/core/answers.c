@@ -9,7 +9,13 @@
 #include "core/rollout.h"
 #include "core/sweep.h"
 
-enum { RETRY_S = 2, LINE_LIMIT = 512, COMPLAIN_AGAIN_S = 60, COMPLAINTS_LIMIT = 1024 };
+enum {
+	RETRY_S = 2,
+	FAILED_S = 10,
+	LINE_LIMIT = 512,
+	COMPLAIN_AGAIN_S = 60,
+	COMPLAINTS_LIMIT = 1024,
+};
 
 static gboolean is_old(gpointer key, gpointer told_ns, gpointer now_ns)
 {
@@ -82,8 +88,7 @@ static void note_epoch(DnHost *host, const DnManifest *manifest)
  */
 static bool may_pass(const DnAnswerTo *answer)
 {
-	return answer->code == 0 || answer->code == DN_ERROR_UNAVAILABLE ||
-	       answer->code == DN_ERROR_EXHAUSTED;
+	return answer->code == 0;
 }
 
 static void manifest_answered(DnFleetCore *core, DnHost *host, const char *digest,
@@ -96,9 +101,7 @@ static void manifest_answered(DnFleetCore *core, DnHost *host, const char *diges
 		return;
 	DnRelease *release = dn_service_release(service, digest);
 	service->touched = true;
-	if (!answer->done && may_pass(answer)) {
-		if (answer->code != DN_ERROR_UNAVAILABLE)
-			complain(host, "manifest.failed", digest, service->name, answer, now, acts);
+	if (!answer->done && answer->code == DN_ERROR_UNAVAILABLE) {
 		dn_host_told(host, service->name)->retry_ns =
 			now.monotonic_ns + RETRY_S * DN_NS_PER_S;
 		g_hash_table_remove(host->manifests, digest);
@@ -109,7 +112,15 @@ static void manifest_answered(DnFleetCore *core, DnHost *host, const char *diges
 		held = DN_HELD_REFUSED;
 		g_hash_table_remove(release->shares, host->name);
 		dn_acts_record(acts, DN_RECORD_SERVICE, service->name);
-		complain(host, "manifest.refused", digest, service->name, answer, now, acts);
+		complain(host, may_pass(answer) ? "manifest.failed" : "manifest.refused", digest,
+			 service->name, answer, now, acts);
+	}
+	/* Others carry it meanwhile; what it has to be told of them does not wait. */
+	if (held == DN_HELD_REFUSED && may_pass(answer)) {
+		uint64_t again_ns = now.monotonic_ns + FAILED_S * DN_NS_PER_S;
+
+		g_hash_table_insert(host->failed, g_strdup(digest),
+				    g_memdup2(&again_ns, sizeof(again_ns)));
 	}
 	if (held == DN_HELD_ACCEPTED)
 		note_epoch(host, release->declaration->manifest);

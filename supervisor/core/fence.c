@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "core/fence.h"
+
 #include "core/facts.h"
 #include "core/fleet.h"
 #include "core/reconcile.h"
+#include "core/response.h"
 #include "core/state.h"
 
 /*
@@ -36,6 +39,21 @@ static gboolean is_no_evidence(gpointer id, gpointer node, gpointer data)
 	return ((const DnNodeRecord *)node)->state != DN_NODE_QUARANTINED;
 }
 
+/* Whoever has one that was made before may be who is shut out. */
+static void drop_tokens(DnFleetCore *core, const char *host, DnActs *acts)
+{
+	GHashTableIter iter;
+	gpointer hash, value;
+
+	g_hash_table_iter_init(&iter, core->tokens);
+	while (g_hash_table_iter_next(&iter, &hash, &value)) {
+		if (!g_str_equal(((const DnTokenRecord *)value)->host, host))
+			continue;
+		dn_acts_record(acts, DN_RECORD_TOKEN, hash);
+		g_hash_table_iter_remove(&iter);
+	}
+}
+
 bool dn_fleet_core_fence(DnFleetCore *self, const char *name, const char *reason, DnNow now,
 			 DnActs *acts, GError **error)
 {
@@ -55,6 +73,7 @@ bool dn_fleet_core_fence(DnFleetCore *self, const char *name, const char *reason
 	host->connected = false;
 	g_hash_table_foreach_remove(host->nodes, is_no_evidence, NULL);
 	take_shares(self, name, acts);
+	drop_tokens(self, name, acts);
 	self->routes_changes++;
 	dn_acts_record(acts, DN_RECORD_HOST, name);
 	dn_acts_event(acts, now.realtime_ns, "host.fenced", "critical",
@@ -74,8 +93,31 @@ const char *dn_fleet_core_fenced(const DnFleetCore *self, const char *name)
 	return host != NULL ? host->fenced : NULL;
 }
 
-void dn_host_unfence(DnHost *host)
+void dn_fence_end(DnFleetCore *core, DnHost *host, DnNow now, DnActs *acts)
 {
+	GHashTableIter iter;
+	gpointer value;
+	unsigned closed = 0;
+
+	/* The machine that had it was made anew, and nobody else can destroy it any more. */
+	g_hash_table_iter_init(&iter, core->incidents);
+	while (g_hash_table_iter_next(&iter, NULL, &value)) {
+		DnIncident *incident = value;
+
+		if (g_strcmp0(incident->host, host->name) != 0 ||
+		    incident->state == DN_INCIDENT_DESTROYED)
+			continue;
+		incident->state = DN_INCIDENT_DESTROYED;
+		dn_acts_record(acts, DN_RECORD_INCIDENT, incident->id);
+		closed++;
+	}
+	dn_response_recount(core);
+	if (closed > 0)
+		dn_acts_event(acts, now.realtime_ns, "incident.evidence-gone", "warning",
+			      "%u incidents of %s are closed: their evidence was on the machine "
+			      "that was fenced",
+			      closed, host->name)
+			->host = g_strdup(host->name);
 	g_clear_pointer(&host->fenced, g_free);
 	g_clear_pointer(&host->suspect, g_free);
 	g_hash_table_remove_all(host->nodes);

@@ -36,6 +36,7 @@ DnHost *dn_host_new(const DnHostRecord *record, DnRange range)
 	host->nodes = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_node);
 	host->told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, free_told);
 	host->manifests = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+	host->failed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	host->complaints = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
 	return host;
 }
@@ -58,6 +59,7 @@ void dn_host_free(DnHost *host)
 	g_hash_table_unref(host->nodes);
 	g_hash_table_unref(host->told);
 	g_hash_table_unref(host->manifests);
+	g_hash_table_unref(host->failed);
 	g_hash_table_unref(host->complaints);
 	g_free(host);
 }
@@ -66,6 +68,7 @@ void dn_host_forget_told(DnHost *host)
 {
 	g_hash_table_remove_all(host->told);
 	g_hash_table_remove_all(host->manifests);
+	g_hash_table_remove_all(host->failed);
 	host->asked_bytes = 0;
 	host->asked_waits = false;
 	g_clear_pointer(&host->routes_sent, g_free);

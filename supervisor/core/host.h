@@ -41,13 +41,14 @@ typedef struct {
 	char *version, *kernel;
 	GHashTable *capabilities;
 	uint32_t slots;
-	GHashTable *epochs;       /* char * → uint64_t *: what it reported, and accepted since */
-	GHashTable *nodes;        /* char * id → DnNodeRecord * */
-	GHashTable *told;         /* char * service → DnTold * */
-	GHashTable *manifests;    /* char * digest → DnHeld */
-	uint64_t asked_bytes;     /* of manifests that it was sent and has not answered */
-	bool asked_waits;         /* more are to come when it has answered some */
-	char *routes_sent;        /* what ROUTES last said, or NULL */
+	GHashTable *epochs;    /* char * → uint64_t *: what it reported, and accepted since */
+	GHashTable *nodes;     /* char * id → DnNodeRecord * */
+	GHashTable *told;      /* char * service → DnTold * */
+	GHashTable *manifests; /* char * digest → DnHeld */
+	GHashTable *failed;    /* char * digest → uint64_t *: REFUSED, to be asked again then */
+	uint64_t asked_bytes;  /* of manifests that it was sent and has not answered */
+	bool asked_waits;      /* more are to come when it has answered some */
+	char *routes_sent;     /* what ROUTES last said, or NULL */
 	uint64_t routes_revision; /* of that; grows from one to the next */
 	uint64_t routes_seen;     /* the core's routes_changes when it was told or needed nothing */
 	uint64_t routes_retry_ns;
@@ -61,9 +62,6 @@ typedef struct {
 
 DnHost *dn_host_new(const DnHostRecord *record, DnRange range) G_GNUC_WARN_UNUSED_RESULT;
 void dn_host_free(DnHost *host);
-
-/* fence.c: a person trusts whoever has its name now. */
-void dn_host_unfence(DnHost *host);
 
 /* Everything said to @host is unknown again. */
 void dn_host_forget_told(DnHost *host);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "core/facts.h"
+#include "core/fence.h"
 #include "core/incidents.h"
 #include "core/reconcile.h"
 #include "core/response.h"
@@ -140,7 +141,7 @@ static void readmit(DnFleetCore *core, DnHost *host, const DnEnrolment *enrolmen
 		    DnActs *acts)
 {
 	memcpy(host->key, enrolment->key, sizeof(host->key));
-	dn_host_unfence(host);
+	dn_fence_end(core, host, now, acts);
 	host->seen_ns = now.monotonic_ns;
 	core->routes_changes++;
 	dn_acts_record(acts, DN_RECORD_HOST, host->name);
@@ -293,9 +294,10 @@ void dn_fleet_core_disconnected(DnFleetCore *self, const char *name, DnNow now, 
 	dn_reconcile_begin(self, now);
 	host->connected = false;
 	drop_pending(self, host, now, acts);
-	dn_acts_event(acts, now.realtime_ns, "host.disconnected", "warning",
-		      "%s has disconnected; its nodes stay in the balancers", name)
-		->host = g_strdup(name);
+	if (host->fenced == NULL)
+		dn_acts_event(acts, now.realtime_ns, "host.disconnected", "warning",
+			      "%s has disconnected; its nodes stay in the balancers", name)
+			->host = g_strdup(name);
 	dn_reconcile(self, now, acts);
 }
 

@@ -179,10 +179,17 @@ void dn_reconcile_manifest_answered(DnFleetCore *core, DnHost *host, uint64_t by
  * one before, or must never have it; one that runs nodes of it has it, even past its valid_until.
  * Returns whether the host's answer is still awaited.
  */
-static bool give_manifest(DnFleetCore *core, DnHost *host, const DnRelease *release, DnActs *acts)
+static bool give_manifest(DnFleetCore *core, DnHost *host, const DnRelease *release, DnNow now,
+			  DnActs *acts)
 {
 	const DnDeclaration *declaration = release->declaration;
 	const char *digest = declaration->manifest->digest;
+	const uint64_t *again_ns = g_hash_table_lookup(host->failed, digest);
+
+	if (again_ns != NULL && now.monotonic_ns >= *again_ns) {
+		g_hash_table_remove(host->failed, digest);
+		g_hash_table_remove(host->manifests, digest);
+	}
 	int held = GPOINTER_TO_INT(g_hash_table_lookup(host->manifests, digest));
 	const uint64_t *epoch = g_hash_table_lookup(host->epochs, declaration->manifest->service);
 
@@ -210,7 +217,8 @@ static bool give_manifest(DnFleetCore *core, DnHost *host, const DnRelease *rele
 	return true;
 }
 
-static bool give_manifests(DnFleetCore *core, DnService *service, DnHost *host, DnActs *acts)
+static bool give_manifests(DnFleetCore *core, DnService *service, DnHost *host, DnNow now,
+			   DnActs *acts)
 {
 	bool awaited = false;
 
@@ -220,7 +228,7 @@ static bool give_manifests(DnFleetCore *core, DnService *service, DnHost *host, 
 		const DnShare *share = g_hash_table_lookup(release->shares, host->name);
 
 		if (i == 0 || (share != NULL && (share->running > 0 || share->standby > 0)))
-			awaited |= give_manifest(core, host, release, acts);
+			awaited |= give_manifest(core, host, release, now, acts);
 	}
 	return awaited;
 }
@@ -265,7 +273,7 @@ static void tell_host(DnFleetCore *core, DnService *service, DnHost *host, const
 	DnTold *told = dn_host_told(host, service->name);
 
 	if (told->forgotten || now.monotonic_ns < told->retry_ns ||
-	    give_manifests(core, service, host, acts) || dn_host_is_outside(host, service) ||
+	    give_manifests(core, service, host, now, acts) || dn_host_is_outside(host, service) ||
 	    forget(core, service, host, told, acts))
 		return;
 	g_autoptr(DnAssign) assign = make_assign(service, host, outline);

@@ -158,7 +158,8 @@ static bool move(const DnFleetCore *core, DnService *service, DnNow now)
 	 * No more can be added, and those that were are ready: old nodes that will never be ready
 	 * again may hold the room that the new ones need, or be all that is left to be done.
 	 */
-	if (tally.ready_new == tally.given_new && !is_expired(service, now))
+	if (tally.ready_new == tally.given_new &&
+	    (tally.given_new >= tally.want || !is_expired(service, now)))
 		return lower_one(core, service, false, true,
 				 tally.given_new < tally.want && given < limit);
 	return false;

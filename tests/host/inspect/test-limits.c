@@ -115,6 +115,19 @@ Test(limits, what_is_handed_on_from_process_to_process_is_found_or_known_to_have
 	cr_assert(eq(int, look.findings[0].class, DN_DRIFT_EXEC_MEMORY));
 }
 
+Test(limits, who_comes_and_goes_does_not_keep_a_look_from_its_end)
+{
+	unsigned looks = 0;
+	node_add(&node, NULL, 0, "come-and-go", NULL);
+	pid_t pid = node_add(&node, NULL, 0, "hide-behind-mappings", NULL);
+
+	look.budget_ns = 1000000;
+	do
+		node_look(&node, false, &look);
+	while (find(&look, DN_DRIFT_EXEC_MEMORY, pid) == NULL && ++looks < 2000);
+	cr_assert(lt(u32, looks, 2000), "its last mapping was never looked at");
+}
+
 Test(limits, a_node_whose_processes_end_but_leave_none_has_not_fled)
 {
 	node_add(&node, NULL, 0, "come-and-go", NULL);

@@ -85,8 +85,8 @@ static int take_manifest(FakeHost *host, GBytes *bytes)
 
 	if (host->refuses)
 		return DN_ERROR_UNTRUSTED;
-	if (host->fails != 0)
-		return host->fails;
+	if (host->fails)
+		return -1;
 	*dash = '\0';
 	cr_assert(epoch >= GPOINTER_TO_UINT(g_hash_table_lookup(host->epochs, service)),
 		  "%s was sent an epoch that it must refuse", host->name);

@@ -16,7 +16,7 @@ typedef struct {
 	char *address;
 	uint32_t slots;
 	bool connected, broken, refuses, mute;
-	int fails;             /* what it answers to the next manifests, though it trusts them */
+	bool fails;            /* to write manifests down, though it trusts them */
 	uint64_t broken_epoch; /* whose nodes never are ready, or 0 */
 	bool ahead;            /* its clock: by it, whatever has a valid_until is past it */
 	bool changed;          /* was told or said something since the caller cleared this */

@@ -429,19 +429,23 @@ Test(core, routes_that_later_ones_made_void_are_not_missed)
 	cr_assert(eq(uint, world_count(world, "routes.failed"), 1));
 }
 
-Test(core, a_host_that_could_not_write_a_manifest_is_asked_again)
+Test(core, a_host_that_cannot_write_a_manifest_is_asked_again_and_others_carry_it_meanwhile)
 {
-	world_fail(world, "a", DN_ERROR_EXHAUSTED);
-	cr_assert(eq(int, world_apply(world, world_declare("web", 1, 3, 0)), 0));
-	for (unsigned i = 0; i < 10; i++)
+	world_fail(world, "a", true);
+	world_deploy(world, 1, 3, 0);
+	for (unsigned i = 0; i < 30; i++)
 		world_step(world, 1000);
 	cr_assert(eq(uint, world_count(world, "manifest.failed"), 1));
 	cr_assert(eq(uint, world_ready_on(world, "a", "web", 1), 0));
-	world_fail(world, "a", 0);
-	for (unsigned i = 0; i < 10; i++)
-		world_step(world, 1000);
-	cr_assert(eq(uint, world_ready_on(world, "a", "web", 1), 1));
+	cr_assert(eq(uint, world_ready(world, "web"), 3));
 	cr_assert(eq(int, state_of("web"), DN_SERVICE_RUNNING));
+	world_fail(world, "a", false);
+	for (unsigned i = 0; i < 15; i++)
+		world_step(world, 1000);
+	world_deploy(world, 2, 6, 0);
+	cr_assert(ge(uint, world_ready_on(world, "a", "web", 2), 1));
+	cr_assert(eq(uint,
+		     world_endpoints(world, "a", "web") + world_ready_on(world, "a", "web", 2), 6));
 }
 
 Test(core, a_host_that_refuses_a_removal_is_not_told_to_forget)

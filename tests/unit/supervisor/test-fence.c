@@ -106,3 +106,39 @@ Test(fence, a_fence_is_in_the_record_and_a_new_token_with_any_key_ends_it)
 	world_deploy(world, 2, 6, 0);
 	cr_assert(ge(uint, world_ready_on(world, "b", "web", 2), 1));
 }
+
+Test(fence, a_token_that_was_made_before_does_not_end_a_fence)
+{
+	uint8_t key[DN_PUBLIC_KEY_BYTES] = {78};
+	g_autoptr(DnActs) acts = dn_acts_new();
+	DnEnrolment enrolment = {.host = "b", .hash = "early", .key = key};
+
+	cr_assert(dn_fleet_core_add_token(world_core(world), "b", "early", world_now(world), acts,
+					  NULL));
+	fence("b");
+	cr_assert(not(
+		dn_fleet_core_enrol(world_core(world), &enrolment, world_now(world), acts, NULL)));
+	cr_assert(dn_fleet_core_fenced(world_core(world), "b") != NULL);
+}
+
+Test(fence, what_only_the_fenced_machine_had_is_closed_when_another_takes_its_name)
+{
+	uint8_t key[DN_PUBLIC_KEY_BYTES] = {79};
+	g_autofree char *incident = NULL;
+	g_autoptr(DnActs) acts = dn_acts_new();
+	DnEnrolment enrolment = {.host = "b", .hash = "h", .key = key};
+
+	world_deploy(world, 1, 3, 0);
+	g_free(world_cut(world, "b", "web", &incident));
+	world_settle(world);
+	fence("b");
+	g_autoptr(GPtrArray) before = dn_fleet_core_incidents(world_core(world), "web", NULL);
+	cr_assert(ne(int, ((DnIncident *)before->pdata[0])->state, DN_INCIDENT_DESTROYED));
+	cr_assert(
+		dn_fleet_core_add_token(world_core(world), "b", "h", world_now(world), acts, NULL));
+	cr_assert(dn_fleet_core_enrol(world_core(world), &enrolment, world_now(world), acts, NULL));
+	world_carry_out(world, acts);
+	cr_assert(eq(uint, world_count(world, "incident.evidence-gone"), 1));
+	g_autoptr(GPtrArray) after = dn_fleet_core_incidents(world_core(world), "web", NULL);
+	cr_assert(eq(int, ((DnIncident *)after->pdata[0])->state, DN_INCIDENT_DESTROYED));
+}

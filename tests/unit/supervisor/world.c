@@ -203,9 +203,9 @@ void world_break_epoch(World *self, uint64_t epoch)
 	}
 }
 
-void world_fail(World *self, const char *host, int code)
+void world_fail(World *self, const char *host, bool fails)
 {
-	host_of(self, host)->fails = code;
+	host_of(self, host)->fails = fails;
 }
 
 void world_refuse(World *self, const char *host)
@@ -287,7 +287,7 @@ static void answer_all(World *self, FakeHost *host)
 		g_autoptr(DnActs) acts = dn_acts_new();
 
 		answer->done = due->code == 0;
-		answer->code = due->code;
+		answer->code = MAX(due->code, 0); /* -1: an error that is none of ours */
 		answer->looked = host->looked;
 		answer->found = host->found;
 		dn_fleet_core_answered(self->core, host->name, due->tag, answer, self->now, acts);

@@ -34,8 +34,8 @@ void world_restart(World *self);
 void world_break(World *self, const char *host, bool broken);
 /* Nodes of @epoch are not ready any more, on any host, and never will be. */
 void world_break_epoch(World *self, uint64_t epoch);
-/* @host answers manifests with @code, a trouble of its own, until it is 0. */
-void world_fail(World *self, const char *host, int code);
+/* @host cannot write manifests down, for a while. */
+void world_fail(World *self, const char *host, bool fails);
 /* @host refuses manifests with DN_ERROR_UNTRUSTED. */
 void world_refuse(World *self, const char *host);
 /* By the clock of @host every manifest has expired that it has accepted. */
