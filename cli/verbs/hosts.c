@@ -175,22 +175,28 @@ const DnVerb dn_verb_host_token = {
 	.run = run_token,
 };
 
-static bool set_cordon(DnCall *call, const char *verb, GError **error)
+/* What is asked of the host that the first operand names; the answer, or NULL with error. */
+static JsonObject *ask_host(DnCall *call, const char *verb, JsonObject *body, GError **error)
 {
 	g_autofree char *name = dn_http_escape(dn_call_operand(call, 0));
 	g_autofree char *path = g_strdup_printf("/v1/hosts/%s/%s", name, verb);
-	g_autoptr(JsonObject) body = json_object_new();
 	g_autoptr(DnHttp) http = dn_call_connect(call, error);
 	g_autoptr(JsonObject) answer = http != NULL ? dn_http_post(http, path, body, error) : NULL;
 
-	if (answer == NULL)
-		return false;
-	if (call->json)
+	if (answer != NULL && call->json)
 		dn_output_json(call->output, answer);
-	else
+	return g_steal_pointer(&answer);
+}
+
+static bool set_cordon(DnCall *call, const char *verb, GError **error)
+{
+	g_autoptr(JsonObject) body = json_object_new();
+	g_autoptr(JsonObject) answer = ask_host(call, verb, body, error);
+
+	if (answer != NULL && !call->json)
 		dn_output_line(call->output, "%s %s %sed", dn_answer_word(answer, "host"),
 			       dn_answer_bool(answer, "changed") ? "is" : "was already", verb);
-	return true;
+	return answer != NULL;
 }
 
 static bool run_cordon(DnCall *call, GError **error)
@@ -232,21 +238,14 @@ const DnVerb dn_verb_host_uncordon = {
 
 static bool run_fence(DnCall *call, GError **error)
 {
-	g_autofree char *name = dn_http_escape(dn_call_operand(call, 0));
-	g_autofree char *path = g_strdup_printf("/v1/hosts/%s/fence", name);
 	const char *reason = dn_call_need(call, "reason", error);
 
 	if (reason == NULL)
 		return false;
 	g_autoptr(JsonObject) body = json_object_new();
 	json_object_set_string_member(body, "reason", reason);
-	g_autoptr(DnHttp) http = dn_call_connect(call, error);
-	g_autoptr(JsonObject) answer = http != NULL ? dn_http_post(http, path, body, error) : NULL;
-	if (answer == NULL)
-		return false;
-	if (call->json)
-		dn_output_json(call->output, answer);
-	else
+	g_autoptr(JsonObject) answer = ask_host(call, "fence", body, error);
+	if (answer != NULL && !call->json)
 		dn_output_line(call->output,
 			       dn_answer_bool(answer, "changed")
 				       ? "%s is fenced: no other host sends it requests, and its "
@@ -254,7 +253,7 @@ static bool run_fence(DnCall *call, GError **error)
 					 "network"
 				       : "%s was already fenced",
 			       dn_answer_word(answer, "host"));
-	return true;
+	return answer != NULL;
 }
 
 const DnVerb dn_verb_host_fence = {
