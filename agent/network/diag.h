@@ -28,9 +28,10 @@ void dn_diag_free(DnDiag *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DnDiag, dn_diag_free)
 
 /*
- * Dump TCP and UDP sockets of both families. @diag_fd is DnNetwork.diag_fd. Returns how many,
- * -1 on error. Sockets that the node connected to itself fill at most half of the table: they
- * must not be able to hide the one that leads outside.
+ * Dump TCP and UDP sockets of both families, but for those of TCP that are only bound. @diag_fd is
+ * DnNetwork.diag_fd. Returns how many, -1 on error. Sockets without a peer, and those that the node
+ * connected to itself, fill at most half of the table: they must not be able to hide the one that
+ * leads outside.
  */
 int dn_diag_dump_sockets(DnDiag *self, int diag_fd);
 

@@ -295,6 +295,48 @@ Test(diag, sockets_of_a_node_to_itself_cannot_hide_the_one_that_leads_outside)
 		close(decoys[i]);
 }
 
+static int *open_many(int netns_fd, unsigned n, int (*open_one)(int ns_fd, uint16_t port))
+{
+	int *fds = g_new(int, n);
+
+	world_raise_file_limit(n + 64);
+	for (unsigned i = 0; i < n; i++)
+		fds[i] = open_one(netns_fd, 0);
+	return fds;
+}
+
+static void close_many(int *fds, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		close(fds[i]);
+	g_free(fds);
+}
+
+Test(diag, listeners_cannot_hide_the_socket_that_leads_outside)
+{
+	enum { DECOYS = DN_DIAG_SOCKETS + 100 };
+	world_held int shell = world_listen(world_client, 4444);
+	int *decoys = open_many(node->ns_fd, DECOYS, world_listen);
+	world_held int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+	g_autofree char *own = local_name(called);
+
+	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd),
+		     DN_DIAG_SOCKETS / 2 + 1));
+	dn_diag_record(diag, ports, 1, incident);
+	cr_assert(ne(ptr, (void *)find("tcp", "established", own, WORLD_CLIENT ":4444"), NULL));
+	close_many(decoys, DECOYS);
+}
+
+Test(diag, what_is_bound_and_no_more_is_left_out)
+{
+	world_held int shell = world_listen(world_client, 4444);
+	int *bound = open_many(node->ns_fd, 50, world_bind);
+	world_held int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+
+	cr_assert(eq(int, dn_diag_dump_sockets(diag, node->network.diag_fd), 1));
+	close_many(bound, 50);
+}
+
 Test(diag, ten_thousand_other_connections_neither_show_nor_delay)
 {
 	world_held int listener = world_listen(node->ns_fd, 8080);

@@ -235,14 +235,22 @@ void world_end(void)
 	dn_fd_clear(&world_switch);
 }
 
-int world_listen(int ns_fd, uint16_t port)
+int world_bind(int ns_fd, uint16_t port)
 {
 	int fd = new_socket(ns_fd, AF_INET, SOCK_STREAM, 0), on = 1;
 	struct sockaddr_in name = to("0.0.0.0", port);
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-	cr_assert(bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0 && listen(fd, 8192) == 0);
+	cr_assert(bind(fd, (struct sockaddr *)&name, sizeof(name)) == 0);
+	return fd;
+}
+
+int world_listen(int ns_fd, uint16_t port)
+{
+	int fd = world_bind(ns_fd, port);
+
+	cr_assert(listen(fd, 8192) == 0);
 	return fd;
 }
 

@@ -53,6 +53,7 @@ char *world_sh(int ns_fd, const char *command);
 #define world_held dn_autofd G_GNUC_UNUSED
 
 /* Sockets live in a namespace, whatever thread uses them. */
+int world_bind(int ns_fd, uint16_t port); /* TCP; port 0: any */
 int world_listen(int ns_fd, uint16_t port);
 int world_listen6(int ns_fd, uint16_t port); /* [::], dual stack */
 int world_udp(int ns_fd, const char *address, uint16_t port);
