@@ -58,6 +58,7 @@ struct DnReflex {
 	uint32_t *scratch;   /* owned: slot numbers, the thread's */
 	struct pollfd *wait; /* owned: the thread's; its own two, then of probes under way */
 	nfds_t n_wait;
+	int nice; /* the thread's: of setpriority(2), when no longer SCHED_FIFO */
 
 	pthread_mutex_t lock; /* inherits priority; never held during an operation */
 	pthread_cond_t idle;  /* running became DN_REFLEX_NOBODY */
@@ -90,6 +91,9 @@ bool dn_steps_awaits_answer(const DnReflex *self, uint32_t slot);
 
 /* Nothing but time, milliseconds of it, or what a probe waits for. */
 bool dn_steps_is_patient(const DnReflex *self, uint32_t slot);
+
+/* Clients wait for the slot's node to be reset. */
+bool dn_steps_is_urgent(const DnReflex *self, uint32_t slot);
 
 /* In reflex.c: hand the slot's outcome to main. */
 void dn_reflex_report(DnReflex *self, uint32_t slot);

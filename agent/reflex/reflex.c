@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <glib-unix.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +18,9 @@
 #include "reflex/private.h"
 
 enum { PRIORITY = 10 }; /* above every normal task; below what threaded interrupts get */
+
+/* Once that is given up: before all other threads of the agent, while clients wait for a reset. */
+enum { NICE_URGENT = -15, NICE_NORMAL = 0, NICE_INHERITED = INT_MAX };
 
 /* What the thread waits for, from short to long. */
 static const struct timespec nap = {.tv_nsec = 20000};        /* a step is about to end */
@@ -56,6 +60,14 @@ static void set_realtime(DnReflex *self, bool realtime)
 	if (self->source.realtime)
 		(void)pthread_setschedparam(pthread_self(), realtime ? SCHED_FIFO : SCHED_OTHER,
 					    &param);
+}
+
+/* Of the thread; refused like the above. */
+static void set_nice(DnReflex *self, int nice)
+{
+	if (self->source.realtime && self->nice != nice)
+		(void)setpriority(PRIO_PROCESS, 0, nice);
+	self->nice = nice;
 }
 
 /* The armed slots that are marked and not yet taken care of; they are taken now. */
@@ -138,11 +150,15 @@ static uint32_t list_in_hand(DnReflex *self)
 /* What the thread waits for in any case, before what probes do. */
 enum { WAIT_WAKE, WAIT_BELL, WAIT_OWN };
 
-/* One step for every slot in hand; tells how long the thread may rest afterwards. */
+/*
+ * One step for every slot in hand; tells how long the thread may rest afterwards. When all that is
+ * left is to wait for a standby, it no longer goes before that.
+ */
 static Rest advance_all(DnReflex *self)
 {
 	uint32_t n = list_in_hand(self);
 	Rest rest = REST_IDLE;
+	bool urgent = false;
 
 	self->n_wait = WAIT_OWN;
 	for (uint32_t i = 0; i < n; i++) {
@@ -154,12 +170,15 @@ static Rest advance_all(DnReflex *self)
 		bool patient = dn_steps_is_patient(self, number);
 		if (dn_steps_awaits_answer(self, number))
 			self->wait[self->n_wait++] = self->slots[number].wanted;
+		urgent = urgent || dn_steps_is_urgent(self, number);
 		end_run(self);
 		if (moved)
 			rest = REST_NONE;
 		else
 			rest = MAX(rest, patient ? REST_PATIENT : REST_NAP);
 	}
+	if (!urgent)
+		set_nice(self, NICE_NORMAL);
 	return rest;
 }
 
@@ -184,8 +203,7 @@ static gpointer reflex_thread(gpointer data)
 	bool realtime = false;
 
 	(void)prctl(PR_SET_TIMERSLACK, 1); /* or a nap of 20 us takes 70 */
-	/* While it polls, freezer and standby go first, whatever the rest of the agent has. */
-	(void)setpriority(PRIO_PROCESS, 0, 0);
+	self->nice = NICE_INHERITED;
 	while (!__atomic_load_n(&self->stopping, __ATOMIC_ACQUIRE)) {
 		uint32_t n = take_marked(self);
 
@@ -194,6 +212,7 @@ static gpointer reflex_thread(gpointer data)
 				set_realtime(self, true);
 			answer(self, n);
 			/* Kept any longer, it would starve the freezer and the standby. */
+			set_nice(self, NICE_URGENT);
 			set_realtime(self, false);
 			realtime = false;
 		}

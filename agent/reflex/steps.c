@@ -346,6 +346,13 @@ bool dn_steps_awaits_answer(const DnReflex *self, uint32_t number)
 	return slot->step == DN_STEP_PROBING && slot->wanted.fd >= 0;
 }
 
+bool dn_steps_is_urgent(const DnReflex *self, uint32_t number)
+{
+	const DnReflexSlot *slot = &self->slots[number];
+
+	return slot->step == DN_STEP_FREEZING || slot->step == DN_STEP_RESETTING;
+}
+
 bool dn_steps_is_patient(const DnReflex *self, uint32_t number)
 {
 	const DnReflexSlot *slot = &self->slots[number];
