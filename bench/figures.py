@@ -24,13 +24,19 @@ def bootstrap(values, statistic=median, times=10000, share=.95):
     return seen[int(times * edge)], seen[int(times * (1 - edge)) - 1]
 
 
+def read_wrk_errors(text):
+    """wrk's report -> how many requests failed, by kind."""
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    counts = [int(n) for n in errors.groups()] if errors else [0] * 4
+    kinds = ("connect", "read", "write", "timeout", "status")
+    return dict(zip(kinds, counts + [int(refused.group(1)) if refused else 0]))
+
+
 def read_wrk(text):
     """wrk's report -> requests answered, requests failed (of any kind), requests a second."""
     total = int(re.search(r"(\d+) requests in", text).group(1))
-    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    failed = sum(map(int, errors.groups())) if errors else 0
-    failed += int(refused.group(1)) if refused else 0
+    failed = sum(read_wrk_errors(text).values())
     return total, failed, float(re.search(r"Requests/sec: +([\d.]+)", text).group(1))
 
 

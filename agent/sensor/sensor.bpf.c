@@ -264,6 +264,11 @@ static __always_inline int is_half_open_answer(const struct dn_sensor_mark *m,
 	       seg->header_only && is_listen_port(m, seg->source);
 }
 
+static __always_inline int is_opening(const struct segment *seg)
+{
+	return (seg->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN && seg->header_only;
+}
+
 static __always_inline void count_drop(struct dn_sensor_mark *m, int path)
 {
 	if (!READ_ONCE(m->first_drop_ns))
@@ -283,12 +288,19 @@ static __always_inline struct dn_sensor_mark *packet_mark(struct __sk_buff *skb)
 	return bpf_map_lookup_elem(&mark, &slot);
 }
 
+/*
+ * A connection whose first packet tc let on just before the mark: dropped here, it would be opened
+ * again after a second only. The node's kernel answers it, and tc turns that into a reset.
+ */
 SEC("cgroup_skb/ingress")
 int on_cgroup_in(struct __sk_buff *skb)
 {
 	struct dn_sensor_mark *m = packet_mark(skb);
+	struct segment seg = {};
 
 	if (!m || !READ_ONCE(m->event_ns) || is_served(skb, m, 0, 0))
+		return 1;
+	if (read_segment(skb, 0, &seg) && is_opening(&seg) && is_listen_port(m, seg.destination))
 		return 1;
 	count_drop(m, DN_PATH_CGROUP_IN);
 	return 0;
@@ -359,8 +371,7 @@ int tc_to_node(struct __sk_buff *skb)
 	if (is_served(skb, m, ETH_HLEN, 0))
 		return let_on(m, DN_PATH_TO_NODE, marked, SERVED);
 	count_drop(m, DN_PATH_TO_NODE);
-	if (!read_segment(skb, ETH_HLEN, &seg) || !seg.header_only ||
-	    (seg.flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN || make_answer(skb, &seg))
+	if (!read_segment(skb, ETH_HLEN, &seg) || !is_opening(&seg) || make_answer(skb, &seg))
 		return TC_ACT_SHOT;
 	__sync_fetch_and_add(&m->syns_answered, 1);
 	skb->mark = ANSWERED;

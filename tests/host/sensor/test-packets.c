@@ -337,6 +337,8 @@ static void send_frame(int fd, unsigned ifindex, uint8_t from, Segment *segment,
 	size_t length = sizeof(segment->tcp) + payload, whole = sizeof(segment->ip) + length;
 
 	segment->ip.tot_len = htons((uint16_t)whole);
+	segment->ip.check = 0;
+	segment->tcp.check = 0;
 	segment->ip.check = htons(net_checksum(&segment->ip, sizeof(segment->ip), 0));
 	segment->tcp.check = htons(tcp_checksum(&segment->ip, &segment->tcp, length));
 	memcpy(frame + ETH_HLEN, segment, whole);
@@ -363,8 +365,11 @@ static void send_segment(uint8_t flags, size_t payload)
 	send_frame(inside, node.peer_index, 2, &segment, payload);
 }
 
-/* The flags of the segment that arrives at port 5555, 0 when none does. Checksums must be right. */
-static uint8_t receive_segment(int raw)
+/*
+ * The flags of the segment that arrives at port 5555, 0 when none does. Checksums must be right
+ * where they are @complete; what the node's kernel sends leaves that of TCP to the link.
+ */
+static uint8_t await_segment(int raw, bool complete)
 {
 	struct {
 		struct iphdr ip;
@@ -381,11 +386,17 @@ static uint8_t receive_segment(int raw)
 		    got.tcp.dest != htons(5555))
 			continue;
 		cr_assert(eq(u16, net_checksum(&got.ip, sizeof(got.ip), 0), 0));
-		cr_assert(
-			eq(u16, tcp_checksum(&got.ip, &got.tcp, (size_t)size - sizeof(got.ip)), 0));
+		size_t length = (size_t)size - sizeof(got.ip);
+		if (complete)
+			cr_assert(eq(u16, tcp_checksum(&got.ip, &got.tcp, length), 0));
 		return got.tcp.th_flags;
 	}
 	return 0;
+}
+
+static uint8_t receive_segment(int raw)
+{
+	return await_segment(raw, true);
 }
 
 Test(packets, the_answer_to_a_half_open_connection_leaves_as_a_reset)
@@ -414,6 +425,38 @@ Test(packets, a_reset_or_answer_that_carries_data_does_not_leave)
 	send_segment(TH_RST, 0);
 	cr_assert(eq(int, receive_segment(raw), TH_RST));
 	cr_assert(ge(u64, mark().drops[DN_PATH_FROM_NODE], 3));
+}
+
+/* What tc had let on when the mark came: frames that it does not see. */
+Test(packets, a_connection_whose_first_packet_was_on_its_way_is_refused_and_nothing_else_goes_in)
+{
+	dn_autofd int raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_TCP);
+	dn_autofd int outside = host_packets();
+	Segment syn = {
+		.ip = {.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP},
+		.tcp = {.source = htons(5555), .dest = htons(DECLARED), .doff = 5, .syn = 1},
+		.payload = {'d', 'a', 't', 'a'},
+	};
+	int on = 1;
+
+	inet_pton(AF_INET, HOST_V4, &syn.ip.saddr);
+	inet_pton(AF_INET, NODE_V4, &syn.ip.daddr);
+	cr_assert(
+		eq(int, setsockopt(outside, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)), 0));
+	net_node_cut(&node);
+	send_frame(outside, node.ifindex, 1, &syn, sizeof(syn.payload));
+	syn.tcp.dest = htons(UNDECLARED);
+	send_frame(outside, node.ifindex, 1, &syn, 0);
+	syn.tcp.dest = htons(DECLARED);
+	syn.tcp.th_flags = TH_ACK;
+	send_frame(outside, node.ifindex, 1, &syn, 0);
+	cr_assert(eq(int, receive_segment(raw), 0));
+	cr_assert(eq(u64, mark().drops[DN_PATH_CGROUP_IN], 3));
+	syn.tcp.th_flags = TH_SYN;
+	send_frame(outside, node.ifindex, 1, &syn, 0);
+	cr_assert(eq(int, await_segment(raw, false), TH_RST | TH_ACK));
+	cr_assert(eq(u64, mark().synacks_turned, 1));
+	cr_assert(eq(u64, mark().packets_after_cut, 0));
 }
 
 static bool synack_was_turned(void *data)
