@@ -61,7 +61,8 @@ static void sweep_flows(Verify *job)
 	dn_diag_record(diag, NULL, 0, job->swept);
 	if (job->isolated)
 		return;
-	(void)dn_diag_delete_client_flows(diag, job->address);
+	if (!dn_diag_forget_clients(job->address, &error))
+		g_warning("clients of node %s: %s", job->node, error->message);
 }
 
 static bool verify_now(const Verify *job, GError **error)

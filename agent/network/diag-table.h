@@ -42,6 +42,18 @@ typedef struct {
 /* False when @header holds no entry. No allocation. */
 bool dn_diag_read_flow(const struct nlmsghdr *header, DnDiagFlow *flow);
 
+/*
+ * The same of a line of /proc/net/nf_conntrack, untrusted; without the tuple, so it is not for
+ * dn_diag_delete_flows(). False for what is not IPv4 or no such line.
+ */
+bool dn_diag_read_line(const char *line, DnDiagFlow *flow);
+
+/* Is one of its four addresses @address? */
+bool dn_diag_flow_names(const DnDiagFlow *flow, struct in_addr address);
+
+/* enum tcp_conntrack of a word of conntrack(8); TCP_CONNTRACK_NONE for an unknown one. */
+uint8_t dn_diag_flow_state(const char *word);
+
 struct DnDiag {
 	int conntrack_fd; /* owned */
 	uint32_t sequence;
@@ -61,6 +73,22 @@ struct DnDiag {
 typedef void (*DnDiagTake)(DnDiag *self, const struct nlmsghdr *header, void *data);
 bool dn_diag_dump(DnDiag *self, int fd, const void *request, size_t size, uint64_t limit_ns,
 		  DnDiagTake take, void *data, bool *complete);
+
+/* A NETLINK_NETFILTER socket in the current network namespace; -1 and errno. */
+int dn_diag_open_conntrack(void);
+
+/* The next free row, filled with the entry of @header; NULL when it holds none or all are taken. */
+DnDiagFlow *dn_diag_next_flow(DnDiag *self, const struct nlmsghdr *header);
+
+/* A DnDiagTake: keep what names the struct in_addr @data, once. */
+void dn_diag_take_flow(DnDiag *self, const struct nlmsghdr *header, void *data);
+
+/*
+ * Delete the flows that were read last by their tuple, whoever has it by now: whose reply comes
+ * from @reply_source (NULL: any) and of
+ * @protocol (0: any). Returns how many were asked for, -1 and errno.
+ */
+int dn_diag_delete_flows(DnDiag *self, const struct in_addr *reply_source, uint8_t protocol);
 
 /* Answers nobody asked for: read them away without waiting. */
 void dn_diag_drain(DnDiag *self, int fd);

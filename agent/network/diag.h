@@ -42,8 +42,8 @@ int dn_diag_dump_sockets(DnDiag *self, int diag_fd);
 int dn_diag_dump_flows(DnDiag *self, const char *v4);
 
 /*
- * Instead of that: every conntrack entry that names @v4, also of sockets that are gone. It walks
- * the table of the whole kernel, tens of milliseconds: for a worker, once clients were reset.
+ * Instead of that: every conntrack entry that names @v4, also of sockets that are gone, to be
+ * recorded. It walks the table of the whole kernel: for a worker, once clients were reset.
  */
 int dn_diag_sweep_flows(DnDiag *self, const char *v4);
 
@@ -61,6 +61,9 @@ int dn_diag_delete_client_flows(DnDiag *self, const char *v4);
 
 /* Delete every conntrack entry that names @v4: the node is gone, its address may be used again. */
 bool dn_diag_forget_flows(const char *v4, GError **error);
+
+/* Delete those of clients of @v4: it was cut, and clients of UDP would go on asking it. */
+bool dn_diag_forget_clients(const char *v4, GError **error);
 
 /*
  * Delete the UDP entries of clients that were balanced to @v4: it serves no more. TCP's stay, for

@@ -11,13 +11,10 @@
 #include "base/text.h"
 #include "network/diag-table.h"
 
-/* Bit of CTA_FILTER_*_FLAGS (the kernel's nf_internals.h): compare the source address. */
-enum { FILTER_SOURCE = 1 << 0 };
-
 /* Answers are queued whole: this many, of 4 KiB each as the kernel counts, fit the buffer. */
-enum { LOOKUPS = 256, SOCKET_BUFFER = 2 * 1024 * 1024, FORGET_ROUNDS = 64 };
+enum { LOOKUPS = 256, SOCKET_BUFFER = 2 * 1024 * 1024 };
 
-static int open_conntrack(void)
+int dn_diag_open_conntrack(void)
 {
 	dn_autofd int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
 	struct sockaddr_nl own = {.nl_family = AF_NETLINK};
@@ -35,7 +32,7 @@ DnDiag *dn_diag_new(GError **error)
 {
 	g_autoptr(DnDiag) self = g_new0(DnDiag, 1);
 
-	self->conntrack_fd = open_conntrack();
+	self->conntrack_fd = dn_diag_open_conntrack();
 	if (self->conntrack_fd < 0) {
 		dn_throw_errno(error, errno, "open ctnetlink");
 		return NULL;
@@ -51,7 +48,7 @@ void dn_diag_free(DnDiag *self)
 	g_free(self);
 }
 
-static bool names(const DnDiagFlow *flow, struct in_addr address)
+bool dn_diag_flow_names(const DnDiagFlow *flow, struct in_addr address)
 {
 	return flow->original.source.s_addr == address.s_addr ||
 	       flow->original.destination.s_addr == address.s_addr ||
@@ -71,8 +68,7 @@ static bool is_known(const DnDiag *self, const DnDiagFlow *flow)
 	return false;
 }
 
-/* The next free row, filled with the entry of @header; NULL when it holds none or all are taken. */
-static DnDiagFlow *read_flow(DnDiag *self, const struct nlmsghdr *header)
+DnDiagFlow *dn_diag_next_flow(DnDiag *self, const struct nlmsghdr *header)
 {
 	if (self->n_flows == DN_DIAG_FLOWS)
 		return NULL;
@@ -80,13 +76,13 @@ static DnDiagFlow *read_flow(DnDiag *self, const struct nlmsghdr *header)
 	return dn_diag_read_flow(header, flow) ? flow : NULL;
 }
 
-static void take_flow(DnDiag *self, const struct nlmsghdr *header, void *data)
+void dn_diag_take_flow(DnDiag *self, const struct nlmsghdr *header, void *data)
 {
 	const struct in_addr *address = data;
-	const DnDiagFlow *flow = read_flow(self, header);
+	const DnDiagFlow *flow = dn_diag_next_flow(self, header);
 
 	/* A kernel that does not know the filter sends everything. */
-	if (flow != NULL && names(flow, *address) && !is_known(self, flow))
+	if (flow != NULL && dn_diag_flow_names(flow, *address) && !is_known(self, flow))
 		self->n_flows++;
 }
 
@@ -160,7 +156,7 @@ static void take_looked_up(DnDiag *self, const struct nlmsghdr *header, Looked *
 	size_t before = self->n_flows;
 	uint32_t index = header->nlmsg_seq - looked->first;
 
-	take_flow(self, header, &looked->address);
+	dn_diag_take_flow(self, header, &looked->address);
 	if (self->n_flows == before || index >= self->n_sockets)
 		return;
 	DnDiagSocket *socket = &self->sockets[index];
@@ -215,74 +211,7 @@ int dn_diag_dump_flows(DnDiag *self, const char *v4)
 	return (int)self->n_flows;
 }
 
-/* A dump of the entries whose tuple @which (CTA_TUPLE_ORIG or _REPLY) has the source @address. */
-typedef struct {
-	struct nlmsghdr header;
-	struct nfgenmsg generic;
-	struct nlattr tuple, ip, source;
-	struct in_addr address;
-	struct nlattr filter, original_flags;
-	uint32_t original;
-	struct nlattr reply_flags;
-	uint32_t reply;
-} Sweep;
-
-static void fill_sweep(Sweep *sweep, uint16_t which, struct in_addr address, uint32_t sequence)
-{
-	const uint16_t word = NLA_HDRLEN + sizeof(uint32_t);
-	bool is_original = which == CTA_TUPLE_ORIG;
-
-	*sweep = (Sweep){
-		.header = {.nlmsg_len = sizeof(*sweep),
-			   .nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET,
-			   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
-			   .nlmsg_seq = sequence},
-		.generic = {.nfgen_family = AF_INET},
-		.tuple = {.nla_len = 2 * NLA_HDRLEN + word, .nla_type = NLA_F_NESTED | which},
-		.ip = {.nla_len = NLA_HDRLEN + word, .nla_type = NLA_F_NESTED | CTA_TUPLE_IP},
-		.source = {.nla_len = word, .nla_type = CTA_IP_V4_SRC},
-		.address = address,
-		.filter = {.nla_len = NLA_HDRLEN + 2 * word, .nla_type = NLA_F_NESTED | CTA_FILTER},
-		.original_flags = {.nla_len = word, .nla_type = CTA_FILTER_ORIG_FLAGS},
-		.original = is_original ? FILTER_SOURCE : 0,
-		.reply_flags = {.nla_len = word, .nla_type = CTA_FILTER_REPLY_FLAGS},
-		.reply = is_original ? 0 : FILTER_SOURCE,
-	};
-}
-
-/*
- * Clients have the node as the source of the reply, whoever the node called has it as the
- * original source; translation changes the other addresses of a flow, never these.
- */
-int dn_diag_sweep_flows(DnDiag *self, const char *v4)
-{
-	static const uint16_t tuples[] = {CTA_TUPLE_REPLY, CTA_TUPLE_ORIG};
-	uint64_t limit = dn_clock_thread_ns() + DN_DIAG_SWEEP_MS * DN_NS_PER_MS;
-	struct in_addr address;
-	bool complete = true;
-
-	self->n_flows = 0;
-	if (inet_pton(AF_INET, v4, &address) != 1 || self->conntrack_fd < 0)
-		return -1;
-	dn_diag_drain(self, self->conntrack_fd);
-	for (size_t i = 0; i < G_N_ELEMENTS(tuples) && complete; i++) {
-		Sweep sweep;
-
-		fill_sweep(&sweep, tuples[i], address, ++self->sequence);
-		if (!dn_diag_dump(self, self->conntrack_fd, &sweep, sizeof(sweep), limit, take_flow,
-				  &address, &complete))
-			return -1;
-	}
-	if (!complete) {
-		/* The kernel would refuse another dump on this socket as busy. */
-		dn_fd_clear(&self->conntrack_fd);
-		self->conntrack_fd = open_conntrack();
-	}
-	return (int)self->n_flows;
-}
-
-/* Those whose reply comes from @reply_source (NULL: any) and of @protocol (0: any). */
-static int delete_flows(DnDiag *self, const struct in_addr *reply_source, uint8_t protocol)
+int dn_diag_delete_flows(DnDiag *self, const struct in_addr *reply_source, uint8_t protocol)
 {
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	size_t size = 0;
@@ -327,107 +256,5 @@ int dn_diag_delete_client_flows(DnDiag *self, const char *v4)
 
 	if (inet_pton(AF_INET, v4, &address) != 1)
 		return -1;
-	return delete_flows(self, &address, 0);
-}
-
-static bool forget(const char *v4, bool udp_clients, GError **error)
-{
-	g_autoptr(DnDiag) diag = dn_diag_new(error);
-	struct in_addr address = {0};
-
-	(void)inet_pton(AF_INET, v4, &address);
-	/* A full table may hide more: look again, but not for ever. */
-	for (int round = 0; diag != NULL && round < FORGET_ROUNDS; round++) {
-		if (dn_diag_sweep_flows(diag, v4) < 0 ||
-		    delete_flows(diag, udp_clients ? &address : NULL,
-				 udp_clients ? IPPROTO_UDP : 0) < 0)
-			return dn_throw_errno(error, errno, "forget the connections of %s", v4);
-		if (diag->n_flows < DN_DIAG_FLOWS)
-			return true;
-	}
-	return diag != NULL;
-}
-
-bool dn_diag_forget_flows(const char *v4, GError **error)
-{
-	return forget(v4, false, error);
-}
-
-bool dn_diag_forget_udp_clients(const char *v4, GError **error)
-{
-	return forget(v4, true, error);
-}
-
-typedef struct {
-	uint32_t network, mask; /* host byte order */
-	GHashTable *serving;
-} Strays;
-
-/* A client of UDP whose packets go to a node that does not serve. */
-static void take_stray(DnDiag *self, const struct nlmsghdr *header, void *data)
-{
-	const Strays *strays = data;
-	const DnDiagFlow *flow = read_flow(self, header);
-	char node[INET_ADDRSTRLEN];
-
-	if (flow == NULL || flow->protocol != IPPROTO_UDP ||
-	    flow->reply.source.s_addr == flow->original.destination.s_addr ||
-	    (ntohl(flow->reply.source.s_addr) & strays->mask) != strays->network ||
-	    inet_ntop(AF_INET, &flow->reply.source, node, sizeof(node)) == NULL)
-		return;
-	if (!g_hash_table_contains(strays->serving, node))
-		self->n_flows++;
-}
-
-static bool sweep_strays(DnDiag *self, Strays *strays)
-{
-	struct {
-		struct nlmsghdr header;
-		struct nfgenmsg generic;
-	} request = {
-		{.nlmsg_len = sizeof(request),
-		 .nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET,
-		 .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
-		 .nlmsg_seq = ++self->sequence},
-		{.nfgen_family = AF_INET},
-	};
-	bool complete = false;
-
-	self->n_flows = 0;
-	return dn_diag_dump(self, self->conntrack_fd, &request, sizeof(request), UINT64_MAX,
-			    take_stray, strays, &complete);
-}
-
-static bool parse_cidr(const char *cidr, Strays *strays)
-{
-	g_auto(GStrv) parts = g_strsplit(cidr, "/", 2);
-	struct in_addr address = {0};
-	uint64_t bits = 0;
-
-	if (g_strv_length(parts) != 2 || inet_pton(AF_INET, parts[0], &address) != 1 ||
-	    !dn_text_parse_u64(parts[1], 32, &bits) || bits == 0)
-		return false;
-	strays->mask = UINT32_MAX << (32 - bits);
-	strays->network = ntohl(address.s_addr) & strays->mask;
-	return true;
-}
-
-bool dn_diag_forget_udp_strays(const char *node_cidr, GHashTable *serving, GError **error)
-{
-	g_autoptr(DnDiag) diag = dn_diag_new(error);
-	Strays strays = {.serving = serving};
-
-	if (diag == NULL)
-		return false;
-	if (!parse_cidr(node_cidr, &strays)) {
-		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "%s is no range", node_cidr);
-		return false;
-	}
-	for (int round = 0; round < FORGET_ROUNDS; round++) {
-		if (!sweep_strays(diag, &strays) || delete_flows(diag, NULL, IPPROTO_UDP) < 0)
-			return dn_throw_errno(error, errno, "forget clients of UDP");
-		if (diag->n_flows < DN_DIAG_FLOWS)
-			break;
-	}
-	return true;
+	return dn_diag_delete_flows(self, &address, 0);
 }

@@ -37,6 +37,14 @@ static const char *word(const char *const *words, size_t n, size_t index)
 	return index < n && words[index] != NULL ? words[index] : "unknown";
 }
 
+uint8_t dn_diag_flow_state(const char *name)
+{
+	for (size_t i = 0; i < G_N_ELEMENTS(flow_states); i++)
+		if (g_strcmp0(flow_states[i], name) == 0)
+			return (uint8_t)i;
+	return TCP_CONNTRACK_NONE;
+}
+
 /* ADDRESS:PORT; IPv4 within IPv6 is shown as what it is on the wire. */
 static char *endpoint(uint8_t family, const __be32 *address, uint16_t port)
 {

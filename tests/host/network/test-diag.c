@@ -263,6 +263,26 @@ Test(diag, what_a_sweep_adds_is_bounded_and_the_rest_is_counted)
 	cr_assert(has_flow("and 7 more without a socket"));
 }
 
+Test(diag, forgetting_clients_leaves_what_the_node_opened_and_what_others_do)
+{
+	world_held int listener = world_listen(node->ns_fd, 8080);
+	world_held int shell = world_listen(world_client, 4444);
+	world_held int called = world_dial(node->ns_fd, WORLD_CLIENT, 4444);
+	world_held int client = world_dial(world_client, WORLD_VIP, 80);
+	dn_autofd int asked = world_udp(world_host_a, "0.0.0.0", 5000);
+	g_autoptr(GError) error = NULL;
+
+	cr_assert(world_send_to(asked, NODE, 53, "x"));
+	cr_assert(world_send_to(asked, WORLD_CLIENT, 53, "x"));
+	world_must(dn_diag_forget_udp_clients(NODE, &error), &error);
+	cr_assert(eq(int, dn_diag_sweep_flows(diag, NODE), 2));
+	world_must(dn_diag_forget_clients(NODE, &error), &error);
+	cr_assert(eq(int, dn_diag_sweep_flows(diag, NODE), 1));
+	dn_diag_record(diag, ports, 1, incident);
+	cr_assert(has_flow("src=" NODE " dst=" WORLD_CLIENT));
+	cr_assert(ge(int, dn_diag_sweep_flows(diag, WORLD_CLIENT), 2));
+}
+
 Test(diag, a_deleted_node_leaves_no_connection_behind)
 {
 	world_held int listener = world_listen(node->ns_fd, 8080);
