@@ -5,7 +5,8 @@ second through the VIP only those in flight on a node that is cut, each by a res
 
 Three hosts, three nodes and a started standby; then the same load without drills. wrk sees a reset
 as a read error, or as a write error when its next request is on its way; a connection that waits
-in vain would be a timeout, a node that is gone but still in the balancer a connect error.
+in vain would be a timeout, a node that is gone but still in the balancer a connect error. What was
+in flight is bounded by the connections that the incidents record of clients.
 """
 import argparse
 import pathlib
@@ -43,7 +44,7 @@ def one_drill(fleet):
 
 def count_clients(incident):
     """The connections that clients had with the node when it was cut."""
-    return sum(1 for s in incident["sockets"] if s["accepted"])
+    return sum(1 for s in incident["sockets"] if s["accepted"] and s["state"] == "established")
 
 
 def run(fleet, url, seconds, drills):

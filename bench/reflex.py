@@ -95,8 +95,8 @@ def one_drill(fleet, load, sight):
     load.say("mark")
     load.say("probe")
     time.sleep(0.05)
-    before = load.news()
-    held = next(l for l in reversed(before) if l["what"] == "mark")["on"]
+    held = wait_for("the connections of each node", lambda: next(
+        (l for l in load.news() if l["what"] == "mark"), None), 5)["on"]
     incident = sight.drill()
     event = incident["event_monotonic"]
     seen = []

@@ -111,13 +111,6 @@ bool dn_cgroup_is_frozen(const DnCgroup *self)
 	return events_say(self->events_fd, "frozen 1");
 }
 
-bool dn_cgroup_kill(const DnInstance *instance, const char *node, GError **error)
-{
-	g_autofree char *path = node_path(instance, node, "cgroup.kill");
-
-	return dn_file_write_kernel(path, "1", error);
-}
-
 bool dn_cgroup_is_empty(const DnInstance *instance, const char *node)
 {
 	g_autofree char *path = node_path(instance, node, "cgroup.events");

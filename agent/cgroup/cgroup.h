@@ -57,10 +57,6 @@ bool dn_cgroup_freeze(const DnCgroup *self);
 bool dn_cgroup_thaw(const DnCgroup *self);
 bool dn_cgroup_is_frozen(const DnCgroup *self);
 
-/* SIGKILL to every member by cgroup.kill; works on a frozen cgroup too. */
-bool dn_cgroup_kill(const DnInstance *instance, const char *node,
-		    GError **error) G_GNUC_WARN_UNUSED_RESULT;
-
 /*
  * Evidence is not what the host is to give up first when its memory runs out, as it is of nodes
  * that serve and can be made anew: no weight of its own any more (oom_score_adj, proc(5)). For a

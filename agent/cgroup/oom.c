@@ -2,32 +2,15 @@
 #include "cgroup/cgroup.h"
 
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/file.h"
-#include "base/text.h"
+#include "base/members.h"
 
-/* As many as a node may have (pids: 32,768), at 11 bytes a line. */
-enum { PROCS_BYTES = 512 * 1024 };
-
-/* The number may be somebody else's by now: what is opened stays who it was. */
-static void spare(unsigned pid, const char *line)
+static void spare(int proc_fd, void *data)
 {
-	char path[32], text[4096];
-	ssize_t length = 0;
+	dn_autofd int score = openat(proc_fd, "oom_score_adj", O_WRONLY | O_CLOEXEC);
 
-	(void)snprintf(path, sizeof(path), "/proc/%u", pid);
-	dn_autofd int process = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	dn_autofd int group = process < 0 ? -1 : openat(process, "cgroup", O_RDONLY | O_CLOEXEC);
-	if (group >= 0)
-		length = read(group, text, sizeof(text) - 1);
-	text[MAX(length, 0)] = '\0';
-	if (strstr(text, line) == NULL)
-		return;
-	dn_autofd int score = openat(process, "oom_score_adj", O_WRONLY | O_CLOEXEC);
 	/* One that has ended needs none; nothing depends on it. */
 	if (score >= 0)
 		(void)!write(score, "0", 1);
@@ -35,17 +18,9 @@ static void spare(unsigned pid, const char *line)
 
 void dn_cgroup_spare_now(const DnInstance *instance, const char *node)
 {
-	g_autofree char *path = g_build_filename(instance->cgroup_root, instance->cgroup_parent,
-						 node, "cgroup.procs", NULL);
-	g_autofree char *text = dn_file_read_kernel(path, PROCS_BYTES, NULL);
-	g_autofree char *line = g_strdup_printf("/%s/%s\n", instance->cgroup_parent, node);
-	g_auto(GStrv) pids = g_strsplit(text != NULL ? text : "", "\n", -1);
+	g_autofree char *procs = g_build_filename(instance->cgroup_root, instance->cgroup_parent,
+						  node, "cgroup.procs", NULL);
+	g_autofree char *group = g_strdup_printf("/%s/%s", instance->cgroup_parent, node);
 
-	for (unsigned i = 0; pids[i] != NULL; i++) {
-		uint64_t pid = 0;
-
-		if (!dn_text_parse_u64(pids[i], INT32_MAX, &pid) || pid == 0)
-			continue;
-		spare((unsigned)pid, line);
-	}
+	dn_members_visit(procs, group, spare, NULL);
 }

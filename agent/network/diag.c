@@ -78,23 +78,31 @@ bool dn_diag_dump(DnDiag *self, int fd, const void *request, size_t size, uint64
 	return failure == 0;
 }
 
-/* Has it a peer that is not the node itself? */
+static bool is_loopback(uint8_t family, const __be32 *address)
+{
+	const struct in6_addr *v6 = (const void *)address;
+
+	if (family == AF_INET6 && !IN6_IS_ADDR_V4MAPPED(v6))
+		return IN6_IS_ADDR_LOOPBACK(v6);
+	return ntohl(address[family == AF_INET ? 0 : 3]) >> 24 == IN_LOOPBACKNET;
+}
+
+/* Has it a peer that is not the node itself? What comes from a loopback address stays within. */
 static bool leads_outside(const DnDiagSocket *found)
 {
 	const __be32 *peer = found->id.idiag_dst, *local = found->id.idiag_src;
 	size_t size = found->family == AF_INET ? sizeof(__be32) : sizeof(found->id.idiag_dst);
-	__be32 v4 = found->family == AF_INET ? peer[0] : peer[3];
 
 	return found->id.idiag_dport != 0 && memcmp(local, peer, size) != 0 &&
-	       ntohl(v4) >> 24 != IN_LOOPBACKNET;
+	       !is_loopback(found->family, peer) && !is_loopback(found->family, local);
 }
 
 /*
- * All but what is bound and no more (TCP_BOUND_INACTIVE of Linux 6.8, include/net/tcp_states.h): it
- * has no peer, and for it the kernel would walk the bind table of the whole host, 0.3 ms a dump,
- * while clients wait.
+ * What listens comes last: there is no limit to it but the dump's. What is bound and no more
+ * (TCP_BOUND_INACTIVE of Linux 6.8, include/net/tcp_states.h) is left out: for it the kernel would
+ * walk the bind table of the whole host, 0.3 ms a dump, while clients wait.
  */
-static const uint32_t states = ~(1U << 13);
+enum { LISTENING = 1 << TCP_LISTEN, BOUND = 1 << 13 };
 
 static void take_socket(DnDiag *self, const struct nlmsghdr *header, void *data)
 {
@@ -119,11 +127,14 @@ int dn_diag_dump_sockets(DnDiag *self, int diag_fd)
 {
 	static const struct {
 		uint8_t family, protocol;
+		uint32_t states;
 	} kinds[] = {
-		{AF_INET, IPPROTO_TCP},
-		{AF_INET6, IPPROTO_TCP},
-		{AF_INET, IPPROTO_UDP},
-		{AF_INET6, IPPROTO_UDP},
+		{AF_INET, IPPROTO_TCP, ~(uint32_t)(LISTENING | BOUND)},
+		{AF_INET6, IPPROTO_TCP, ~(uint32_t)(LISTENING | BOUND)},
+		{AF_INET, IPPROTO_UDP, ~0U},
+		{AF_INET6, IPPROTO_UDP, ~0U},
+		{AF_INET, IPPROTO_TCP, LISTENING},
+		{AF_INET6, IPPROTO_TCP, LISTENING},
 	};
 	uint64_t limit = dn_clock_thread_ns() + DN_DIAG_DUMP_MS * DN_NS_PER_MS;
 	bool complete = true;
@@ -143,7 +154,7 @@ int dn_diag_dump_sockets(DnDiag *self, int diag_fd)
 			{.sdiag_family = kinds[i].family,
 			 .sdiag_protocol = protocol,
 			 .idiag_ext = 1 << (INET_DIAG_INFO - 1),
-			 .idiag_states = states},
+			 .idiag_states = kinds[i].states},
 		};
 
 		if (!dn_diag_dump(self, diag_fd, &request, sizeof(request), limit, take_socket,

@@ -75,12 +75,16 @@ bool dn_diag_read_line(const char *line, DnDiagFlow *flow)
 
 	memset(flow, 0, sizeof(*flow));
 	if (g_strv_length(words) <= STATE || !g_str_equal(words[FAMILY], "ipv4") ||
-	    !read_number(words[PROTOCOL], UINT8_MAX, &protocol) ||
-	    !read_number(words[TIMEOUT], UINT32_MAX, &timeout))
+	    !read_number(words[PROTOCOL], UINT8_MAX, &protocol))
 		return false;
 	flow->protocol = (uint8_t)protocol;
-	flow->timeout_s = (uint32_t)timeout;
-	if (protocol == IPPROTO_TCP)
-		flow->tcp_state = dn_diag_flow_state(words[STATE]);
-	return read_ways(words + STATE, flow);
+	/* Of what a flowtable forwards neither timeout nor state are told. */
+	if (!g_str_has_prefix(words[TIMEOUT], "src=")) {
+		if (!read_number(words[TIMEOUT], UINT32_MAX, &timeout))
+			return false;
+		flow->timeout_s = (uint32_t)timeout;
+		if (protocol == IPPROTO_TCP)
+			flow->tcp_state = dn_diag_flow_state(words[STATE]);
+	}
+	return read_ways(words + TIMEOUT, flow);
 }

@@ -8,10 +8,13 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/text.h"
 #include "network/diag-table.h"
@@ -20,6 +23,9 @@
 enum { FILTER_SOURCE = 1 << 0, FILTER_PROTOCOL = 1 << 3 };
 
 enum { FORGET_ROUNDS = 64 };
+
+/* Of the file: CPU time before the kernel's filter is the better choice, and a read's size. */
+enum { LINES_MS = 50, PIECE = 4096 };
 
 /* Of the entries whose tuple @which (CTA_TUPLE_ORIG or _REPLY) has the source @address. */
 typedef struct {
@@ -65,56 +71,82 @@ static void fill_sweep(Sweep *sweep, uint16_t message, uint16_t which, struct in
 	};
 }
 
+/* What is done to the entries of an address; @protocol 0: any. */
+typedef struct {
+	struct in_addr address;
+	bool clients_alone;
+	uint8_t protocol;
+} Choice;
+
 /*
  * Clients have the node as the source of the reply, whoever the node called has it as the
- * original source; translation changes the other addresses of a flow, never these.
+ * original source; translation changes the other addresses of a flow, never these. *@complete
+ * says whether all of them were seen.
  */
-static int sweep_dump(DnDiag *self, struct in_addr address)
+static bool sweep_dump(DnDiag *self, const Choice *choice, bool *complete)
 {
 	static const uint16_t tuples[] = {CTA_TUPLE_REPLY, CTA_TUPLE_ORIG};
 	uint64_t limit = dn_clock_thread_ns() + DN_DIAG_SWEEP_MS * DN_NS_PER_MS;
-	bool complete = true;
+	size_t n_tuples = choice->clients_alone ? 1 : G_N_ELEMENTS(tuples);
+	struct in_addr address = choice->address;
 
 	self->n_flows = 0;
+	*complete = true;
 	if (self->conntrack_fd < 0)
-		return -1;
+		return false;
 	dn_diag_drain(self, self->conntrack_fd);
-	for (size_t i = 0; i < G_N_ELEMENTS(tuples) && complete; i++) {
+	for (size_t i = 0; i < n_tuples && *complete; i++) {
 		Sweep sweep;
 
-		fill_sweep(&sweep, IPCTNL_MSG_CT_GET, tuples[i], address, 0);
+		fill_sweep(&sweep, IPCTNL_MSG_CT_GET, tuples[i], address, choice->protocol);
 		sweep.header.nlmsg_seq = ++self->sequence;
 		if (!dn_diag_dump(self, self->conntrack_fd, &sweep, sizeof(sweep), limit,
-				  dn_diag_take_flow, &address, &complete))
-			return -1;
+				  dn_diag_take_flow, &address, complete))
+			return false;
 	}
-	if (!complete) {
+	if (!*complete) {
 		/* The kernel would refuse another dump on this socket as busy. */
 		dn_fd_clear(&self->conntrack_fd);
 		self->conntrack_fd = dn_diag_open_conntrack();
 	}
-	return (int)self->n_flows;
+	*complete = *complete && self->n_flows < DN_DIAG_FLOWS;
+	return true;
 }
 
-/* False when there is no such file, which is a matter of how the kernel was built. */
-static bool sweep_lines(DnDiag *self, struct in_addr address)
+/* Before Linux 6.16 each read(2) of the file begins at the first bucket, and counts from there. */
+static bool file_is_read_on(void)
 {
-	uint64_t limit = dn_clock_thread_ns() + DN_DIAG_SWEEP_MS * DN_NS_PER_MS;
-	FILE *file = fopen("/proc/thread-self/net/nf_conntrack", "re");
+	struct utsname host;
+	unsigned major = 0, minor = 0;
+
+	return uname(&host) == 0 && sscanf(host.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 16));
+}
+
+/* False when not all of it was read: there is no such file, or too much in it. */
+static bool sweep_lines(DnDiag *self, const char *v4, struct in_addr address)
+{
+	uint64_t limit = dn_clock_thread_ns() + LINES_MS * DN_NS_PER_MS;
+	FILE *file = dn_failpoint("agent.flows.read.before", NULL) && file_is_read_on()
+			     ? fopen("/proc/thread-self/net/nf_conntrack", "re")
+			     : NULL;
 	char *line = NULL;
 	size_t size = 0;
 
 	if (file == NULL)
 		return false;
+	(void)setvbuf(file, NULL, _IOFBF, PIECE);
 	self->n_flows = 0;
 	while (self->n_flows < DN_DIAG_FLOWS && dn_clock_thread_ns() < limit &&
 	       getline(&line, &size, file) > 0)
-		if (dn_diag_read_line(line, &self->flows[self->n_flows]) &&
+		if (strstr(line, v4) != NULL &&
+		    dn_diag_read_line(line, &self->flows[self->n_flows]) &&
 		    dn_diag_flow_names(&self->flows[self->n_flows], address))
 			self->n_flows++;
+	bool complete = feof(file) != 0 || self->n_flows == DN_DIAG_FLOWS;
 	free(line);
 	(void)fclose(file);
-	return true;
+	return complete;
 }
 
 /*
@@ -124,11 +156,14 @@ static bool sweep_lines(DnDiag *self, struct in_addr address)
  */
 int dn_diag_sweep_flows(DnDiag *self, const char *v4)
 {
-	struct in_addr address;
+	Choice choice = {0};
+	bool complete = false;
 
-	if (inet_pton(AF_INET, v4, &address) != 1)
+	if (inet_pton(AF_INET, v4, &choice.address) != 1)
 		return -1;
-	return sweep_lines(self, address) ? (int)self->n_flows : sweep_dump(self, address);
+	if (!sweep_lines(self, v4, choice.address) && !sweep_dump(self, &choice, &complete))
+		return -1;
+	return (int)self->n_flows;
 }
 
 /* In one walk of the kernel's own. One that does not know such a filter refuses: -EINVAL. */
@@ -151,25 +186,38 @@ static int delete_by_source(DnDiag *self, uint16_t which, struct in_addr address
 	return ((const struct nlmsgerr *)NLMSG_DATA(header))->error;
 }
 
-/* @protocol 0: any. */
+/* Linux 6.11 and later. */
+static bool delete_now(DnDiag *self, const Choice *choice)
+{
+	return dn_failpoint("agent.flows.delete.before", NULL) &&
+	       delete_by_source(self, CTA_TUPLE_REPLY, choice->address, choice->protocol) == 0 &&
+	       (choice->clients_alone ||
+		delete_by_source(self, CTA_TUPLE_ORIG, choice->address, choice->protocol) == 0);
+}
+
 static bool forget(const char *v4, bool clients_alone, uint8_t protocol, GError **error)
 {
-	g_autoptr(DnDiag) diag = dn_diag_new(error);
-	struct in_addr address = {0};
+	Choice choice = {.clients_alone = clients_alone, .protocol = protocol};
 
-	(void)inet_pton(AF_INET, v4, &address);
-	if (diag != NULL && delete_by_source(diag, CTA_TUPLE_REPLY, address, protocol) == 0 &&
-	    (clients_alone || delete_by_source(diag, CTA_TUPLE_ORIG, address, protocol) == 0))
-		return true;
+	if (inet_pton(AF_INET, v4, &choice.address) != 1) {
+		g_set_error(error, DN_ERROR, DN_ERROR_INVALID, "%s is no address", v4);
+		return false;
+	}
+	g_autoptr(DnDiag) diag = dn_diag_new(error);
+	if (diag == NULL || delete_now(diag, &choice))
+		return diag != NULL;
 	/* A full table may hide more: look again, but not for ever. */
-	for (int round = 0; diag != NULL && round < FORGET_ROUNDS; round++) {
-		if (sweep_dump(diag, address) < 0 ||
-		    dn_diag_delete_flows(diag, clients_alone ? &address : NULL, protocol) < 0)
+	for (int round = 0; round < FORGET_ROUNDS; round++) {
+		bool complete = false;
+
+		if (!sweep_dump(diag, &choice, &complete) ||
+		    dn_diag_delete_flows(diag, clients_alone ? &choice.address : NULL, protocol) <
+			    0)
 			return dn_throw_errno(error, errno, "forget the connections of %s", v4);
-		if (diag->n_flows < DN_DIAG_FLOWS)
+		if (complete)
 			return true;
 	}
-	return diag != NULL;
+	return dn_throw_errno(error, EAGAIN, "forget the connections of %s", v4);
 }
 
 bool dn_diag_forget_flows(const char *v4, GError **error)

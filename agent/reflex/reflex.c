@@ -20,7 +20,7 @@
 enum { PRIORITY = 10 }; /* above every normal task; below what threaded interrupts get */
 
 /* Once that is given up: before all other threads of the agent, while clients wait for a reset. */
-enum { NICE_URGENT = -15, NICE_NORMAL = 0, NICE_INHERITED = INT_MAX };
+enum { NICE_URGENT = -16, NICE_NORMAL = 0, NICE_INHERITED = INT_MAX };
 
 /* What the thread waits for, from short to long. */
 static const struct timespec nap = {.tv_nsec = 20000};        /* a step is about to end */

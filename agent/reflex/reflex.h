@@ -113,7 +113,7 @@ typedef struct {
 	int bell_fd;
 	void (*drain)(void *drain_data);
 	void *drain_data;
-	bool realtime; /* SCHED_FIFO up to the balancer change */
+	bool realtime; /* SCHED_FIFO up to the balancer change, and a nice value up to the resets */
 } DnReflexSource;
 
 DnReflex *dn_reflex_start(const DnReflexSource *source, const DnReflexOps *ops, DnReflexDone done,

@@ -2,14 +2,17 @@
 #include "runtime/container.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "base/members.h"
 #include "base/mounts.h"
 #include "runtime/bundle.h"
 #include "runtime/program.h"
@@ -32,15 +35,25 @@ static bool cgroup_is_empty(const char *events)
 	return text == NULL || strstr(text, "populated 0") != NULL;
 }
 
+static void end_process(int proc_fd, void *data)
+{
+	(void)syscall(SYS_pidfd_send_signal, proc_fd, SIGKILL, NULL, 0);
+}
+
 /*
  * Everything in the cgroup dies, frozen or not. Polling for the end is slower than looking,
  * and a dead node is seldom waited for longer than a millisecond.
+ *
+ * cgroup.kill signals the first thread of every process, and where that one has left
+ * (pthread_exit(3) in main()) the others never hear of it. A signal to the process reaches them.
  */
 static bool kill_all(const DnInstance *instance, const char *node, GError **error)
 {
 	g_autofree char *directory = dn_state_cgroup(instance, node, NULL);
 	g_autofree char *trigger = dn_state_cgroup(instance, node, "cgroup.kill");
 	g_autofree char *events = dn_state_cgroup(instance, node, "cgroup.events");
+	g_autofree char *procs = dn_state_cgroup(instance, node, "cgroup.procs");
+	g_autofree char *group = g_strdup_printf("/%s/%s", instance->cgroup_parent, node);
 	uint64_t deadline_ns = dn_clock_monotonic_ns() + EMPTY_TIMEOUT_MS * DN_NS_PER_MS;
 	useconds_t nap_us = FIRST_NAP_US;
 
@@ -57,6 +70,8 @@ static bool kill_all(const DnInstance *instance, const char *node, GError **erro
 				    EMPTY_TIMEOUT_MS, directory);
 			return false;
 		}
+		if (nap_us > FIRST_NAP_US)
+			dn_members_visit(procs, group, end_process, NULL);
 		(void)usleep(nap_us);
 		nap_us = MIN(nap_us * 2, LONGEST_NAP_US);
 	}

@@ -2,7 +2,8 @@
 
 /*
  * The kernel half of the reflex. Five hooks see what a node executes, maps and tries, and who comes
- * into it, and mark it; four see its packets, and let none on once it is marked. The maps are
+ * into it, and mark it; four see its packets, and let none on once it is marked, but for what tells
+ * a client so (docs/decisions/0012). The maps are
  * described in dnode/sensor-abi.h.
  */
 
@@ -291,6 +292,7 @@ static __always_inline struct dn_sensor_mark *packet_mark(struct __sk_buff *skb)
 /*
  * A connection whose first packet tc let on just before the mark: dropped here, it would be opened
  * again after a second only. The node's kernel answers it, and tc turns that into a reset.
+ * docs/decisions/0012.
  */
 SEC("cgroup_skb/ingress")
 int on_cgroup_in(struct __sk_buff *skb)

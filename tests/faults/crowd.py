@@ -15,8 +15,8 @@ from fleet import Failed, Fleet, wait_for
 FOREIGN_UID = "65534"
 
 
-def rounds(usual=8):
-    """How often a fault is done: each costs starts of daemons. ./dev check-long: 100 times."""
+def rounds(usual=20):
+    """How often a fault is done. ./dev check-long: 100 times."""
     return int(os.environ.get("DNODE_TEST_ROUNDS", usual))
 
 
@@ -64,7 +64,7 @@ class Crowd(Fleet):
     def names(self):
         return [h["name"] for h in self.status["hosts"]]
 
-    def volleys(self, usual=8):
+    def volleys(self, usual=20):
         """So many times everywhere at once make up the rounds."""
         return range(-(-rounds(usual) // self.hosts))
 

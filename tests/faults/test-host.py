@@ -50,22 +50,22 @@ def cut_without_a_disk(fleet, policy, times):
 
 @timed("fault 11, host")
 def a_host_with_a_full_disk_cuts_and_replaces_and_keeps_the_incident_until_it_is_written(fleet):
-    cut_without_a_disk(fleet, lambda: Full(errno.ENOSPC), rounds(5))
+    cut_without_a_disk(fleet, lambda: Full(errno.ENOSPC), rounds(20))
 
 
 @timed("fault 12, host")
 def a_host_over_its_quota_does_the_same(fleet):
-    cut_without_a_disk(fleet, lambda: Full(errno.EDQUOT), rounds(3))
+    cut_without_a_disk(fleet, lambda: Full(errno.EDQUOT), rounds(20))
 
 
 @timed("fault 17, host")
 def a_host_whose_state_turns_read_only_does_the_same(fleet):
-    cut_without_a_disk(fleet, lambda: ReadOnly(errno.EROFS), rounds(3))
+    cut_without_a_disk(fleet, lambda: ReadOnly(errno.EROFS), rounds(20))
 
 
 @timed("fault 13, host")
 def a_host_whose_records_cannot_be_synced_does_the_same(fleet):
-    cut_without_a_disk(fleet, lambda: Fail(("sync",), errno.EIO, "incidents"), rounds(3))
+    cut_without_a_disk(fleet, lambda: Fail(("sync",), errno.EIO, "incidents"), rounds(20))
 
 
 @timed("fault 11, start of an agent")
@@ -89,7 +89,7 @@ def an_agent_starts_on_a_full_or_read_only_disk_and_answers_what_happened_meanwh
 @timed("faults 8 and 15, quarantine")
 def a_quarantine_survives_the_loss_of_what_was_not_synced_at_any_moment(fleet):
     before = invariants.acknowledged(fleet)
-    for _ in range(rounds(4)):
+    for _ in range(rounds(20)):
         fleet.settled()
         node = fleet.mine(state="ready")[0]
         where = lose_what_was_not_synced(fleet, fleet.chance.randrange(24),
@@ -106,7 +106,7 @@ def a_deploy_survives_the_loss_of_what_was_not_synced_at_any_moment(fleet):
     fleet.settled()
     before = invariants.acknowledged(fleet)
     epoch = fleet.service()["epoch"]
-    for _ in range(rounds(4)):
+    for _ in range(rounds(20)):
         epoch += 1
         file = fleet.manifest(epoch=epoch, replicas=REPLICAS, version=epoch, respawn=1000)
         where = lose_what_was_not_synced(

@@ -99,7 +99,7 @@ def under_load(fleet, rolls):
 
 @timed("fault 8, pull")
 def a_pull_survives_the_loss_of_what_was_not_synced_at_any_moment(fleet):
-    times = rounds(4)
+    times = rounds(20)
     with under_load(fleet, times) as before:
         for _ in range(times):
             roll = Roll(fleet)
@@ -124,7 +124,7 @@ def a_pull_without_room(fleet, policy):
 
 @timed("faults 11 and 12, pull")
 def a_pull_that_finds_no_room_starts_no_node_and_goes_on_when_there_is(fleet):
-    times = rounds(2)
+    times = -(-rounds(20) // 3)  # three ways each
     with under_load(fleet, times * 3):
         for number in range(times):
             a_pull_without_room(fleet, Full(errno.ENOSPC, "/(repo|staging|checkouts)"))

@@ -3,7 +3,8 @@
 /*
  * The service of the runtime's host tests, static and alone in its image: `profile` tries what
  * a node must not be able to do and prints one NAME=RESULT line for each, `serve PORT` answers
- * every request with 200, `chatter` logs, `wait` waits, `hold` waits with much of its own open.
+ * every request with 200, `chatter` logs, `wait` waits, `hold` waits with much of its own open,
+ * `leave` waits in a thread that is not its first.
  */
 
 #include <arpa/inet.h>
@@ -14,6 +15,7 @@
 #include <linux/netlink.h>
 #include <mqueue.h>
 #include <net/ethernet.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -331,6 +333,23 @@ static void hold(void)
 	dprintf(1, "holding\n");
 }
 
+static void *wait_for_ever(void *data)
+{
+	(void)data;
+	for (;;)
+		pause();
+	return NULL;
+}
+
+/* pthread_exit() would load libgcc's unwinder, which a static program has not got. */
+static void leave(void)
+{
+	pthread_t other;
+
+	if (pthread_create(&other, NULL, wait_for_ever, NULL) == 0)
+		syscall(SYS_exit, 0);
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
@@ -343,6 +362,8 @@ int main(int argc, char **argv)
 		return chatter();
 	if (strcmp(mode, "foreign") == 0)
 		printf("foreign code has run\n");
+	if (strcmp(mode, "leave") == 0)
+		leave();
 	if (strcmp(mode, "hold") == 0)
 		hold();
 	if (strcmp(mode, "wait") == 0 || strcmp(mode, "hold") == 0)

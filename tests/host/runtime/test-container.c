@@ -180,11 +180,21 @@ Test(container, a_frozen_node_is_silent_until_it_is_thawed)
 	cr_expect(not(dn_cgroup_is_frozen(&cgroup)));
 
 	cr_expect(not(dn_cgroup_is_empty(&stand.instance, stand.node)));
-	cr_expect(dn_cgroup_kill(&stand.instance, stand.node, NULL));
+	cr_expect(dn_container_kill_now(&stand.instance, stand.node, SIGKILL, NULL));
 	stand_wait_for_end(&made);
 	cr_expect(dn_cgroup_is_empty(&stand.instance, stand.node));
 	dn_cgroup_close(&cgroup);
 	stand_close(&stand);
+}
+
+static bool first_thread_has_left(pid_t pid)
+{
+	g_autofree char *path = g_strdup_printf("/proc/%d/stat", pid);
+	g_autofree char *text = NULL;
+
+	cr_assert(g_file_get_contents(path, &text, NULL, NULL));
+	const char *after = strrchr(text, ')');
+	return after != NULL && after[2] == 'Z';
 }
 
 Test(container, a_frozen_node_is_deleted_whole)
@@ -203,6 +213,30 @@ Test(container, a_frozen_node_is_deleted_whole)
 		g_usleep(20);
 	dn_cgroup_close(&cgroup);
 
+	cr_expect(dn_container_delete_now(&stand.instance, stand.node, &error), "%s",
+		  error != NULL ? error->message : "");
+	expect_nothing_left(&stand);
+	stand_close(&stand);
+}
+
+/* cgroup.kill does not reach the other threads of such a process, which main() of it is to all. */
+Test(container, a_frozen_node_whose_first_thread_has_left_is_deleted_whole)
+{
+	static char *leave_args[] = {(char *)"/inside", (char *)"leave", NULL};
+	DnCgroup cgroup;
+	g_autoptr(GError) error = NULL;
+	Stand stand;
+
+	stand_open(&stand, leave_args);
+	DnContainer made = stand_create(&stand);
+	stand_start(&stand);
+	while (!first_thread_has_left(made.pid))
+		g_usleep(1000);
+	cr_assert(dn_cgroup_open(&stand.instance, stand.node, &cgroup, NULL));
+	cr_expect(dn_cgroup_freeze(&cgroup));
+	while (!dn_cgroup_is_frozen(&cgroup))
+		g_usleep(20);
+	dn_cgroup_close(&cgroup);
 	cr_expect(dn_container_delete_now(&stand.instance, stand.node, &error), "%s",
 		  error != NULL ? error->message : "");
 	expect_nothing_left(&stand);

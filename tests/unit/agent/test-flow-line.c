@@ -65,6 +65,20 @@ Test(flow_line, counters_between_the_ways_are_passed_over)
 	expect_way(&flow.reply, "10.0.0.53", 53, "10.0.0.1", 61000);
 }
 
+Test(flow_line, what_a_flowtable_forwards_has_neither_timeout_nor_state)
+{
+	DnDiagFlow flow;
+
+	cr_assert(dn_diag_read_line("ipv4     2 tcp      6 src=10.88.0.2 dst=10.99.0.1 sport=41000 "
+				    "dport=80 src=10.77.1.5 dst=10.88.0.2 sport=8080 dport=41000 "
+				    "[OFFLOAD] mark=0 zone=0 use=3\n",
+				    &flow));
+	cr_assert(eq(u32, flow.timeout_s, 0));
+	cr_assert(eq(u8, flow.tcp_state, TCP_CONNTRACK_NONE));
+	expect_way(&flow.original, "10.88.0.2", 41000, "10.99.0.1", 80);
+	expect_way(&flow.reply, "10.77.1.5", 8080, "10.88.0.2", 41000);
+}
+
 Test(flow_line, what_has_no_ports_has_none)
 {
 	DnDiagFlow flow;
