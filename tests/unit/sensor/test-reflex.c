@@ -407,7 +407,7 @@ Test(reflex, a_node_that_is_gone_is_not_frozen_any_more)
 	rig_set_mark(&rig, 1);
 	rig_ring(&rig);
 	rig_expect_outcomes(&rig, 1);
-	rig.marks[1].event_ns = 0;
+	__atomic_store_n(&rig.marks[1].event_ns, 0, __ATOMIC_SEQ_CST);
 	dn_reflex_disarm(rig.reflex, 1);
 	rig_set_frozen(&rig, 1, true);
 	rig_expect_silence(&rig);
