@@ -58,6 +58,7 @@ struct DnDiag {
 	int conntrack_fd; /* owned */
 	uint32_t sequence;
 	size_t n_sockets, n_flows;
+	bool cut_short; /* the last sweep has not seen all of the table */
 	DnDiagSocket sockets[DN_DIAG_SOCKETS];
 	DnDiagFlow flows[DN_DIAG_FLOWS];
 	uint8_t answer[65536] __attribute__((aligned(NLMSG_ALIGNTO)));

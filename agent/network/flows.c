@@ -187,6 +187,7 @@ int dn_diag_dump_flows(DnDiag *self, const char *v4)
 	size_t next = 0;
 
 	self->n_flows = 0;
+	self->cut_short = false;
 	if (inet_pton(AF_INET, v4, &looked.address) != 1 || self->conntrack_fd < 0)
 		return -1;
 	dn_diag_drain(self, self->conntrack_fd);

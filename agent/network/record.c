@@ -119,6 +119,9 @@ void dn_diag_record(const DnDiag *self, const uint16_t *ports, size_t n_ports, D
 				describe_socket(&self->sockets[i], ports, n_ports));
 	for (size_t i = 0; i < self->n_flows; i++)
 		g_ptr_array_add(incident->conntrack, describe_flow(&self->flows[i]));
+	if (self->cut_short)
+		g_ptr_array_add(incident->conntrack,
+				g_strdup("and more than could be read of conntrack in time"));
 }
 
 /* "udp src=A dst=B sport=1 dport=2": state, timeout and flags change while one looks. */

@@ -143,10 +143,11 @@ static bool sweep_lines(DnDiag *self, const char *v4, struct in_addr address)
 		    dn_diag_read_line(line, &self->flows[self->n_flows]) &&
 		    dn_diag_flow_names(&self->flows[self->n_flows], address))
 			self->n_flows++;
-	bool complete = feof(file) != 0 || self->n_flows == DN_DIAG_FLOWS;
+	bool is_whole = feof(file) != 0;
 	free(line);
 	(void)fclose(file);
-	return complete;
+	self->cut_short = !is_whole;
+	return is_whole || self->n_flows == DN_DIAG_FLOWS;
 }
 
 /*
@@ -161,8 +162,11 @@ int dn_diag_sweep_flows(DnDiag *self, const char *v4)
 
 	if (inet_pton(AF_INET, v4, &choice.address) != 1)
 		return -1;
-	if (!sweep_lines(self, v4, choice.address) && !sweep_dump(self, &choice, &complete))
+	if (sweep_lines(self, v4, choice.address))
+		return (int)self->n_flows;
+	if (!sweep_dump(self, &choice, &complete))
 		return -1;
+	self->cut_short = !complete;
 	return (int)self->n_flows;
 }
 

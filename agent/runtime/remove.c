@@ -2,10 +2,8 @@
 #include "runtime/container.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -33,11 +31,6 @@ static bool cgroup_is_empty(const char *events)
 
 	/* Gone, or going while it was read, is as empty as can be. */
 	return text == NULL || strstr(text, "populated 0") != NULL;
-}
-
-static void end_process(int proc_fd, void *data)
-{
-	(void)syscall(SYS_pidfd_send_signal, proc_fd, SIGKILL, NULL, 0);
 }
 
 /*
@@ -71,7 +64,7 @@ static bool kill_all(const DnInstance *instance, const char *node, GError **erro
 			return false;
 		}
 		if (nap_us > FIRST_NAP_US)
-			dn_members_visit(procs, group, end_process, NULL);
+			dn_members_kill(procs, group);
 		(void)usleep(nap_us);
 		nap_us = MIN(nap_us * 2, LONGEST_NAP_US);
 	}

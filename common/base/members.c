@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <glib.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -45,4 +47,15 @@ void dn_members_visit(const char *procs, const char *group, void (*visit)(int pr
 		if (process >= 0)
 			visit(process, data);
 	}
+}
+
+static void kill_process(int proc_fd, void *data)
+{
+	/* What has ended by itself meanwhile is as dead. */
+	(void)syscall(SYS_pidfd_send_signal, proc_fd, SIGKILL, NULL, 0);
+}
+
+void dn_members_kill(const char *procs, const char *group)
+{
+	dn_members_visit(procs, group, kill_process, NULL);
 }

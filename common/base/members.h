@@ -11,3 +11,7 @@
  */
 void dn_members_visit(const char *procs, const char *group, void (*visit)(int proc_fd, void *data),
 		      void *data);
+
+/* SIGKILL to each of them. It ends also a process whose first thread has left; cgroup.kill does
+ * not. */
+void dn_members_kill(const char *procs, const char *group);

@@ -28,23 +28,17 @@
 #include "base/members.h"
 #include "cgroup/cgroup.h"
 
-static void end_process(int proc_fd, void *data)
-{
-	(void)syscall(SYS_pidfd_send_signal, proc_fd, SIGKILL, NULL, 0);
-}
-
 static void sweep(const char *cgroup)
 {
 	g_autofree char *kill_file = g_build_filename(cgroup, "cgroup.kill", NULL);
 	g_autofree char *node = g_build_filename(cgroup, "n1", NULL);
 	g_autofree char *procs = g_build_filename(node, "cgroup.procs", NULL);
-	const char *group = strrchr(cgroup, '/');
+	g_autofree char *group = g_strdup_printf("%s/n1", strrchr(cgroup, '/'));
 
 	if (!dn_file_write_kernel(kill_file, "1", NULL))
 		return;
 	/* It does not reach a process whose first thread has left. */
-	g_autofree char *line = g_strdup_printf("%s/n1", group);
-	dn_members_visit(procs, line, end_process, NULL);
+	dn_members_kill(procs, group);
 	for (int tries = 0; !dn_file_remove_directories(cgroup, NULL) && tries < 2000; tries++)
 		g_usleep(1000);
 }

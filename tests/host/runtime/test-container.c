@@ -197,34 +197,37 @@ static bool first_thread_has_left(pid_t pid)
 	return after != NULL && after[2] == 'Z';
 }
 
-Test(container, a_frozen_node_is_deleted_whole)
+static void freeze_and_delete(Stand *stand)
 {
 	DnCgroup cgroup;
 	g_autoptr(GError) error = NULL;
+
+	cr_assert(dn_cgroup_open(&stand->instance, stand->node, &cgroup, NULL));
+	cr_expect(dn_cgroup_freeze(&cgroup));
+	while (!dn_cgroup_is_frozen(&cgroup))
+		g_usleep(20);
+	dn_cgroup_close(&cgroup);
+	cr_expect(dn_container_delete_now(&stand->instance, stand->node, &error), "%s",
+		  error != NULL ? error->message : "");
+	expect_nothing_left(stand);
+}
+
+Test(container, a_frozen_node_is_deleted_whole)
+{
 	Stand stand;
 
 	stand_open(&stand, serve_args);
 	(void)stand_create(&stand);
 	stand_start(&stand);
 	cr_assert(comes_to_answer(&stand));
-	cr_assert(dn_cgroup_open(&stand.instance, stand.node, &cgroup, NULL));
-	cr_expect(dn_cgroup_freeze(&cgroup));
-	while (!dn_cgroup_is_frozen(&cgroup))
-		g_usleep(20);
-	dn_cgroup_close(&cgroup);
-
-	cr_expect(dn_container_delete_now(&stand.instance, stand.node, &error), "%s",
-		  error != NULL ? error->message : "");
-	expect_nothing_left(&stand);
+	freeze_and_delete(&stand);
 	stand_close(&stand);
 }
 
-/* cgroup.kill does not reach the other threads of such a process, which main() of it is to all. */
+/* cgroup.kill does not reach the threads that such a process still has. */
 Test(container, a_frozen_node_whose_first_thread_has_left_is_deleted_whole)
 {
 	static char *leave_args[] = {(char *)"/inside", (char *)"leave", NULL};
-	DnCgroup cgroup;
-	g_autoptr(GError) error = NULL;
 	Stand stand;
 
 	stand_open(&stand, leave_args);
@@ -232,14 +235,7 @@ Test(container, a_frozen_node_whose_first_thread_has_left_is_deleted_whole)
 	stand_start(&stand);
 	while (!first_thread_has_left(made.pid))
 		g_usleep(1000);
-	cr_assert(dn_cgroup_open(&stand.instance, stand.node, &cgroup, NULL));
-	cr_expect(dn_cgroup_freeze(&cgroup));
-	while (!dn_cgroup_is_frozen(&cgroup))
-		g_usleep(20);
-	dn_cgroup_close(&cgroup);
-	cr_expect(dn_container_delete_now(&stand.instance, stand.node, &error), "%s",
-		  error != NULL ? error->message : "");
-	expect_nothing_left(&stand);
+	freeze_and_delete(&stand);
 	stand_close(&stand);
 }
 

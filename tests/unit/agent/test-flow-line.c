@@ -113,3 +113,15 @@ Test(flow_line, what_is_no_such_line_is_refused)
 	for (size_t i = 0; i < G_N_ELEMENTS(lines); i++)
 		cr_assert(not(dn_diag_read_line(lines[i], &flow)), "%s", lines[i]);
 }
+
+Test(flow_line, that_a_sweep_has_not_seen_all_stands_in_the_record)
+{
+	g_autofree DnDiag *diag = g_new0(DnDiag, 1);
+	g_autoptr(DnIncident) incident = dn_incident_new();
+
+	dn_diag_record(diag, NULL, 0, incident);
+	cr_assert(eq(uint, incident->conntrack->len, 0));
+	diag->cut_short = true;
+	dn_diag_record(diag, NULL, 0, incident);
+	cr_assert(eq(uint, incident->conntrack->len, 1));
+}
